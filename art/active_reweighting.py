@@ -1,0 +1,133 @@
+"""Art, active reweighting of the task losses (Wu et al., "Harmony in Diversity", ACM MM 2024).
+
+https://doi.org/10.1145/3664647.3680762
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchjd.scalarization import Scalarizer
+
+# log10 L is read between these: at L = 1 the score's ratio of logarithms divides by zero and beyond it changes sign,
+# at L = 0 it is infinite. Restoration losses live well inside.
+_LOWEST, _HIGHEST = 1e-8, 1 - 1e-3
+
+
+class Art(Scalarizer):
+    r"""Weighs K task losses by their pace against their own running level and by how far each is from its best.
+
+    .. math::
+        s_k = \frac{1}{\tau} \cdot \frac{L_k}{\bar L_k} \cdot \frac{\log_{10} L^{\min}_k}{\log_{10} L_k}, \qquad
+        w = \operatorname{softmax}_{k \text{ present}}(s), \qquad \ell = \sum_k w_k L_k
+
+    The weights carry no gradient. Afterwards, for the tasks present,
+    :math:`\bar L_k \leftarrow a L_k + (1 - a) \bar L_k` and :math:`L^{\min}_k \leftarrow \min(L^{\min}_k, L_k)`.
+    Formula and defaults are those of the authors' released code. With ``tau = 0.1`` and small batches the softmax is
+    close to winner-takes-all, because the noise of a batch's loss is divided by ``tau``; ``tau -> inf`` gives equal
+    weights.
+
+    The state is updated by every call in training mode, on the losses' device and without synchronising with the
+    host. It travels in ``state_dict()``.
+
+    Args:
+        tasks: number of tasks K.
+        tau: temperature of the softmax, > 0.
+        momentum: share a of the new loss in the running level, in [0, 1].
+        start: running level and minimum before the first step, > 0.
+        released: reproduce a defect of the release, where snow's running level is written to another attribute, so
+            that it stays at ``start`` for ever. ``True`` means the last task (snow is last in the release's order:
+            dehaze, derain, desnow); an ``int`` names another one by its index.
+
+    Raises:
+        ValueError: for parameters out of range.
+    """
+
+    running: Tensor  #: (K,) running levels, Lbar
+    minimum: Tensor  #: (K,) smallest losses so far
+    weights: Tensor  #: (K,) detached weights of the last call, 0 for absent tasks
+
+    def __init__(
+        self,
+        tasks: int,
+        tau: float = 0.1,
+        momentum: float = 0.01,
+        start: float = 0.1,
+        released: bool | int = False,
+    ) -> None:
+        super().__init__()
+        if tasks < 1:
+            raise ValueError(f"Art needs at least one task; got tasks={tasks}.")
+        if not tau > 0:
+            raise ValueError(f"Art's temperature tau must be positive; got {tau}.")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"Art's momentum must lie in [0, 1]; got {momentum}.")
+        if not start > 0:
+            raise ValueError(f"Art's starting level must be positive; got {start}.")
+        stuck = None if released is False else tasks - 1 if released is True else int(released)
+        if stuck is not None and not 0 <= stuck < tasks:
+            raise ValueError(f"Art's released={released} names no task; there are {tasks}, counted from 0.")
+        self.tau, self.momentum, self.start, self.released = tau, momentum, start, released
+        self.register_buffer("running", torch.full((tasks,), float(start)))
+        self.register_buffer("minimum", torch.full((tasks,), float(start)))
+        self.register_buffer("weights", torch.full((tasks,), 1 / tasks), persistent=False)
+        learns = torch.ones(tasks, dtype=torch.bool)
+        if stuck is not None:
+            learns[stuck] = False
+        self.register_buffer("_learns", learns, persistent=False)
+
+    def __call__(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
+        """Combine the task losses into one scalar.
+
+        Args:
+            values: (K,) task losses >= 0, mean absolute errors of images in [0, 1]; entries of absent tasks are not
+                read.
+            present: (K,) bool, the tasks with samples in the batch; ``None`` means all.
+
+        Returns:
+            The weighted sum, a scalar with gradient to ``values``; 0 when no task is present. A NaN or infinite loss
+            of a present task makes it NaN or infinite, so that it can be noticed, but is kept out of the state.
+        """
+        return torch.nn.Module.__call__(self, values, present)
+
+    def forward(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
+        """See :meth:`__call__`."""
+        if values.shape != self.running.shape:
+            raise ValueError(f"Art expects {self.running.numel()} task losses; got shape {tuple(values.shape)}.")
+        if self.running.device != values.device:
+            self.to(values.device)
+        if present is None:
+            present = torch.ones_like(values, dtype=torch.bool)
+        with torch.no_grad():
+            losses = values.detach().to(self.running.dtype)
+            usable = present & losses.isfinite()
+            losses = torch.where(usable, losses, self.running)
+            self.weights = _masked_softmax(self._scores(losses), usable)
+            if self.training:
+                self._update(losses, usable)
+        return (self.weights * torch.where(present, values, 0)).sum()
+
+    def _scores(self, losses: Tensor) -> Tensor:
+        pace = losses / self.running
+        from_best = self.minimum.clamp(_LOWEST, _HIGHEST).log10() / losses.clamp(_LOWEST, _HIGHEST).log10()
+        return pace * from_best / self.tau
+
+    def _update(self, losses: Tensor, usable: Tensor) -> None:
+        level = self.momentum * losses + (1 - self.momentum) * self.running
+        self.running = torch.where(usable & self._learns, level, self.running)
+        self.minimum = torch.where(usable, torch.minimum(self.minimum, losses), self.minimum)
+
+    def extra_repr(self) -> str:
+        return (
+            f"tasks={self.running.numel()}, tau={self.tau}, momentum={self.momentum}, "
+            f"start={self.start}, released={self.released}"
+        )
+
+    __repr__ = torch.nn.Module.__repr__
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the masked entries, 0 elsewhere and everywhere when the mask is empty."""
+    top = scores.masked_fill(~mask, -torch.inf).max().clamp_min(torch.finfo(scores.dtype).min)
+    powers = torch.where(mask, (scores - top).exp(), 0)
+    return powers / powers.sum().clamp_min(torch.finfo(scores.dtype).tiny)

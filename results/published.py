@@ -1,0 +1,23 @@
+"""Published figures, each with its source, protocol and how sure it is (``results/published/*.csv``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = Path(__file__).parent / "published"
+
+
+def published(setting: str | None = None) -> pd.DataFrame:
+    """Rows ``setting, baseline, strategy, dataset, metric, value, protocol, source, confidence, note``.
+
+    Args:
+        setting: only this setting's rows; ``None`` for all, the headline claims (setting ``headline``) included.
+    """
+    import pandas as pd
+
+    table = pd.concat([pd.read_csv(path) for path in sorted(FOLDER.glob("*.csv"))], ignore_index=True)
+    return table if setting is None else table[table["setting"] == setting].reset_index(drop=True)

@@ -1,0 +1,32 @@
+"""What a run leaves behind: file names and the columns of its tables.
+
+One run folder holds
+
+==================  =======================================================================================
+``config.json``     the resolved configuration with its identities (see :class:`results.store.Run`)
+``environment.json``  commit, versions, device, threads, durations
+``data.json``       one record a data set that was used: :data:`DATA_FIELDS`
+``status``          first line ``running``, ``done`` or ``failed``; further lines say why, or warn
+``rhythm.parquet``  :data:`RHYTHM_COLUMNS`, one row a recorded step and task
+``scores.csv``      :data:`SCORE_COLUMNS`, one row an image and metric
+``checkpoint.pt``   everything needed to continue or to restore images
+==================  =======================================================================================
+"""
+
+RHYTHM_COLUMNS = ("step", "task", "loss", "running", "pace", "weight")
+"""``step`` counts from 1. ``loss``: mean absolute error of the task's samples in that batch, NaN when it had none.
+``running``: the level Lbar after the step, ``Lbar <- a L + (1 - a) Lbar`` with a = 0.01 and Lbar = 0.1 at the start,
+for every strategy alike, so that rhythms compare. ``pace``: loss / level before the step. ``weight``: the factor of
+the task's loss in the update, NaN where a strategy has no such factor."""
+
+SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "input_value")
+"""``value``: the metric (PSNR in dB) of the restored image, ``input_value``: of the degraded input, both against the
+clean image."""
+
+DATA_FIELDS = ("role", "task", "dataset", "found", "expected", "origin")
+"""``role``: ``train`` or ``test``. ``dataset``: the set, or the test set's column name. ``origin``: ``real``,
+``embedded``, ``synthesised`` (degradation applied to real clean images) or ``absent``. ``expected`` is null where no
+count is published."""
+
+CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
+RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"

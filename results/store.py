@@ -1,0 +1,137 @@
+"""The run store: one folder a run, plain files as the source of truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results import schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a run: ``absent`` (nothing there yet), ``running`` (started, perhaps interrupted), ``done``, ``failed``.
+
+    ``reason`` says why a run failed; on a finished run it is a warning that tables must show (a collapsed network).
+    """
+
+    state: str
+    reason: str = ""
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call ``write`` on a temporary file beside ``path``, then move it there: readers see the old or the new file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)  # mkstemp makes private files
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Run:
+    """One run folder. Reading never fails on a half-written run: what is not there is empty or ``None``."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def write_json(self, name: str, content: Any) -> None:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / name, lambda path: path.write_text(text))
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``config.json``: ``hash``, ``pair`` (hash without the strategy: equal for runs whose difference is the
+        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides`` and ``config``."""
+        return self._json(schema.CONFIG) or {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return self.record.get("config", {})
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self._json(schema.ENVIRONMENT) or {}
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """Records of :data:`results.schema.DATA_FIELDS`."""
+        return self._json(schema.DATA) or []
+
+    @property
+    def status(self) -> Status:
+        try:
+            state, _, reason = (self.folder / schema.STATUS).read_text().partition("\n")
+        except FileNotFoundError:
+            return Status("absent")
+        return Status(state.strip(), reason.strip())
+
+    def write_status(self, state: str, reason: str = "") -> None:
+        text = f"{state}\n{reason}\n" if reason else f"{state}\n"
+        write_atomically(self.folder / schema.STATUS, lambda path: path.write_text(text))
+
+    def scores(self) -> pd.DataFrame:
+        """Per-image scores with :data:`results.schema.SCORE_COLUMNS`; empty where there are none yet."""
+        import pandas as pd
+
+        path = self.folder / schema.SCORES
+        if not path.exists():
+            return pd.DataFrame(columns=list(schema.SCORE_COLUMNS))
+        return pd.read_csv(path, dtype={"image": str})
+
+    def write_scores(self, scores: pd.DataFrame) -> None:
+        table = scores[list(schema.SCORE_COLUMNS)]
+        write_atomically(self.folder / schema.SCORES, lambda path: table.to_csv(path, index=False, float_format="%.6f"))
+
+    def rhythm(self) -> pd.DataFrame:
+        """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
+        import pandas as pd
+
+        path = self.folder / schema.RHYTHM
+        if not path.exists():
+            return pd.DataFrame(columns=list(schema.RHYTHM_COLUMNS))
+        return pd.read_parquet(path)
+
+    def write_rhythm(self, rhythm: pd.DataFrame) -> None:
+        table = rhythm[list(schema.RHYTHM_COLUMNS)]
+        write_atomically(self.folder / schema.RHYTHM, lambda path: table.to_parquet(path, index=False))
+
+
+def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] | None = None) -> list[Run]:
+    """Runs of ``setting`` below ``<output>/runs``, by path, whatever their state.
+
+    Args:
+        output: the results folder of the command that made them.
+        setting: name of the setting.
+        wanted: optional filter on top-level configuration values, such as ``{"baseline": ["airnet"]}``.
+    """
+    runs = [Run(path.parent) for path in sorted(Path(output, "runs", setting).glob(f"*/*/*/{schema.CONFIG}"))]
+    for key, values in (wanted or {}).items():
+        allowed = set(values)
+        runs = [run for run in runs if run.config.get(key) in allowed]
+    return runs
