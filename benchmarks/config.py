@@ -1,0 +1,191 @@
+"""The resolved configuration of a run: everything that decides what it computes, and its identities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import art
+import baselines
+from benchmarks import settings
+from benchmarks.errors import UserError, nearest
+
+Profile = Literal["demo", "paper"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where images come from and how tasks are mixed. ``root`` is a place, not a choice: identities leave it out, the
+    ``fingerprint`` (names and sizes of the files found) stands for what lies there."""
+
+    source: Literal["embedded", "files"] = "embedded"
+    root: str | None = None
+    missing: Literal["error", "synthesise"] = "error"
+    mixing: settings.Mixing = "shuffled"
+    fingerprint: str = ""
+
+
+class TrainConfig(_Section):
+    """The recipe. Fractions (``warmup``, ``encoder_warmup``) are of all steps, so that a schedule scales with them."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    patch: int = Field(ge=16, multiple_of=8)
+    augment: bool = True  # flips and rotations
+    views: Literal[1, 2] = 1  # crops of the same degraded image a sample; 2 for a contrastive baseline
+    loss: Literal["l1"] = "l1"
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle", "airnet"] = "cosine"
+    warmup: float = Field(0.0, ge=0, lt=1)
+    cosine_length: float = Field(1.0, gt=0)  # length of the cosine, in training lengths
+    min_lr: float = Field(0.0, ge=0)
+    encoder_lr: float = Field(1e-3, gt=0)  # schedule "airnet", while its encoder warms up
+    encoder_warmup: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
+    clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(1, ge=1)  # results on a CPU depend on it
+    log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
+    checkpoint_every: int = Field(100, ge=1)
+
+
+class EvaluateConfig(_Section):
+    """How the trained network is scored; changing it scores again without training again."""
+
+    protocol: str = "airnet_rgb"
+    extra: tuple[str, ...] = ()  # further test sets, outside the average
+    metrics: tuple[str, ...] = ()  # further metrics of pyiqa
+
+
+class Config(_Section):
+    """One run: setting x baseline x strategy x seed with everything resolved."""
+
+    setting: str
+    baseline: str
+    strategy: str
+    seed: int = Field(0, ge=0)
+    profile: Profile = "demo"
+    size: str = "tiny"
+    data: DataConfig = DataConfig()
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _enough_for_every_task(self) -> Config:
+        tasks = len(settings.load(self.setting).tasks)
+        if self.data.mixing == "balanced" and self.train.batch < tasks:
+            raise ValueError(f"train.batch={self.train.batch} cannot hold the {tasks} tasks of balanced mixing")
+        return self
+
+    def identity(self) -> dict[str, str]:
+        """``hash`` of what training depends on; ``pair``, the same without the strategy; ``cohort``, what one table
+        may not mix: setting, size, profile, data and departures from the baselines' recipes."""
+        full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
+        full["train"].pop("checkpoint_every")
+        pair = {key: value for key, value in full.items() if key != "strategy"}
+        cohort = {key: pair[key] for key in ("setting", "size", "profile", "data")} | {"departures": self.departures()}
+        return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
+
+    def departures(self) -> list[str]:
+        """Training choices that are not the recipe's, as ``train.key=value``."""
+        recipe = TrainConfig(**_recipe(self.baseline, self.profile, self.size))
+        return [
+            f"train.{key}={value}"
+            for key, value in self.train
+            if key != "checkpoint_every" and value != getattr(recipe, key)
+        ]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def resolve(
+    setting: str,
+    baseline: str,
+    strategy: str,
+    *,
+    seed: int = 0,
+    profile: Profile = "demo",
+    size: str | None = None,
+    data: DataConfig | None = None,
+    overrides: Iterable[str] = (),
+) -> Config:
+    """Configuration from the setting's file, the baseline's recipe for the profile, and ``key=value`` overrides.
+
+    Raises:
+        UserError: for anything unknown or out of range, naming it and the nearest known.
+    """
+    chosen = settings.load(setting)
+    if baseline not in baselines.names():
+        known = baselines.names()
+        raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
+    size = size or ("paper" if profile == "paper" else "tiny")
+    mixing = chosen.mixing if profile == "paper" else "balanced"  # few steps: every task in every batch
+    try:
+        content = {
+            "setting": setting,
+            "baseline": baseline,
+            "strategy": art.canonical(strategy),
+            "seed": seed,
+            "profile": profile,
+            "size": size,
+            "data": {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {}),
+            "train": _recipe(baseline, profile, size),
+            "evaluate": {"protocol": chosen.protocol},
+        }
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for override in overrides:
+        _apply(content, override)
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
+
+
+def _recipe(baseline: str, profile: Profile, size: str) -> dict[str, Any]:
+    demo = profile == "demo"
+    rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 100 if demo else 2000}
+    return {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    """Set ``section.key=value`` in place; the value is read as TOML, else as text, lists also as ``a,b``."""
+    key, separator, text = override.partition("=")
+    sections = {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
+    known = [f"{name}.{field}" for name, model in sections.items() for field in model.model_fields]
+    known.remove("data.fingerprint")
+    if not separator or not text:
+        raise UserError(f"--set {override!r}: expected key=value, for example train.steps=200.")
+    if key not in known:
+        raise UserError(f"--set {key!r}: no such key{nearest(key, known)} Known: {', '.join(known)}.")
+    section, _, field = key.partition(".")
+    value = _parsed(text)
+    if sections[section].model_fields[field].annotation in (tuple[str, ...], tuple[float, float]):
+        value = value if isinstance(value, list) else [_parsed(part) for part in text.split(",")]
+    content[section][field] = value
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(map(str, error["loc"]))
+    got = f" (got {error['input']!r})" if where else ""
+    return f"{where or 'together'}: {error['msg'].removeprefix('Value error, ')}{got}"

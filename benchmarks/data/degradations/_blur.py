@@ -1,0 +1,54 @@
+"""Motion blur by a shaking camera."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._fields import frequencies, from_linear, normal, to_linear, uniform
+
+LONGEST = 26.0  # pixels the camera path covers at severity 1
+_MOMENTS = 48  # moments of the exposure, less than a pixel apart
+_MARGIN = 24
+
+
+def blur(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+    """Average the image along a curved camera path, in linear light.
+
+    The path is a direction with a smoothly wandering velocity; its centre of mass stays at the origin, so the blurred
+    image is not shifted against the clean one. Averaging happens in linear light because that is where an exposure
+    adds up (GoPro: Nah, Kim, Lee, "Deep multi-scale CNN for dynamic scene deblurring", CVPR 2017, gamma 2.2).
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        severity: (B,) in [0, 1]; the path is ``26 * severity`` pixels long.
+        generator: draws the path.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    height, width = image.shape[-2:]
+    path = _path(LONGEST * severity, generator, image.device)
+    rows, columns = min(_MARGIN, height - 1), min(_MARGIN, width - 1)
+    padded = F.pad(to_linear(image), (columns, columns, rows, rows), mode="reflect")
+    down, across = frequencies(*padded.shape[-2:], image.device)
+    # A shift is a phase ramp, and a ramp is separable: the whole point spread function is one matrix product.
+    ramps_down = torch.polar(torch.ones(()).to(path), -2 * math.pi * path[:, :, :1] * down[:, 0])
+    ramps_across = torch.polar(torch.ones(()).to(path), -2 * math.pi * path[:, :, 1:] * across[0])
+    transfer = (ramps_down.transpose(1, 2) @ ramps_across) / _MOMENTS
+    spectrum = torch.fft.rfft2(padded) * transfer[:, None]
+    blurred = torch.fft.irfft2(spectrum, s=padded.shape[-2:])
+    return from_linear(blurred[..., rows : rows + height, columns : columns + width])
+
+
+def _path(length: Tensor, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Positions (B, moments, 2) in pixels (down, across) of a path of ``length`` (B,), centred on its mean."""
+    batch = len(length)
+    angle = uniform(generator, (batch, 1), device, 0, 2 * math.pi)
+    wander = normal(generator, (batch, _MOMENTS, 2), device).cumsum(1) / math.sqrt(_MOMENTS)
+    velocity = torch.stack([angle.sin(), angle.cos()], dim=-1) + wander
+    path = velocity.cumsum(1)
+    travelled = velocity.norm(dim=-1).sum(1)
+    path = path * (length / travelled)[:, None, None]
+    return path - path.mean(1, keepdim=True)

@@ -1,0 +1,29 @@
+"""Heavy rain: streaks near the camera, fog behind them."""
+
+import torch
+from torch import Tensor
+
+from ._fields import uniform
+from ._haze import veil
+from ._rain import streaks
+
+
+def rain_fog(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+    """Streaks, then the veil that distant rain makes: ``t * (x + S) + (1 - t) * A``.
+
+    The model of Outdoor-Rain (Li, Cheong, Tan, "Heavy rain image restoration", CVPR 2019, equation 2), with
+    ``t = exp(-1.6 * severity * depth)``, a grey airlight and the streaks of :func:`rain` as a screen.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        depth: (B, 1, H, W) in [0, 1], 0 near.
+        severity: (B,) in [0, 1]: thickness of the fog and amount of rain.
+        generator: draws streaks and airlight.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    light = streaks(*image.shape[-2:], 0.2 + 0.5 * severity, generator, image.device)
+    level = uniform(generator, (len(image), 1, 1, 1), image.device, 0.5, 0.85)
+    airlight = level + uniform(generator, (len(image), 3, 1, 1), image.device, -0.015, 0.015)
+    return veil(image + (1 - image) * light, depth, 1.6 * severity, airlight)
