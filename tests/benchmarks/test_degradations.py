@@ -1,12 +1,26 @@
 """Degradations: reproducible, in range, worse with severity, and each with the property that defines it."""
 
+from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks.data.degradations import DEGRADATIONS, degrade, haze, noise, rain
+from benchmarks.data.degradations import (
+    DEGRADATIONS,
+    blur,
+    degrade,
+    downscale,
+    haze,
+    jpeg,
+    low_light,
+    noise,
+    rain,
+    raindrops,
+    snow,
+)
 from benchmarks.data.photographs import depth_of, photographs
 
 NAMES = list(DEGRADATIONS)
@@ -18,6 +32,15 @@ def seeded(seed=0):
 
 def psnr(degraded, clean):
     return -10 * torch.log10((degraded - clean).square().mean((1, 2, 3)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small tensors gain nothing from threads, and on a busy machine waiting for them costs much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +79,13 @@ def test_more_severe_is_farther_from_the_clean_image(name, pictures):
 def test_severity_belongs_to_each_image_of_a_batch(name, pictures):
     images, depths = pictures
     mild, strong = DEGRADATIONS[name].training
-    severity = torch.tensor([mild, strong, mild, strong])
-    same = degrade(
-        name, images[:1].expand(4, -1, -1, -1), seeded(4), depth=depths[:1].expand(4, -1, -1, -1), severity=severity
+    mixed, all_mild, all_strong = (
+        degrade(name, images, seeded(4), depth=depths, severity=torch.tensor([a, b, a, b], dtype=torch.float32))
+        for a, b in ((mild, strong), (mild, mild), (strong, strong))
     )
-    values = psnr(same, images[:1])
-    assert values[0::2].min() > values[1::2].max()
+    assert (mixed[0::2] - all_mild[0::2]).abs().mean() < 1e-5  # to the rounding of batched arithmetic
+    assert (mixed[1::2] - all_strong[1::2]).abs().mean() < 1e-5
+    assert (mixed[1::2] - all_mild[1::2]).abs().mean() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,3 +163,103 @@ def test_rain_falls_in_one_direction():
 def test_rain_only_adds_light(pictures):
     images = pictures[0]
     assert (rain(images, torch.ones(4), seeded()) >= images - 1e-6).all()
+
+
+def by_pillow(image, change):
+    """A (1, 3, H, W) batch through ``change`` of a Pillow image."""
+    pixels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    return torch.from_numpy(np.array(change(Image.fromarray(pixels)))).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.mark.parametrize("quality", [10, 30, 50, 90])
+@pytest.mark.parametrize("size", [(128, 128), (93, 118)])
+def test_jpeg_is_that_of_pillow(quality, size, pictures):
+    def through_file(picture):
+        file = BytesIO()
+        picture.save(file, "JPEG", quality=quality)
+        return Image.open(file)
+
+    image = pictures[0][1:2, :, : size[0], : size[1]]
+    ours, theirs = jpeg(image, torch.tensor([float(quality)]), seeded()), by_pillow(image, through_file)
+    assert psnr(ours, image).item() == pytest.approx(psnr(theirs, image).item(), abs=0.1)
+    assert psnr(ours, theirs).item() > 40  # the same artefacts, not only as many
+
+
+def test_downscale_is_pillows_bicubic(pictures):
+    def down_and_up(picture):
+        small = picture.resize((round(picture.width / 3), round(picture.height / 3)), Image.Resampling.BICUBIC)
+        return small.resize(picture.size, Image.Resampling.BICUBIC)
+
+    image = pictures[0][2:3, :, :100, :120]
+    ours = downscale(image, torch.tensor([3.0]), seeded())
+    assert (ours - by_pillow(image, down_and_up)).abs().max() < 2.5 / 255  # two roundings to 8 bits
+    assert (downscale(image, torch.ones(1), seeded()) - image).abs().max() < 1e-5
+
+
+def test_downscale_of_a_batch_treats_each_factor_alone(pictures):
+    images = pictures[0]
+    factors = torch.tensor([2.0, 2.5, 3.0, 4.0])
+    together = downscale(images, factors, seeded())
+    for index in range(4):
+        alone = downscale(images[index : index + 1], factors[index : index + 1], seeded())
+        assert (together[index] - alone[0]).abs().max() < 1 / 255
+
+
+def test_blur_spreads_light_without_moving_or_losing_it():
+    point = torch.zeros(3, 3, 65, 65)
+    point[..., 32, 32] = 1
+    light = blur(point, torch.full((3,), 0.5), seeded())[:, 0] ** 2.2
+    assert torch.allclose(light.sum((1, 2)), torch.ones(3), atol=1e-3)
+    offset = torch.arange(65.0) - 32
+    assert (light.sum(2) @ offset).abs().max() < 0.05 and (light.sum(1) @ offset).abs().max() < 0.05
+    spread = ((light.sum(2) + light.sum(1)) @ offset**2).sqrt()
+    assert (spread > 1).all() and (spread < 10).all()
+    still = torch.rand(1, 3, 32, 32, generator=seeded())
+    assert (blur(still, torch.zeros(1), seeded()) - still).abs().max() < 1e-3
+
+
+def test_low_light_keeps_exposure_and_gets_noisier_in_red_and_blue():
+    grey = torch.full((4, 3, 96, 96), 0.5)
+    dark = low_light(grey, torch.full((4,), 0.6), seeded())
+    expected = 0.5 * 2 ** (-4 / 2.2)  # four stops
+    assert dark.mean().item() == pytest.approx(expected, rel=0.05)
+    red, green, blue = dark.std((2, 3)).mean(0)
+    assert red > 1.1 * green and blue > 1.1 * green
+
+
+def test_snow_lightens_the_dark_and_stays_behind_what_is_near():
+    black = torch.zeros(2, 3, 128, 128)
+    severity = torch.full((2,), 0.3)
+    far, near = (snow(black, torch.full((2, 1, 128, 128), z), severity, seeded()) for z in (1.0, 0.0))
+    assert far.max() > 0.7 and near.mean() < 0.5 * far.mean()
+
+
+def test_drops_change_places_only_and_hold_the_scene_upside_down():
+    ramp = torch.linspace(0, 1, 192)[:, None].expand(1, 3, 192, 192)  # bright below
+    dropped = raindrops(ramp, torch.ones(1), seeded(1))
+    changed = (dropped - ramp).abs().amax(1)[0] > 1e-6
+    assert 0.1 < changed.float().mean() < 0.8
+    inside = (dropped - ramp).abs().amax(1)[0] > 0.05
+    slope = torch.gradient(dropped[0].mean(0), dim=0)[0]
+    core = torch.nn.functional.avg_pool2d(inside[None].float(), 5, 1, 2)[0] == 1
+    assert slope[core].median() < 0
+
+
+def test_mixtures_are_applied_light_first_and_haze_last(pictures):
+    images, _ = pictures
+    far = torch.full_like(images[:, :1], 1.0)
+    generator = seeded(6)
+    severity = torch.full((4,), 0.5)
+    expected = low_light(images, 0.5 * severity, generator)
+    expected = haze(rain(expected, severity, generator), far, severity, generator)
+    assert torch.equal(degrade("low_haze_rain", images, seeded(6), depth=far, severity=0.5), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cpu_generator_gives_the_same_degradation_on_cuda(name, pictures):
+    images, depths = pictures
+    here = degrade(name, images, seeded(8), depth=depths)
+    there = degrade(name, images.cuda(), seeded(8), depth=depths.cuda()).cpu()
+    # Rounding to 8 bits (and, in JPEG, of coefficients) may tip over by the last bit.
+    assert (here - there).abs().mean() < 1e-4

@@ -8,7 +8,6 @@ from ._blur import blur
 from ._haze import haze
 from ._jpeg import jpeg
 from ._low_light import low_light
-from ._mixtures import mixture
 from ._noise import noise
 from ._rain import rain
 from ._rain_fog import rain_fog
@@ -26,7 +25,6 @@ __all__ = [
     "haze",
     "jpeg",
     "low_light",
-    "mixture",
     "noise",
     "rain",
     "rain_fog",

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._fields import frequencies, from_linear, normal, to_linear, uniform
+from ._fields import from_linear, normal, to_linear, uniform
 
-LONGEST = 26.0  # pixels the camera path covers at severity 1
-_MOMENTS = 48  # moments of the exposure, less than a pixel apart
-_MARGIN = 24
+LONGEST = 20.0  # pixels the camera path covers at severity 1
+_MOMENTS = 40  # moments of the exposure, less than a pixel apart
+_MARGIN = 20
 
 
 def blur(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
@@ -22,7 +22,7 @@ def blur(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         image: (B, 3, H, W) in [0, 1].
-        severity: (B,) in [0, 1]; the path is ``26 * severity`` pixels long.
+        severity: (B,) in [0, 1]; the path is ``20 * severity`` pixels long.
         generator: draws the path.
 
     Returns:
@@ -32,12 +32,9 @@ def blur(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     path = _path(LONGEST * severity, generator, image.device)
     rows, columns = min(_MARGIN, height - 1), min(_MARGIN, width - 1)
     padded = F.pad(to_linear(image), (columns, columns, rows, rows), mode="reflect")
-    down, across = frequencies(*padded.shape[-2:], image.device)
-    # A shift is a phase ramp, and a ramp is separable: the whole point spread function is one matrix product.
-    ramps_down = torch.polar(torch.ones(()).to(path), -2 * math.pi * path[:, :, :1] * down[:, 0])
-    ramps_across = torch.polar(torch.ones(()).to(path), -2 * math.pi * path[:, :, 1:] * across[0])
-    transfer = (ramps_down.transpose(1, 2) @ ramps_across) / _MOMENTS
-    spectrum = torch.fft.rfft2(padded) * transfer[:, None]
+    # Each moment is a bilinear impulse, which is separable: the whole point spread function is one matrix product.
+    spread = _impulses(path[..., 0], padded.shape[-2]).mT @ _impulses(path[..., 1], padded.shape[-1]) / _MOMENTS
+    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(spread)[:, None]
     blurred = torch.fft.irfft2(spectrum, s=padded.shape[-2:])
     return from_linear(blurred[..., rows : rows + height, columns : columns + width])
 
@@ -52,3 +49,9 @@ def _path(length: Tensor, generator: torch.Generator, device: torch.device) -> T
     travelled = velocity.norm(dim=-1).sum(1)
     path = path * (length / travelled)[:, None, None]
     return path - path.mean(1, keepdim=True)
+
+
+def _impulses(position: Tensor, size: int) -> Tensor:
+    """Linearly interpolated impulses on a circle of ``size`` pixels, (B, moments) -> (B, moments, size)."""
+    apart = torch.arange(size, device=position.device) - position[..., None]
+    return (1 - (apart - size * torch.round(apart / size)).abs()).clamp_(min=0)

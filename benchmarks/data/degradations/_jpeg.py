@@ -33,8 +33,8 @@ def jpeg(image: Tensor, quality: Tensor, generator: torch.Generator) -> Tensor:
     """Compress and decompress as libjpeg does by default: 4:2:0, standard tables, interpolated chroma.
 
     Everything that loses information is done (ITU-T T.81 and JFIF: colour transform, chroma subsampling, 8x8 cosine
-    transform, quantisation), nothing that does not (entropy coding), over the whole batch at once. Within 0.1 dB of
-    Pillow's result.
+    transform, quantisation), nothing that does not (entropy coding), over the whole batch at once. The PSNR
+    is within 0.1 dB of what Pillow gives, up to quality 90.
 
     Args:
         image: (B, 3, H, W) in [0, 1]; rounded to 8 bits first.

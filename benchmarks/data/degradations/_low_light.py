@@ -12,8 +12,8 @@ def low_light(image: Tensor, severity: Tensor, generator: torch.Generator) -> Te
 
     In linear light the exposure falls by ``1 + 5 * severity`` stops. The sensor then adds shot noise (variance
     proportional to the signal) and read noise (constant), the Poisson-Gaussian model of Foi et al. (TIP 2008); white
-    balance amplifies red and blue, noise included, demosaicing makes neighbours alike: hence coloured grain. The result is
-    encoded with gamma 2.2 and rounded to 8 bits. Severity 0.8 brings photographs to about the 8 dB of LOL-v1.
+    balance amplifies red and blue, noise included, demosaicing makes neighbours alike: hence coloured grain. The result
+    is encoded with gamma 2.2 and rounded to 8 bits. Severity 0.8 brings photographs to about the 8 dB of LOL-v1.
 
     Args:
         image: (B, 3, H, W) in [0, 1].

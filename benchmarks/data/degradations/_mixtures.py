@@ -10,7 +10,7 @@ from ._low_light import low_light
 from ._rain import rain
 from ._snow import snow
 
-# OneRestore (Guo et al., ECCV 2024, section 3): first the light fails, then it rains or snows, haze lies over all.
+# As OneRestore composes CDD-11 (Guo et al., ECCV 2024): first the light fails, then it rains or snows, then haze.
 _ORDER = ("low", "rain", "snow", "haze")
 MIXTURES = (
     ("low", "haze"),

@@ -11,7 +11,7 @@ from ._rain import streaks
 def rain_fog(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     """Streaks, then the veil that distant rain makes: ``t * (x + S) + (1 - t) * A``.
 
-    The model of Outdoor-Rain (Li, Cheong, Tan, "Heavy rain image restoration", CVPR 2019, equation 2), with
+    The model of Outdoor-Rain (Li, Cheong, Tan, "Heavy rain image restoration", CVPR 2019), with
     ``t = exp(-1.6 * severity * depth)``, a grey airlight and the streaks of :func:`rain` as a screen.
 
     Args:

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._fields import per_image, uniform
+from ._fields import uniform
 
-# Drops sit one to a cell of a square grid, anywhere inside it: a pixel then has only nine candidates to ask, however
-# large the image. Two grids: side of a cell in pixels, and radius of its drops in sides.
-_GRIDS = ((18, (0.14, 0.40)), (44, (0.18, 0.50)))
+# Drops sit one to a cell of a square grid, anywhere inside it, and reach less than half a cell: a pixel then has only
+# four candidates to ask, however large the image. Two grids: side of a cell in pixels, bounds of the radius in sides.
+_GRIDS = ((26, (0.13, 0.32)), (76, (0.17, 0.37)))
 
 
 class _Drops(NamedTuple):
@@ -27,7 +27,7 @@ def raindrops(image: Tensor, severity: Tensor, generator: torch.Generator) -> Te
 
     A drop is a fish-eye lens: it shows the scene around it upside down, shrunk, blurred (the camera focuses far behind
     it) and brighter, with a soft outline (the formation model of Qian et al., "Attentive generative adversarial network
-    for raindrop removal", CVPR 2018, equation 1: ``(1 - M) * x + R``).
+    for raindrop removal", CVPR 2018: ``(1 - M) * x + R``).
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -45,23 +45,27 @@ def raindrops(image: Tensor, severity: Tensor, generator: torch.Generator) -> Te
     where = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)[:, 0]
     defocused = F.avg_pool2d(image, 4, ceil_mode=True, count_include_pad=False)
     seen = F.grid_sample(defocused, where, mode="bilinear", padding_mode="reflection", align_corners=False)
-    # Light gathered from the bright half of the scene: lighter than what is behind the drop, most so low in it.
-    gathered = defocused.flatten(2).quantile(0.85, dim=2)[..., None, None]
+    # Light gathered from the bright part of the scene makes a drop lighter than what it hides, most so low in it.
+    spread, mean = torch.std_mean(defocused, dim=(2, 3), keepdim=True, correction=0)
+    gathered = (mean + spread).clamp(max=1)
     low = torch.sigmoid(drops.down / 4)
-    seen = torch.lerp(seen, gathered, 0.15 + 0.35 * low) * (0.82 + 0.18 * drops.level.clamp(0, 1).sqrt())
+    seen = torch.lerp(seen, gathered, 0.2 + 0.4 * low) * (0.82 + 0.18 * drops.level.clamp(0, 1).sqrt())
     soft = (drops.level / drops.edge).clamp(0, 1)
     return torch.lerp(image, seen, 0.95 * soft * soft * (3 - 2 * soft))
 
 
 def _drops(height: int, width: int, severity: Tensor, generator: torch.Generator, device: torch.device) -> _Drops:
-    best = None
-    for side, radii in _GRIDS:
-        best = _nearest(best, height, width, side, radii, severity, generator, device)
-    return best
+    small, large = (_grid(height, width, *grid, severity, generator, device) for grid in _GRIDS)
+    return _covering(small, large)
 
 
-def _nearest(
-    best: _Drops | None,
+def _covering(a: _Drops, b: _Drops) -> _Drops:
+    """Of two drops, at each pixel the one that covers it better."""
+    chosen = b.level > a.level
+    return _Drops(*(torch.where(chosen, y, x) for x, y in zip(a, b, strict=True)))
+
+
+def _grid(
     height: int,
     width: int,
     side: int,
@@ -70,26 +74,30 @@ def _nearest(
     generator: torch.Generator,
     device: torch.device,
 ) -> _Drops:
-    """``best``, or the drop of one grid of drops where that covers the pixel better."""
-    rows, columns = -(-height // side) + 2, -(-width // side) + 2
-    lots = uniform(generator, (7, len(severity), 1, rows, columns), device)
-    there, middle_down, middle_across, size, slim, lean, blur = lots
+    """One grid of drops, rendered over an image of this size.
+
+    The image is tiled by squares as large as a cell but half a cell off, so that the four cells a tile overlaps are all
+    that can reach into it; tensors are (B, rows, side, columns, side) and the drops' properties broadcast over tiles.
+    """
+    rows, columns = -(-height // side), -(-width // side)
+    lots = uniform(generator, (7, len(severity), rows + 1, columns + 1), device)
     # A place that holds a drop at one severity holds a larger one at every higher severity.
-    growth = (1.15 * per_image(severity) - there).clamp(min=0).sqrt()
-    radius = side * (radii[0] + (radii[1] - radii[0]) * size**2) * growth.clamp(max=1)
-    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
-    cell_y, cell_x = y // side, x // side
-    for step in range(9):
-        i, j = (cell_y + step // 3)[:, None], cell_x + step % 3  # the outermost cells lie outside the image
-        down = y[:, None] - side * (i - 1 + middle_down[..., i, j])
-        across = x - side * (j - 1 + middle_across[..., i, j])
-        stretch, skew = 0.8 + 0.5 * slim[..., i, j], 0.7 * (lean[..., i, j] - 0.5)
-        reach = radius[..., i, j].clamp(min=1e-3)
-        # Egg-shaped: leaning, slimmer than high, narrower at the top.
-        egg = (across + skew * down) * stretch / (1 + 0.25 * (down / reach).clamp(-1, 1))
-        level = 1 - ((down / stretch) ** 2 + egg**2) / reach**2
-        found = _Drops(level, down, across, 0.2 + 0.8 * blur[..., i, j])
-        best = (
-            found if best is None else _Drops(*torch.where(level > best.level, torch.stack(found), torch.stack(best)))
-        )
-    return best
+    growth = (1.3 * severity[:, None, None] - lots[0]).clamp(0, 1).sqrt()
+    lots[0] = (side * (radii[0] + (radii[1] - radii[0]) * lots[3] ** 2) * growth).clamp(min=1e-3)
+    # The level falls by 2 / radius a pixel at the rim: no outline is sharper than a pixel and a half.
+    lots[6] = torch.maximum(0.2 + 0.8 * lots[6], 3 / lots[0])
+
+    best = None
+    y, x = torch.arange(side, device=device)[:, None, None], torch.arange(side, device=device)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        cells = lots[:, :, i : i + rows, None, j : j + columns, None]
+        radius, middle_down, middle_across, _, slim, lean, edge = cells
+        down = y - side * (i - 0.5 + middle_down)
+        across = x - side * (j - 0.5 + middle_across)
+        # Egg-shaped: slimmer than high or the reverse, leaning, narrower at the top.
+        tall = down / ((0.8 + 0.5 * slim) * radius)
+        wide = (across + 0.5 * (lean - 0.5) * down) * (0.9 + 0.3 * slim) / radius / (1 + 0.2 * tall.clamp(-1, 1))
+        found = _Drops(1 - tall**2 - wide**2, *torch.broadcast_tensors(down, across, edge))
+        best = found if best is None else _covering(best, found)
+    tiles = (len(severity), 1, rows * side, columns * side)
+    return _Drops(*(part.reshape(tiles)[..., :height, :width] for part in best))

@@ -51,11 +51,11 @@ DEGRADATIONS: dict[str, Degradation] = {
         ),
         Degradation("rain", rain, (0.1, 1.0), (0.3, 1.0)),
         Degradation("haze", haze, (0.2, 1.0), (0.5,), needs_depth=True),
-        Degradation("blur", blur, (0.2, 1.0), (0.5,)),
+        Degradation("blur", blur, (0.2, 1.0), (0.4,)),
         Degradation("low_light", low_light, (0.4, 1.0), (0.8,)),
         Degradation("snow", snow, (0.2, 1.0), (0.3, 0.6, 1.0), needs_depth=True),
         Degradation("rain_fog", rain_fog, (0.2, 1.0), (0.6,), needs_depth=True),
-        Degradation("raindrops", raindrops, (0.3, 1.0), (0.6,)),
+        Degradation("raindrops", raindrops, (0.3, 1.0), (0.8,)),
         Degradation("jpeg", jpeg, (50, 10), (40, 20, 10), limits=(1, 100), unit="quality"),
         Degradation("downscale", downscale, (2, 4), (2, 3, 4), limits=(1, 16), unit="factor"),
         *(Degradation("_".join(parts), mixture(parts), (0.3, 0.8), (0.5,), needs_depth=True) for parts in MIXTURES),
@@ -98,7 +98,7 @@ def degrade(
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
         raise ValueError(f"image must be (B, 3, H, W) of floats, not {tuple(image.shape)} of {image.dtype}")
     image = image.float()
-    severity = _severity(kind, severity, len(image), generator).to(image.device)
+    severity = _severity(kind, severity, image, generator)
     if not kind.needs_depth:
         return kind.apply(image, severity, generator).clamp_(0, 1)
     if depth is None or depth.shape != (len(image), 1, *image.shape[-2:]):
@@ -107,9 +107,11 @@ def degrade(
     return kind.apply(image, depth.to(image), severity, generator).clamp_(0, 1)
 
 
-def _severity(kind: Degradation, severity: Tensor | float | None, batch: int, generator: torch.Generator) -> Tensor:
+def _severity(kind: Degradation, severity: Tensor | float | None, image: Tensor, generator: torch.Generator) -> Tensor:
+    """Severity of each image, (B,) on the device of the images."""
+    batch = len(image)
     if severity is None:
-        return uniform(generator, (batch,), torch.device("cpu"), *kind.training)
+        return uniform(generator, (batch,), image.device, *kind.training)
     # Limits are checked where that costs nothing: reading a tensor of another device would wait for it.
     severity = torch.as_tensor(severity, dtype=torch.float32)
     if severity.shape not in ((), (1,), (batch,)):
@@ -117,4 +119,4 @@ def _severity(kind: Degradation, severity: Tensor | float | None, batch: int, ge
     low, high = kind.limits
     if severity.device.type == "cpu" and not bool(((severity >= low) & (severity <= high)).all()):
         raise ValueError(f"{kind.name} takes a {kind.unit} between {low:g} and {high:g}, not {severity.tolist()}")
-    return severity.expand(batch)
+    return severity.to(image.device).expand(batch)

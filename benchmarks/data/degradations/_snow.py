@@ -3,24 +3,24 @@
 import torch
 from torch import Tensor
 
-from ._fields import filtered, line, per_image, uniform
+from ._fields import filtered, line, uniform
 from ._haze import veil
 
 # Four distances of snow, far to near: flake radius in pixels, depth the layer hangs at, opacity, share of the area at
 # severity 1, and the severity from which on it snows there: light snow is fine snow.
-_RADIUS = (0.7, 1.3, 2.3, 4.2)
+_RADIUS = (0.8, 1.3, 2.3, 4.2)
 _DEPTH = (0.75, 0.5, 0.25, 0.0)
 _OPACITY = (0.8, 0.9, 0.85, 0.65)
-_COVER = (0.08, 0.09, 0.09, 0.08)
+_COVER = (0.045, 0.05, 0.05, 0.045)
 _ONSET = (0.0, 0.0, 0.2, 0.4)
 
 
 def snow(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     """Let it snow, with flakes of several sizes, drawn out by their fall, behind what is nearer than they are.
 
-    Snow lies over the image as ``x * (1 - z) + c * z`` (Liu et al., "DesnowNet", TIP 2018, equation 1), layer by layer
+    Snow lies over the image as ``x * (1 - z) + c * z`` (Liu et al., "DesnowNet", TIP 2018), layer by layer
     from far and fine to near and large; the largest are out of focus, hence soft and translucent. A thin veil grows
-    with depth. Severities 0.3, 0.6 and 1 stand for the small, medium and large flakes of Snow100K.
+    with depth. Severities 0.3, 0.6 and 1 are meant as the small, medium and large flakes of that paper's Snow100K.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -36,7 +36,7 @@ def snow(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Genera
     cover = _flakes(*image.shape[-2:], severity, generator, device)
     behind = torch.sigmoid(14 * (depth - torch.tensor(_DEPTH, device=device).reshape(1, -1, 1, 1)))
     cover = cover * (0.25 + 0.75 * behind)  # some flakes are nearer than their layer
-    image = veil(image, depth, 0.35 * severity, tint)
+    image = veil(image, depth, 0.2 * severity, tint)
     for layer in cover.split(1, dim=1):
         image = torch.lerp(image, tint, layer)
     return image
@@ -47,7 +47,7 @@ def _flakes(height: int, width: int, severity: Tensor, generator: torch.Generato
     batch, layers = len(severity), len(_RADIUS)
     radius, onset = torch.tensor(_RADIUS, device=device), torch.tensor(_ONSET, device=device)
     angle = uniform(generator, (batch, 1), device, -0.9, 0.9) + uniform(generator, (batch, layers), device, -0.15, 0.15)
-    length = uniform(generator, (batch, 1), device, 0.5, 4) * radius
+    length = uniform(generator, (batch, 1), device, 0.5, 5) * radius
     amount = ((severity[:, None] - onset) / (1 - onset)).clamp(min=0)
 
     area = 6.28 * radius**2 + 2.5 * radius * length
@@ -57,6 +57,6 @@ def _flakes(height: int, width: int, severity: Tensor, generator: torch.Generato
     shape = line(height, width, angle, length, radius.expand(batch, layers))
     # A threshold on overlapping soft blobs gives flakes of many sizes with uneven outlines.
     body = filtered(seeds, shape)
-    soft = ((body - 0.3) / 0.7).clamp_(0, 1)
+    soft = ((body - 0.15) / 0.85).clamp_(0, 1)
     opacity = torch.tensor(_OPACITY, device=device).reshape(1, -1, 1, 1)
     return opacity * soft * soft * (3 - 2 * soft)

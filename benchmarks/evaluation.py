@@ -1,0 +1,112 @@
+"""Scoring a network on full-size test images by a named protocol, the degraded input always beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import protocols
+from benchmarks.data.degradations import DEGRADATIONS, degrade
+from benchmarks.data.sources import TestPool
+from benchmarks.seeds import generator
+from results.schema import SCORE_COLUMNS
+
+FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
+
+
+def test_image(pool: TestPool, number: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """Degraded and clean image ``number``, (3, H, W) in [0, 1], cut to a multiple of ``multiple`` at the centre.
+
+    A synthetic degradation is seeded by test set and image, so it depends on no other image, run or seed.
+    """
+    clean, degraded = pool.clean[number], None
+    if pool.inputs is not None:
+        degraded = _tensor(_cut(pool.inputs[number], multiple))
+    clean_tensor = _tensor(_cut(clean, multiple))
+    if degraded is None:
+        kind = DEGRADATIONS[pool.task.degradation]
+        severity = kind.testing[0] if pool.task.severity is None else pool.task.severity
+        depth = None
+        if kind.needs_depth:
+            depth = torch.from_numpy(_cut(pool.depths[number], multiple).astype(np.float32) / 255)[None, None]
+        chance = generator("test", pool.dataset, pool.names[number])
+        degraded = degrade(kind.name, clean_tensor[None], chance, depth=depth, severity=severity)[0]
+    return degraded, clean_tensor
+
+
+def evaluate(
+    network: Any,
+    pools: Sequence[TestPool],
+    protocol: str,
+    device: torch.device,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Score every image of every pool.
+
+    Args:
+        network: a :class:`baselines.Network`.
+        pools: the test sets.
+        protocol: a key of :data:`benchmarks.protocols.PROTOCOLS`.
+        device: where the network is.
+        report: told how many images are done, of how many.
+
+    Returns:
+        Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
+    """
+    multiple = protocols.get(protocol).multiple
+    total, done = sum(len(pool.names) for pool in pools), 0
+    rows, collapsed = [], []
+    for pool in pools:
+        flat = 0
+        for number, name in enumerate(pool.names):
+            degraded, clean = test_image(pool, number, multiple)
+            restored = network.restore(degraded[None].to(device))[0].cpu()
+            flat += _is_flat(restored, clean)
+            after, before = (protocols.score(image, clean, protocol) for image in (restored, degraded))
+            rows += [
+                dict(
+                    zip(
+                        SCORE_COLUMNS,
+                        (pool.dataset, pool.task.name, name, protocol, metric, value, before[metric]),
+                        strict=True,
+                    )
+                )
+                for metric, value in after.items()
+            ]
+            done += 1
+            report(done, total)
+        if flat > len(pool.names) / 2:
+            collapsed.append(pool.dataset)
+    return rows, collapsed
+
+
+def _is_flat(restored: Tensor, clean: Tensor) -> bool:
+    spread = [float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean)]
+    return not spread[0] >= FLAT * spread[1]  # a NaN is flat
+
+
+def _cut(image: np.ndarray, multiple: int) -> np.ndarray:
+    top, left = (side % multiple // 2 for side in image.shape[:2])
+    height, width = (side - side % multiple for side in image.shape[:2])
+    return image[top : top + height, left : left + width]
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def write_samples(network: Any, pools: Sequence[TestPool], folder: Path, device: torch.device) -> None:
+    """The first image of every test set as ``<dataset>.png``: degraded, restored and clean side by side."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for pool in pools:
+        degraded, clean = test_image(pool, 0)
+        restored = network.restore(degraded[None].to(device))[0].cpu()
+        strip = torch.cat([degraded, restored, clean], dim=2).nan_to_num().mul(255).round().byte()
+        Image.fromarray(strip.permute(1, 2, 0).numpy()).save(folder / f"{pool.dataset}.png")

@@ -1,0 +1,244 @@
+"""The grid: setting x baselines x strategies x seeds, each run once, several at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import baselines
+from benchmarks import settings
+from benchmarks.config import Config
+from benchmarks.errors import UserError
+from results import Run
+from results.schema import CHECKPOINT, CONFIG, DATA, ENVIRONMENT
+
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run to be done: its configuration and folder."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def run(self) -> Run:
+        return Run(self.folder)
+
+    @property
+    def title(self) -> str:
+        return f"{baselines.describe(self.config.baseline)['name']} {self.config.strategy} seed {self.config.seed}"
+
+
+def plan(config: Config, output: Path) -> Plan:
+    """Where the run of that configuration lives below ``output``."""
+    slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
+    name = f"{config.seed}-{config.identity()['hash']}"
+    return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
+
+
+def state(plan: Plan) -> str:
+    """``done``, ``to score`` (trained, other scores wanted), ``resume``, ``failed`` or ``new``."""
+    found = plan.run.status.state
+    if found == "done":
+        return "done" if not _unscored(plan) else "to score"
+    if found == "failed":
+        return "failed"
+    return "resume" if (plan.folder / CHECKPOINT).exists() else "new"
+
+
+def _unscored(plan: Plan) -> bool:
+    """Whether the protocol or a further test set asked for is not among the scores."""
+    scores = plan.run.scores()
+    scored = set(scores.loc[scores["protocol"] == plan.config.evaluate.protocol, "dataset"])
+    return not scored or not set(plan.config.evaluate.extra) <= scored
+
+
+def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
+    """Train and score one run; a failure is written to its status, never raised.
+
+    Raises:
+        KeyboardInterrupt: passed on; the run stays resumable.
+    """
+    run = plan.run
+    try:
+        with _locked(plan.folder):
+            _execute(plan, run, cache, device_name, tracking_uri, command)
+    except UserError as error:
+        run.write_status("failed", str(error))
+    except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
+        (plan.folder / "traceback.txt").write_text(traceback.format_exc())
+        run.write_status("failed", f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+
+
+def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
+    import torch
+
+    from benchmarks import environment
+    from benchmarks.data import sources
+    from benchmarks.tracking import Tracker
+
+    config = plan.config
+    torch.set_num_threads(config.train.threads)
+    device = environment.device(device_name)
+    prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+    run.write_json(CONFIG, record(config))
+    run.write_json(DATA, prepared.records)
+    facts = run.environment | environment.describe(device)
+    run.write_json(ENVIRONMENT, facts)
+    run.write_status("running")
+    tracker = Tracker(tracking_uri, run, config, command)
+    tracker.start()
+    try:
+        network, trained = _train(config, prepared, run, device, tracker)
+        warning, scored = _score(config, prepared, run, device, network)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            tracker.finish("failed")
+        raise
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
+    (plan.folder / PROGRESS).unlink(missing_ok=True)
+    tracker.finish("done")
+    run.write_status("done", warning)
+
+
+def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
+    from benchmarks.rhythm import Diverged
+    from benchmarks.training import Training
+
+    training = Training(config, prepared.train, run, device)
+    started, first = time.perf_counter(), training.step
+
+    def report(step: int, rhythm: Any) -> None:
+        spent = time.perf_counter() - started
+        left = spent / max(step - first, 1) * (config.train.steps - step)
+        _tell(run, phase="training", done=step, total=config.train.steps, left=left, tasks=rhythm.last())
+        if step % config.train.checkpoint_every == 0:
+            tracker.rhythm(rhythm.table())
+
+    try:
+        network = training.finish(report)
+    except Diverged:
+        run.write_rhythm(training.rhythm.table())
+        raise
+    tracker.rhythm(training.rhythm.table())
+    return network, {
+        "train_seconds": round(training.seconds, 2),
+        "step_seconds": round(training.seconds / config.train.steps, 5),
+    }
+
+
+def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -> tuple[str, dict[str, float]]:
+    """Score what is not scored yet by the wanted protocol; the warning names test sets with a constant output."""
+    import pandas as pd
+
+    from benchmarks.evaluation import evaluate, write_samples
+
+    protocol, scores = config.evaluate.protocol, run.scores()
+    known = set(scores.loc[scores["protocol"] == protocol, "dataset"])
+    pools = [pool for pool in prepared.tests if pool.dataset not in known]
+    started = time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        left = (time.perf_counter() - started) / done * (total - done)
+        _tell(run, phase="scoring", done=done, total=total, left=left)
+
+    rows, collapsed = evaluate(network, pools, protocol, device, report)
+    fresh = pd.DataFrame(rows)
+    run.write_scores(pd.concat([scores, fresh], ignore_index=True) if len(scores) else fresh)
+    write_samples(network, pools, run.folder / "samples", device)
+    warning = run.status.reason
+    if collapsed:
+        warning = f"collapsed: constant output on {', '.join(collapsed)}"
+    return warning, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
+
+
+def record(config: Config) -> dict[str, Any]:
+    """What ``config.json`` holds: identities, departures from the recipe, names for display, configuration."""
+    display = {
+        "setting": settings.load(config.setting).title,
+        "baseline": baselines.describe(config.baseline)["name"],
+    }
+    return {
+        **config.identity(),
+        "overrides": config.departures(),
+        "display": display,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+_told: dict[Path, float] = {}
+
+
+def _tell(run: Run, **progress: Any) -> None:
+    """Leave word for the overview, at most twice a second."""
+    now = time.monotonic()
+    if now - _told.get(run.folder, 0) > 0.5:
+        _told[run.folder] = now
+        run.write_json(PROGRESS, progress)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; a process that was killed a moment ago may need a little to let go of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        for attempt in range(20):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == 19:
+                    raise UserError(f"another process is working on {folder}.") from None
+                time.sleep(0.5)
+        yield
+
+
+def run_all(plans: Sequence[Plan], jobs: int, **options: Any) -> None:
+    """Execute the plans, ``jobs`` at a time, in worker processes; one alone runs in this process."""
+    if jobs == 1 or len(plans) == 1:
+        for item in plans:
+            execute(item, **options)
+        return
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", inner_max_num_threads=1):
+        Parallel(n_jobs=min(jobs, len(plans)), batch_size=1, pre_dispatch="all")(
+            delayed(_in_worker)(item, os.getpid(), options) for item in plans
+        )
+
+
+def _in_worker(plan: Plan, parent: int, options: dict[str, Any]) -> None:
+    _die_with(parent)
+    execute(plan, **options)
+
+
+_watching: list[int] = []
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when the command is killed, so that no orphan trains on beside the next one."""
+    if parent in _watching:
+        return
+    _watching.append(parent)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        print("the command was killed; its worker stops.", file=sys.stderr)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,96 @@
+"""The rhythm of a run: every task's loss, running level, pace and weight, recorded on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from results.schema import RHYTHM_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOMENTUM, START = 0.01, 0.1  # of the running level: Art's defaults, for every strategy, so that rhythms compare
+FLUSH = 20  # steps between transfers to the host
+
+
+class Diverged(Exception):
+    """A task loss or weight that is not finite, with step and task in words."""
+
+
+class Rhythm:
+    """Records steps without synchronising; :meth:`flush` brings them to the host.
+
+    Args:
+        tasks: their names.
+        every: steps between recorded rows; running levels follow every step.
+        device: where the losses live.
+    """
+
+    def __init__(self, tasks: Sequence[str], every: int, device: torch.device):
+        self.tasks, self.every = tuple(tasks), every
+        self.running = torch.full((len(tasks),), START, device=device)
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._rows: list[tuple[int, Any]] = []
+
+    @torch.no_grad()
+    def record(self, step: int, losses: Tensor, counts: Tensor, weights: Tensor) -> None:
+        """Note a step, counted from 1: (K,) losses, samples a task, and factors of the losses in the update."""
+        present = counts > 0
+        pace = losses / self.running
+        level = torch.where(present, MOMENTUM * losses + (1 - MOMENTUM) * self.running, self.running)
+        if step % self.every == 0 or step == 1:
+            measured = torch.where(present, torch.stack([losses, pace]), torch.nan)
+            row = torch.stack([measured[0], level, measured[1], weights])
+            self._waiting.append((step, row))
+        self.running = level
+
+    def flush(self) -> None:
+        """Bring what waits to the host.
+
+        Raises:
+            Diverged: if a present task's loss is not finite; everything up to it is kept.
+        """
+        if not self._waiting:
+            return
+        steps, rows = zip(*self._waiting, strict=True)
+        self._waiting = []
+        host = torch.stack(rows).cpu()
+        self._rows += [(step, row.numpy()) for step, row in zip(steps, host, strict=True)]
+        wrong = ~host[:, 1].isfinite()  # the running level keeps whatever was not finite, also between recorded rows
+        if wrong.any():
+            first = int(wrong.any(1).nonzero()[0])
+            names = ", ".join(self.tasks[k] for k in wrong[first].nonzero().flatten().tolist())
+            raise Diverged(f"the loss of {names} is not finite at step {steps[first]}")
+
+    def last(self) -> dict[str, dict[str, float]]:
+        """The last recorded loss and weight of every task, for display."""
+        if not self._rows:
+            return {}
+        row = self._rows[-1][1]
+        return {task: {"loss": float(row[0, k]), "weight": float(row[3, k])} for k, task in enumerate(self.tasks)}
+
+    def table(self) -> pd.DataFrame:
+        """All flushed rows with :data:`results.schema.RHYTHM_COLUMNS`."""
+        import numpy as np
+        import pandas as pd
+
+        count, width = len(self._rows), len(self.tasks)
+        values = np.stack([row for _, row in self._rows]) if count else np.empty((0, 4, width), np.float32)
+        columns = {
+            "step": np.repeat(np.asarray([step for step, _ in self._rows], dtype=np.int64), width),
+            "task": np.tile(np.asarray(self.tasks, dtype=object), count),
+        }
+        columns |= {name: values[:, n].ravel() for n, name in enumerate(("loss", "running", "pace", "weight"))}
+        return pd.DataFrame(columns, columns=list(RHYTHM_COLUMNS))
+
+    def restore(self, table: pd.DataFrame, running: Tensor, step: int) -> None:
+        """Continue after ``step`` from a table that may reach further."""
+        kept = table[table["step"] <= step]
+        values = kept[["loss", "running", "pace", "weight"]].to_numpy("float32")
+        blocks = values.reshape(-1, len(self.tasks), 4).transpose(0, 2, 1)
+        self._rows = list(zip(kept["step"].to_numpy()[:: len(self.tasks)].tolist(), blocks, strict=True))
+        self.running = running.to(self.running.device)

@@ -1,0 +1,254 @@
+"""Train baselines with strategies on a setting, score them, and tabulate the gains.
+
+python -m benchmarks.run --setting three_task
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.errors import UserError
+
+# glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
+# worker processes start, which is when it takes effect.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "268435456"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; its help lists everything by name without importing torch."""
+    import art
+    import baselines
+    from benchmarks import settings
+
+    known = [f"  {name:14}{baselines.describe(name)['about']}" for name in baselines.names()]
+    strategies = [f"  {name:14}{entry.about}" for name, entry in sorted(art.entries().items())]
+    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b):"]
+    result = argparse.ArgumentParser(
+        "python -m benchmarks.run",
+        description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
+        epilog="\n".join([*lines, *strategies]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}")
+    add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME", help="or: all")
+    add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
+    add("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")
+    add("--size", choices=["tiny", "paper"], help="of the networks (default: tiny for demo, paper for paper)")
+    add("--data-root", type=Path, metavar="DIR", help="real images in the published layouts; without it, embedded ones")
+    add("--missing", choices=["error", "synthesise"], default="error",
+        help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H")  # fmt: skip
+    add(
+        "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
+    )
+    add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
+    add("--dry-run", action="store_true", help="list the runs, their state and cost, and stop")
+    add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 1 if a run failed, 2 for a mistake in the command or its data."""
+    options = parser().parse_args(arguments)
+    try:
+        return _main(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues.", file=sys.stderr)
+        return 130
+
+
+def _main(options: argparse.Namespace) -> int:
+    from benchmarks import grid, settings
+
+    plans = _plans(options)
+    _check_strategies(plans)
+    states = [grid.state(plan) for plan in plans]
+    if options.dry_run:
+        print(_listing(plans, states))
+        return 0
+    _check_output(options.output)
+    if options.fresh:
+        _put_aside(plans, options.output)
+        states = [grid.state(plan) for plan in plans]
+    wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
+    uri = options.tracking_uri or _default_uri(options.output)
+    print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
+    command = _command(options)
+    if wanted:
+        _train(wanted, options, uri, command)
+    return _report(plans, options, uri, command)
+
+
+def _plans(options: argparse.Namespace) -> list:
+    """Every run of the grid, resolved; unknown names stop here."""
+    import art
+    import baselines
+    from benchmarks import grid, protocols, settings
+    from benchmarks.config import DataConfig, resolve
+    from benchmarks.data import layouts, sources
+
+    setting = settings.load(options.setting)
+    data = DataConfig()
+    if options.data_root is not None:
+        data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
+    data = data.model_copy(update={"fingerprint": sources.fingerprint(setting, data)})
+    names = baselines.names() if options.baselines == ["all"] else options.baselines
+    specs = art.names() if options.strategies == ["all"] else options.strategies
+    plans = {}
+    for baseline in names:
+        for spec in specs:
+            for seed in options.seeds:
+                config = resolve(
+                    options.setting, baseline, spec, seed=seed, profile=options.profile,
+                    size=options.size, data=data, overrides=options.overrides,
+                )  # fmt: skip
+                plan = grid.plan(config, options.output)
+                plans[plan.folder] = plan  # the same run named twice (art, art:tau=0.1) is one
+    config = next(iter(plans.values())).config
+    protocols.get(config.evaluate.protocol)
+    for name in config.evaluate.extra:
+        layouts.get(name)
+    return list(plans.values())
+
+
+def _check_strategies(plans: Sequence) -> None:
+    """What a strategy cannot do is said before training; those of this project's own names need no import for it."""
+    import art
+    from benchmarks import settings
+
+    problems = []
+    for plan in plans:
+        name, _ = art.parse(plan.config.strategy)
+        if name in ("mix", "equal", "art") and ":" not in plan.config.strategy:
+            continue
+        try:
+            strategy = art.make(plan.config.strategy, settings.load(plan.config.setting).task_names)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if not strategy.handles_absent and plan.config.data.mixing != "balanced":
+            problems.append(
+                f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
+                "leaves some out. Use --set data.mixing=balanced"
+            )
+    if problems:
+        raise UserError("these strategies cannot run:", dict.fromkeys(problems))
+
+
+def _check_output(output: Path) -> None:
+    probe = output / ".writable"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"the output folder {output} cannot be written: {error.strerror}.") from error
+
+
+def _put_aside(plans: Sequence, output: Path) -> None:
+    """Move runs to ``<output>/replaced``, so that nothing computed is lost."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for plan in plans:
+        if plan.folder.exists():
+            target = output / "replaced" / stamp / plan.folder.relative_to(output / "runs")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            plan.folder.rename(target)
+
+
+def _default_uri(output: Path) -> str:
+    from benchmarks.tracking import default_uri
+
+    return default_uri(output)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The grid in words, the same for the same request."""
+    parts = [f"--setting {options.setting}", "--baselines", *options.baselines, "--strategies", *options.strategies]
+    parts += ["--seeds", *map(str, options.seeds), "--profile", options.profile]
+    parts += [f"--size {options.size}"] if options.size else []
+    parts += [f"--data-root {options.data_root} --missing {options.missing}"] if options.data_root else []
+    parts += ["--set", *options.overrides] if options.overrides else []
+    return " ".join(parts)
+
+
+def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> None:
+    for name, value in _MEMORY.items():
+        os.environ.setdefault(name, value)
+    from benchmarks import environment, grid, settings
+    from benchmarks.data import sources
+    from benchmarks.overview import Overview
+    from benchmarks.training import check_checkpoint
+
+    device = environment.device(options.device)
+    cache = options.output / "cache"
+    config = wanted[0].config
+    sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks; fills the cache
+    for plan in wanted:
+        check_checkpoint(plan.folder, plan.config)
+    if uri != "none":
+        from benchmarks import tracking
+
+        trouble = tracking.prepare(uri, config.setting, options.output)
+        if trouble:
+            print(f"warning: no tracking, MLflow at {uri} failed ({trouble}).", file=sys.stderr)
+            uri = tracking.NONE
+    jobs = options.jobs or (1 if device.type == "cuda" else _parallel(wanted))
+    with Overview(wanted):
+        grid.run_all(wanted, jobs, cache=cache, device_name=str(device), tracking_uri=uri, command=command)
+
+
+def _parallel(wanted: Sequence) -> int:
+    """As many runs as have their threads on the CPU."""
+    return max(1, (os.cpu_count() or 1) // max(plan.config.train.threads for plan in wanted))
+
+
+def _report(plans: Sequence, options: argparse.Namespace, uri: str, command: str) -> int:
+    from reports.build import build
+
+    report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    print(report.text)
+    failed = [plan for plan in plans if plan.run.status.state == "failed"]
+    for plan in failed:
+        print(f"failed: {plan.title}: {plan.run.status.reason}\n        {plan.folder}", file=sys.stderr)
+    if uri != "none":
+        from benchmarks.tracking import log_summary
+
+        trouble = log_summary(uri, options.setting, command, report.files)
+        if trouble:
+            print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)
+        print(f"MLflow:  mlflow ui --backend-store-uri {uri}")
+    return 1 if failed else 0
+
+
+def _listing(plans: Sequence, states: Sequence[str]) -> str:
+    """The runs with their state and cost, for ``--dry-run``."""
+    from benchmarks.cost import estimate
+    from benchmarks.overview import duration
+
+    rows, total = [], 0.0
+    for plan, state in zip(plans, states, strict=True):
+        seconds = 0.0 if state == "done" else estimate(plan)
+        total += seconds
+        train = plan.config.train
+        size = f"{plan.config.size}, {train.steps} steps of {train.batch} x {train.patch}x{train.patch}"
+        rows.append(f"  {plan.title:34} {state:9} {size:40} about {duration(seconds):>10}  {plan.folder}")
+    todo = sum(state != "done" for state in states)
+    rows.append(f"{len(plans)} runs, {todo} to do, about {duration(total)} of training one after another on this CPU.")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The training loop: batches in, one update a step by the strategy, checkpoints and rhythm out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import art
+import baselines
+from benchmarks.config import Config, TrainConfig
+from benchmarks.data.batches import Batch, Batches
+from benchmarks.data.sources import Pool
+from benchmarks.errors import UserError
+from benchmarks.rhythm import FLUSH, Rhythm
+from benchmarks.schedules import encoder_warmup_steps, learning_rate
+from benchmarks.seeds import derive
+from results import Run, write_atomically
+from results.schema import CHECKPOINT
+
+Report = Callable[[int, Rhythm], None]
+
+
+class Training:
+    """One run in progress: network, optimizer, strategy, weight average and rhythm, with the step they are at.
+
+    Args:
+        config: the run.
+        pools: training images, in the order of the setting's tasks.
+        run: its folder; a checkpoint there is continued.
+        device: where to train.
+
+    Raises:
+        UserError: if the checkpoint in the folder is unreadable or of another configuration.
+    """
+
+    def __init__(self, config: Config, pools: Sequence[Pool], run: Run, device: torch.device):
+        self.config, self.run, self.device = config, run, device
+        self.seed = (config.setting, config.baseline, config.seed)  # never the strategy
+        torch.manual_seed(derive(*self.seed, "weights"))
+        self.network = baselines.build(config.baseline, config.size).to(device)
+        self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
+        self.optimizer = _optimizer(config.train, self.network, self.strategy)
+        self.average = _average(config.train, self.network)
+        self.batches = Batches(pools, config, device)
+        self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
+        self.step = 0
+        self.seconds = 0.0
+        self._continue()
+
+    def finish(self, report: Report = lambda step, rhythm: None) -> nn.Module:
+        """Train to the last step and return the network to be scored, in evaluation mode.
+
+        Raises:
+            Diverged: when a loss is no longer finite; the last good checkpoint stays.
+        """
+        train = self.config.train
+        started = time.perf_counter() - self.seconds
+        while self.step < train.steps:
+            self._step(self.batches(self.step))
+            self.step += 1
+            if self.step % FLUSH == 0 or self.step == train.steps:
+                self.rhythm.flush()
+                report(self.step, self.rhythm)
+            if self.step % train.checkpoint_every == 0 or self.step == train.steps:
+                self.seconds = time.perf_counter() - started
+                self._save()
+        return (self.average.module if self.average else self.network).eval()
+
+    def _step(self, batch: Batch) -> None:
+        train, step = self.config.train, self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(train, step)
+        torch.manual_seed(derive(*self.seed, "network", step))  # stochastic depth: the same for every strategy
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        warmup = step < encoder_warmup_steps(train)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+            output = self.network.training_forward(batch.degraded, batch.second, warmup=warmup)
+        if output.restored is None:
+            output.auxiliary.backward()
+        else:
+            losses = task_losses(output.restored.float(), batch)
+            self.strategy.backward(losses, batch.counts, output.auxiliary)
+            self.rhythm.record(step + 1, losses.detach(), batch.counts, self.strategy.weights)
+        if train.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), train.clip_norm)
+        self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.network)
+        self.strategy.after_step(lambda: self._losses_again(batch))
+        if self.batches.mixture.epoch(step + 1) > self.batches.mixture.epoch(step):
+            self.strategy.end_epoch()
+
+    @torch.no_grad()
+    def _losses_again(self, batch: Batch) -> Tensor:
+        """The batch's task losses after the update, with the same stochastic depth."""
+        torch.manual_seed(derive(*self.seed, "network", self.step))
+        return task_losses(self.network.training_forward(batch.degraded, batch.second).restored.float(), batch)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "strategy": self.strategy,
+        } | ({"average": self.average} if self.average else {})
+
+    def _save(self) -> None:
+        """The rhythm first: a checkpoint never knows of steps that the rhythm lacks."""
+        self.rhythm.flush()
+        self.run.write_rhythm(self.rhythm.table())
+        content = {name: part.state_dict() for name, part in self._state().items()}
+        content |= {"step": self.step, "seconds": self.seconds, "running": self.rhythm.running}
+        content |= {"hash": self.config.identity()["hash"]}
+        write_atomically(self.run.folder / CHECKPOINT, lambda path: torch.save(content, path))
+
+    def _continue(self) -> None:
+        path = self.run.folder / CHECKPOINT
+        if not path.exists():
+            return
+        content = load_checkpoint(path, self.device)
+        _same(content, path, self.config)
+        for name, part in self._state().items():
+            part.load_state_dict(content[name])
+        self.step, self.seconds = content["step"], content["seconds"]
+        self.rhythm.restore(self.run.rhythm(), content["running"], self.step)
+
+
+def task_losses(restored: Tensor, batch: Batch) -> Tensor:
+    """(K,) mean absolute error of every task's samples, 0 where a task has none; one reduction on the device."""
+    errors = (restored - batch.clean).abs().mean(dim=(1, 2, 3))
+    share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
+    return errors @ (share / batch.counts.clamp_min(1))
+
+
+def check_checkpoint(folder: Path, config: Config) -> None:
+    """See to it, before anything starts, that a checkpoint in ``folder`` can be continued by ``config``.
+
+    Raises:
+        UserError: if it cannot be read or belongs to another configuration.
+    """
+    path = folder / CHECKPOINT
+    if path.exists():
+        _same(load_checkpoint(path), path, config)
+
+
+def _same(content: dict[str, Any], path: Path, config: Config) -> None:
+    wanted = config.identity()["hash"]
+    if content.get("hash") != wanted:
+        raise UserError(
+            f"{path} belongs to another configuration ({content.get('hash')}, this run is {wanted}); "
+            "move it away, or start the run anew with --fresh."
+        )
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint's content; code inside it is never executed.
+
+    Raises:
+        UserError: if the file cannot be read as a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
+        reason = str(error).strip().splitlines()[0][:160]
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
+    return content
+
+
+def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [{"params": trained, "weight_decay": train.weight_decay}]
+    learned = list(strategy.parameters())
+    if learned:
+        groups.append({"params": learned, "weight_decay": 0.0})
+    return kind(groups, lr=train.lr, betas=train.betas, fused=True)
+
+
+def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(train.ema)) if train.ema else None

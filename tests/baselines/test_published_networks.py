@@ -1,0 +1,60 @@
+"""Agreement with the published implementations: names, shapes, output, gradient, and loading their checkpoints."""
+
+import published_networks as published
+import pytest
+import torch
+
+import baselines
+
+
+def test_layout_parameters_and_output_are_the_published_ones(name):
+    network = baselines.build(name)
+    expected = published.NETWORKS[name]
+    assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == published.layout(name)
+    parameters = list(network.parameters())
+    assert sum(parameter.numel() for parameter in parameters) == expected["parameters"]
+    assert sum(parameter.numel() for parameter in parameters if parameter.requires_grad) == expected["trainable"]
+
+    published.fill(network, expected["fill_gain"])
+    restored = network.eval()(network.prepare(published.image()))
+    output = published.output(name)
+    assert (restored - output).abs().max() <= 1e-4 * output.abs().max()
+    loss = (restored - 0.5).abs().mean()
+    assert loss.item() == pytest.approx(expected["l1_to_half"], rel=1e-4)
+    loss.backward()
+    norms = [parameter.grad.double().norm() for parameter in parameters if parameter.grad is not None]
+    assert torch.stack(norms).norm().item() == pytest.approx(expected["grad_norm"], rel=1e-3)
+
+
+WRAPPERS = {
+    "plain": lambda weights: weights,
+    "state_dict > net.*": lambda weights: {"state_dict": {f"net.{key}": value for key, value in weights.items()}},
+    "params_ema": lambda weights: {"params": {}, "params_ema": weights},
+    "model > state_dict > module.* > net.*": lambda weights: {
+        "epoch": 3,
+        "model": {"state_dict": {f"module.net.{key}": value for key, value in weights.items()}},
+    },
+    "module.*": lambda weights: {f"module.{key}": value for key, value in weights.items()},
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_are_taken_off(wrapper):
+    network, other = baselines.build("transweather", "tiny"), baselines.build("transweather", "tiny")
+    assert network.load_published(WRAPPERS[wrapper](other.state_dict())) == wrapper
+    assert all(torch.equal(own, its) for own, its in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_mismatches_are_named_and_nothing_is_loaded(name):
+    network = baselines.build(name, "tiny")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    weights = {key: value + 1 for key, value in before.items()}
+    first, second, *_ = weights
+    del weights[first]
+    weights[second] = torch.zeros(7, 7)
+    weights.update({f"extra{i}": torch.zeros(1) for i in range(5)})
+    with pytest.raises(ValueError, match=r"7 mismatches .*and 2 more") as error:
+        network.load_published({"params": weights})
+    for part in (f"missing {first}", "unexpected extra0", f"shape of {second} is (7, 7)", "wrapper: params"):
+        assert part in str(error.value)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())

@@ -1,0 +1,147 @@
+"""Real data in the published layouts: found, checked, and every defect told by name."""
+
+import shutil
+
+import numpy as np
+import pytest
+from miniature import picture, save, three_task
+
+from benchmarks import settings
+from benchmarks.config import DataConfig
+from benchmarks.data import images, layouts, sources
+from benchmarks.errors import UserError
+
+SETTING = settings.load("three_task")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return three_task(tmp_path / "data")
+
+
+def prepare(root, missing="error", extra=()):
+    return sources.prepare(
+        SETTING, DataConfig(source="files", root=str(root), missing=missing), extra, root.parent / "cache"
+    )
+
+
+def problems(root, **options):
+    with pytest.raises(UserError) as caught:
+        prepare(root, **options)
+    return caught.value.problems
+
+
+def origins(prepared, role):
+    return {
+        record["dataset"]: (record["found"], record["origin"]) for record in prepared.records if record["role"] == role
+    }
+
+
+def test_a_complete_root(root):
+    prepared = prepare(root, extra=["Rain100H"])
+    assert origins(prepared, "train") == {
+        "BSD400": (4, "real"),
+        "WED": (2, "real"),
+        "RainTrainL": (3, "real"),
+        "OTS": (4, "real"),
+    }
+    assert [pool.dataset for pool in prepared.tests] == [
+        "CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor", "Rain100H",
+    ]  # fmt: skip
+    assert prepared.tests[-1].extra and prepared.tests[-1].inputs is not None
+    assert len(prepared.train[0].names) == 6 and prepared.train[0].clean[5].shape == (80, 96, 3)
+    haze = prepared.train[4]
+    assert [name[:4] for name in haze.names] == ["0025", "0025", "0026", "0026"]
+    assert all(haze.clean[n].shape == haze.inputs[n].shape for n in range(4))
+
+
+def test_a_missing_set_is_named_with_its_layout_and_source(root):
+    shutil.rmtree(root / "OTS")
+    shutil.rmtree(root / "Rain100L")
+    told = problems(root)
+    assert len(told) == 2
+    assert "OTS (training of dehaze) is missing" in told[0] and "OTS/synthetic/part*/ with OTS/original/" in told[0]
+    assert "https://" in told[0] and "--missing synthesise" in told[0]
+    assert "Rain100L (test of derain)" in told[1]
+
+
+def test_missing_sets_are_synthesised_on_request_and_marked(root):
+    for name in ("OTS", "RainTrainL", "Rain100L", "WED"):
+        shutil.rmtree(root / name)
+    prepared = prepare(root, missing="synthesise")
+    assert origins(prepared, "train") == {
+        "BSD400": (4, "real"), "WED": (0, "absent"), "RainTrainL": (4, "synthesised"), "OTS": (4, "synthesised"),
+    }  # fmt: skip
+    assert origins(prepared, "test")["Rain100L"] == (2, "synthesised")
+    assert (
+        prepared.train[3].inputs is None and prepared.train[4].depths[0].shape == prepared.train[4].clean[0].shape[:2]
+    )
+
+
+def test_every_defect_is_told_by_name(root):
+    (root / "BSD400/text.png").write_text("hello, I am text")
+    (root / "CBSD68/3096.jpg").write_text("hello, I am text")
+    cut = root / "RainTrainL/gt/norain-2.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    save(root / "Rain100L/input/31.png", picture(1, 40, 50))
+    (root / "Rain100L/target/1.png").unlink()
+    told = "\n".join(problems(root))
+    assert "BSD400/text.png: name does not fit the set" in told
+    assert "CBSD68/3096.jpg: not an image" in told
+    assert "norain-2.png: damaged or cut short" in told
+    assert "Rain100L/input/1.png: no target with that name" in told
+    save(root / "CBSD68/3096.jpg", picture(5))
+    save(root / "RainTrainL/gt/norain-2.png", picture(22))
+    (root / "BSD400/text.png").unlink()
+    assert "Rain100L/input/31.png and Rain100L/target/31.png: a pair of different sizes, 40x50 and 80x96" in "\n".join(
+        problems(root)
+    )
+
+
+def test_an_empty_folder_is_not_a_set(root):
+    shutil.rmtree(root / "BSD400")
+    (root / "BSD400").mkdir()
+    assert "BSD400: no image that fits the layout" in problems(root, missing="synthesise")[0]
+
+
+def test_no_root():
+    with pytest.raises(UserError, match="is not a folder"):
+        sources.fingerprint(SETTING, DataConfig(source="files", root="/nowhere/at/all"))
+
+
+def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):
+    for number in (1, 2):
+        save(tmp_path / f"Rain100L/rain-{number:03d}.png", picture(number))
+        save(tmp_path / f"Rain100L/norain-{number:03d}.png", picture(number))
+    located = layouts.locate("Rain100L", tmp_path)
+    assert [(pair.input.name, pair.target.name) for pair in located.pairs] == [
+        ("rain-001.png", "norain-001.png"), ("rain-002.png", "norain-002.png"),
+    ]  # fmt: skip
+    assert not located.problems
+
+
+def test_fingerprint_follows_the_files_not_the_place(root, tmp_path):
+    before = layouts.locate("BSD400", root).fingerprint()
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    assert layouts.locate("BSD400", moved).fingerprint() == before
+    (moved / "BSD400/8049.jpg").unlink()
+    assert layouts.locate("BSD400", moved).fingerprint() != before
+
+
+def test_the_cache_holds_the_pixels_and_notices_a_changed_file(root, tmp_path):
+    paths = sorted((root / "CBSD68").iterdir())
+    for _ in range(2):
+        opened, bad = images.open_images(paths, tmp_path / "cache", "CBSD68")
+        assert not bad and isinstance(opened[0], np.memmap)
+        assert all(np.array_equal(opened[n], images.decode(path)) for n, path in enumerate(paths))
+    save(paths[0], picture(7))
+    opened, _ = images.open_images(paths, tmp_path / "cache", "CBSD68")
+    assert np.array_equal(opened[0], images.decode(paths[0])) and len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_sets_over_the_limit_are_decoded_when_asked_for(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "CACHE_LIMIT", 1000)
+    paths = sorted((root / "CBSD68").iterdir())
+    opened, bad = images.open_images(paths, tmp_path / "cache", "CBSD68")
+    assert not bad and not (tmp_path / "cache").exists() and np.array_equal(opened[1], images.decode(paths[1]))

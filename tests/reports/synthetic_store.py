@@ -1,0 +1,172 @@
+"""Write a synthetic run store in the true layout, with numbers one can check by hand.
+
+``python tests/reports/synthetic_store.py FOLDER`` writes a store to look at reports with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results import Run
+
+TASKS = ["denoise_15", "denoise_25", "denoise_50", "derain", "dehaze"]
+SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
+COUNTS = dict(zip(SETS, [68, 68, 68, 100, 500], strict=True))
+INPUTS = dict(zip(SETS, [24.6, 20.2, 14.9, 26.3, 15.4], strict=True))
+DISPLAY = {"transweather": "TransWeather", "airnet": "AirNet", "promptir": "PromptIR", "odd_name": "Odd_Name & 100%"}
+SPREAD = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+"""Offsets of the images of a set around its mean; they sum to zero."""
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def records(origin: str = "embedded", found: dict[str, int] | None = None, sets: list[str] = SETS) -> list[dict]:
+    """``data.json``; ``found`` gives the images found of some sets, all of them by default."""
+    real = origin != "embedded"
+    train = [
+        {"role": "train", "task": "derain", "dataset": "RainTrainL", "found": 200, "expected": 200 if real else None}
+    ]
+    test = [
+        {"role": "test", "task": task, "dataset": name, "found": (found or {}).get(name, COUNTS[name]),
+         "expected": COUNTS[name] if real else None}
+        for name, task in zip(SETS, TASKS, strict=True) if name in sets
+    ]  # fmt: skip
+    return [record | {"origin": origin} for record in train + test]
+
+
+def write_run(
+    output: Path,
+    baseline: str = "transweather",
+    strategy: str = "mix",
+    seed: int = 0,
+    psnr: dict[str, float] | float | None = None,
+    *,
+    status: tuple[str, str] = ("done", ""),
+    config: dict | None = None,
+    data: list[dict] | None = None,
+    overrides: tuple[str, ...] = (),
+    rhythm: pd.DataFrame | None = None,
+    age: float = 0,
+    setting: str = "three_task",
+) -> Run:
+    """One run. ``psnr``: mean by test set, or one gain over the input for all; ``None`` writes no scores.
+
+    ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``age`` (seconds) sets
+    how long ago the run ended.
+    """
+    resolved = {
+        "setting": setting, "baseline": baseline, "strategy": strategy, "seed": seed, "size": "tiny", "profile": "demo",
+        "data": {"source": "embedded", "missing": "error", "mixing": "balanced", "fingerprint": "f00"},
+        "train": {"steps": 600, "batch": 10, "patch": 64, "lr": 0.001},
+        "evaluate": {"protocol": "airnet_rgb"},
+    }  # fmt: skip
+    for key, value in (config or {}).items():
+        *path, last = key.split(".")
+        place = resolved
+        for name in path:
+            place = place[name]
+        place[last] = value
+    data = data or records()
+    shared = [resolved["setting"], resolved["size"], resolved["profile"], resolved["data"], list(overrides)]
+    pair = {key: value for key, value in resolved.items() if key != "strategy"}
+    run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
+    run.write_json("config.json", {
+        "hash": _hash(resolved), "pair": _hash(pair), "cohort": _hash(shared), "overrides": list(overrides),
+        "display": {"setting": "Three degradations: noise, rain, haze", "baseline": DISPLAY.get(baseline, baseline)},
+        "config": resolved,
+    })  # fmt: skip
+    run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
+    run.write_json("data.json", data)
+    if psnr is not None:
+        run.write_scores(scores(psnr, data, resolved["evaluate"]["protocol"]))
+    if rhythm is not None:
+        run.write_rhythm(rhythm)
+    run.write_status(*status)
+    then = (run.folder / "status").stat().st_mtime - age
+    os.utime(run.folder / "status", (then, then))
+    return run
+
+
+def scores(psnr: dict[str, float] | float, data: list[dict], protocol: str) -> pd.DataFrame:
+    """Five images a set around the asked mean; SSIM = PSNR / 40."""
+    rows = []
+    for record in data:
+        name = record["dataset"]
+        if record["role"] == "train" or (isinstance(psnr, dict) and name not in psnr):
+            continue
+        before = INPUTS.get(name, 20.0)
+        mean = psnr[name] if isinstance(psnr, dict) else before + psnr
+        for i, offset in enumerate(SPREAD):
+            for metric, scale in (("psnr", 1.0), ("ssim", 1 / 40)):
+                value, given = (mean + offset) * scale, (before + offset) * scale
+                rows.append((name, record["task"], f"{i:04d}", protocol, metric, value, given))
+    return pd.DataFrame(rows, columns=["dataset", "task", "image", "protocol", "metric", "value", "input_value"])
+
+
+def simulate(
+    strategy: str, steps: int = 600, seed: int = 0, tasks: list[str] = TASKS, absent: float = 0.0
+) -> pd.DataFrame:
+    """A rhythm with the dynamics of the real rules on falling, noisy losses (no network)."""
+    generator = np.random.default_rng(seed)
+    count = len(tasks)
+    start, floor = np.linspace(0.10, 0.30, count), np.linspace(0.02, 0.06, count)
+    speed, progress = np.linspace(1.6, 0.6, count), np.zeros(count)
+    level, minimum = np.full(count, 0.1), np.full(count, 0.1)
+    tau = float(strategy.partition("tau=")[2] or 0.1)
+    rows = []
+    for step in range(1, steps + 1):
+        clean = floor + (start - floor) * np.exp(-progress)
+        loss = clean * np.exp(0.22 * generator.standard_normal(count))
+        present = generator.random(count) >= absent
+        pace = loss / level
+        weight = np.full(count, 1 / count)
+        if strategy.startswith("art"):
+            score = pace * np.log10(minimum) / np.log10(loss) / tau
+            weight = np.where(present, np.exp(score - score.max()), 0)
+            weight = weight / max(weight.sum(), 1e-12)
+        progress += speed * 5 * weight * 6 / steps
+        level = np.where(present, 0.01 * loss + 0.99 * level, level)
+        minimum = np.where(present, np.minimum(minimum, loss), minimum)
+        weight = np.full(count, math.nan) if strategy == "pcgrad" else weight
+        for k, task in enumerate(tasks):
+            seen = present[k]
+            rows.append((step, task, loss[k] if seen else math.nan, level[k], pace[k] if seen else math.nan, weight[k]))
+    return pd.DataFrame(rows, columns=["step", "task", "loss", "running", "pace", "weight"])
+
+
+def showcase(output: Path) -> None:
+    """Several baselines, strategies and seeds, a collapsed and a failed run, two cohorts."""
+    generator = np.random.default_rng(0)
+    means = {"mix": 3.0, "art": 2.2, "art:tau=1": 3.1, "pcgrad": 3.3}
+    for baseline, extra in (("transweather", 0.0), ("airnet", 0.6)):
+        for strategy, gain in means.items():
+            for seed in range(3):
+                psnr = {name: INPUTS[name] + gain + extra + 0.2 * generator.standard_normal() for name in SETS}
+                status, rhythm = ("done", ""), simulate(strategy, seed=seed)
+                if (baseline, strategy, seed) == ("airnet", "mix", 1):
+                    status = ("done", "collapsed: constant output on 5 of 5 test sets")
+                    psnr = {name: 4.5 for name in SETS}
+                if (baseline, strategy, seed) == ("airnet", "art", 2):
+                    status, psnr = ("failed", "loss is NaN at step 212"), None
+                write_run(output, baseline, strategy, seed, psnr, status=status, rhythm=rhythm)
+    for strategy in ("mix", "art"):
+        psnr = {name: INPUTS[name] + means[strategy] + 0.2 * generator.standard_normal() for name in SETS}
+        data = records("real", {"Rain100L": 2})
+        data[-1]["origin"] = "synthesised"
+        config = {"data.source": "files", "train.steps": 2000}
+        rhythm = simulate(strategy, steps=2000, absent=0.4)
+        write_run(output, "transweather", strategy, 0, psnr, config=config, data=data, rhythm=rhythm, age=86400)
+
+
+if __name__ == "__main__":
+    showcase(Path(sys.argv[1]))

@@ -1,0 +1,290 @@
+"""The gain table: numbers against hand computation, and what may not enter them."""
+
+import math
+
+import pandas as pd
+import pytest
+from synthetic_store import INPUTS, SETS, records, write_run
+
+from reports.cohorts import AVERAGE, gather, strategy_order
+from reports.latex import escape, latex
+from reports.markdown import page
+from reports.tables import gain_table
+from reports.text import terminal
+from reports.tidy import tidy
+from results import find_runs
+
+
+def table_of(output, **options):
+    (cohort,) = gather(find_runs(output, "three_task"), **options)
+    return gain_table(cohort)
+
+
+def row_of(table, strategy, baseline="transweather"):
+    return next(row for row in table.rows if (row.baseline, row.strategy) == (baseline, strategy))
+
+
+def levels(*values):
+    return dict(zip(SETS, values, strict=True))
+
+
+MIX = (levels(28, 24, 18, 30, 20), levels(28.4, 24.2, 18, 30.2, 20.2))
+ART = (levels(29, 24, 18, 29, 22), levels(29.6, 24.2, 18, 29.4, 21.8))
+
+
+@pytest.fixture
+def two_seeds(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=MIX[seed])
+        write_run(tmp_path, strategy="art", seed=seed, psnr=ART[seed])
+    return tmp_path
+
+
+def test_means_spreads_and_gains_by_hand(two_seeds):
+    table = table_of(two_seeds)
+    mix, art = row_of(table, "mix"), row_of(table, "art")
+    assert table.datasets == [*SETS, AVERAGE]
+    assert mix.cells["CBSD68-s15", "psnr"].score.mean == pytest.approx(28.2)
+    assert mix.cells["CBSD68-s15", "psnr"].score.std == pytest.approx(0.4 / math.sqrt(2))
+    assert mix.cells[AVERAGE, "psnr"].score.mean == pytest.approx((24.0 + 24.2) / 2)
+    assert mix.cells["CBSD68-s15", "psnr"].gain is None
+    gain = art.cells["CBSD68-s15", "psnr"].gain
+    assert (gain.mean, gain.n) == (pytest.approx(1.1), 2)
+    assert gain.std == pytest.approx(0.2 / math.sqrt(2))
+    assert art.cells[AVERAGE, "psnr"].gain.mean == pytest.approx((0.4 + 0.4) / 2)
+    assert art.cells["Rain100L", "ssim"].gain.mean == pytest.approx(-0.9 / 40)
+    assert table.inputs["Rain100L", "psnr"] == pytest.approx(INPUTS["Rain100L"])
+    assert table.inputs[AVERAGE, "psnr"] == pytest.approx(sum(INPUTS.values()) / 5)
+    assert (art.measures.won, art.measures.lost) == (2, 1)
+    assert art.measures.mean_rank == pytest.approx((1 + 1.5 + 1.5 + 2 + 1) / 5)
+
+
+def test_mean_is_over_images_then_sets_never_pooled(tmp_path):
+    run = write_run(tmp_path, psnr=levels(20, 20, 20, 20, 40))
+    scores = run.scores()
+    run.write_scores(scores[(scores["dataset"] != "SOTS-outdoor") | (scores["image"] == "0002")])  # one image, not five
+    assert row_of(table_of(tmp_path), "mix").cells[AVERAGE, "psnr"].score.mean == pytest.approx(24)
+
+
+def test_gains_are_paired_by_seed(tmp_path):
+    for seed, psnr in ((0, 3.0), (1, 7.0)):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=psnr)
+    for seed, psnr in ((1, 7.5), (2, 100.0)):
+        write_run(tmp_path, strategy="art", seed=seed, psnr=psnr)
+    art = row_of(table_of(tmp_path), "art")
+    assert (art.n, art.pairs) == (2, 1)
+    assert art.cells[AVERAGE, "psnr"].gain.mean == pytest.approx(0.5)
+    assert art.cells[AVERAGE, "psnr"].verdict == "one seed: no verdict"
+
+
+def test_verdicts_are_corrected_for_the_number_of_strategies(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=3.0)
+        for place in range(4):
+            write_run(tmp_path, strategy=f"s{place}", seed=seed, psnr=4.0 + 0.1 * seed * (1 + 2 * place))
+    cells = [row_of(table_of(tmp_path), f"s{place}").cells[AVERAGE, "psnr"] for place in range(4)]
+    raw = [cell.gain.p for cell in cells]
+    assert raw == sorted(raw) and raw[1] < 0.05 < 3 * raw[1]
+    assert cells[0].p_holm == pytest.approx(4 * raw[0]) and cells[1].p_holm == pytest.approx(3 * raw[1])
+    assert [cell.verdict for cell in cells[:2]] == ["gain", "no difference seen"]
+
+
+def test_one_seed_prints_no_plus_minus_and_its_n(tmp_path):
+    write_run(tmp_path, strategy="mix", psnr=3.0)
+    write_run(tmp_path, strategy="art", psnr=3.42)
+    table = table_of(tmp_path)
+    for text in (terminal(table), page(table), latex(table)):
+        assert "±" not in text and r"$\pm$" not in text
+    assert "(+0.42)" in page(table)
+    assert "one seed: no verdict" in terminal(table)
+    art = next(line for line in terminal(table).splitlines() if line.startswith("  art"))
+    assert art.split()[1] == "1"
+
+
+def test_several_seeds_print_the_spread(two_seeds):
+    table = table_of(two_seeds)
+    assert "28.20 ±0.28" in terminal(table)
+    assert "29.30 ±0.42 (+1.10)" in page(table)
+    assert r"\textbf{29.30} {\scriptsize$\pm$0.42} ($+1.10$)" in latex(table)
+    assert r"\underline{28.20}" in latex(table)
+
+
+def test_terminal_text_fits_its_width(two_seeds):
+    assert max(map(len, terminal(table_of(two_seeds)).splitlines())) <= 118
+
+
+def test_cohorts_are_never_mixed(tmp_path):
+    write_run(tmp_path, strategy="mix", psnr=3.0, age=100)
+    write_run(tmp_path, strategy="art", psnr=4.0, age=100)
+    write_run(tmp_path, strategy="art", psnr=9.0, config={"train.steps": 20}, overrides=("train.steps=20",))
+    newest, older = map(gain_table, gather(find_runs(tmp_path, "three_task")))
+    assert [row.strategy for row in newest.rows] == ["art"]
+    assert newest.rows[0].pairs == 0  # mix of the other cohort is no reference
+    assert any("no finished run of mix" in note for note in newest.notes)
+    assert row_of(older, "art").cells[AVERAGE, "psnr"].gain.mean == pytest.approx(1.0)
+    assert "train.steps=20" in terminal(newest) and "train.steps=20" not in terminal(older)
+
+
+def test_collapsed_and_failed_runs_stay_out_and_are_named(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=3.0)
+        write_run(tmp_path, strategy="art", seed=seed, psnr=4.0)
+    collapsed = ("done", "collapsed: constant output on 5 of 5 test sets")
+    write_run(tmp_path, strategy="mix", seed=2, psnr=-15.0, status=collapsed)
+    write_run(tmp_path, strategy="art", seed=2, psnr=4.0)
+    write_run(tmp_path, strategy="equal", status=("failed", "loss is NaN\nat step 212"))
+    write_run(tmp_path, strategy="pcgrad", status=("running", ""))
+    table = table_of(tmp_path)
+    mix = row_of(table, "mix")
+    assert (mix.n, mix.runs, mix.count) == (2, 3, "2 of 3")
+    assert mix.cells[AVERAGE, "psnr"].score.mean == pytest.approx(sum(INPUTS.values()) / 5 + 3)
+    assert row_of(table, "art").cells[AVERAGE, "psnr"].gain.n == 2
+    for text in (terminal(table), page(table)):
+        assert "collapsed: constant output on 5 of 5 test sets" in text.replace("\n  ", " ")
+        assert "TransWeather, equal, seed 0: failed: loss is NaN at step 212" in text.replace("\n  ", " ")
+        assert "pcgrad, seed 0: unfinished" in text.replace("\n  ", " ")
+    assert "its average: 5.28 dB" in terminal(table).replace("\n  ", " ")
+    assert row_of(table, "equal").remark == "failed"
+
+
+def test_another_warning_is_shown_and_counts(tmp_path):
+    write_run(tmp_path, psnr=3.0, status=("done", "3 steps without a finite gradient"))
+    table = table_of(tmp_path)
+    assert row_of(table, "mix").n == 1
+    assert any(note.startswith("Warning of TransWeather, mix") for note in table.notes)
+
+
+def test_marks_and_extra_sets(tmp_path):
+    data = records("real", {"Rain100L": 2})
+    data[-1]["origin"] = "synthesised"
+    data.append(dict(role="extra", task="derain", dataset="Rain100H", found=60, expected=100, origin="real"))
+    write_run(tmp_path, psnr=levels(28, 24, 18, 30, 20) | {"Rain100H": 90}, data=data, config={"data.source": "files"})
+    table = table_of(tmp_path)
+    assert table.datasets == [*SETS, AVERAGE, "Rain100H"]
+    assert [table.heading(name) for name in table.datasets[3:]] == [
+        "Rain100L (2 of 100)",
+        "SOTS-outdoor (synthesised)",
+        "average",
+        "Rain100H (60 of 100, extra)",
+    ]
+    assert row_of(table, "mix").cells[AVERAGE, "psnr"].score.mean == pytest.approx(24)  # Rain100H is not in it
+
+
+def test_a_run_without_all_sets_has_no_average(tmp_path):
+    write_run(tmp_path, strategy="mix", psnr=3.0)
+    write_run(tmp_path, strategy="art", psnr=dict(list(levels(28, 24, 18, 30, 20).items())[:4]))
+    table = table_of(tmp_path)
+    assert math.isnan(row_of(table, "art").cells[AVERAGE, "psnr"].score.mean)
+    assert "No average of TransWeather, art, seed 0: not scored on SOTS-outdoor." in table.notes
+
+
+def test_absent_sets_are_told_beside_the_average(tmp_path):
+    data = records("real")
+    data[-1] |= {"origin": "absent", "found": 0}
+    write_run(tmp_path, psnr=dict(list(levels(28, 24, 18, 30, 20).items())[:4]), data=data)
+    table = table_of(tmp_path)
+    assert table.title(AVERAGE) == (AVERAGE, "4 of 5 sets")
+    assert "Test sets without scores: SOTS-outdoor (absent)." in table.notes
+
+
+PAPER = {"size": "paper", "profile": "paper", "data.source": "files"}
+
+
+def published_in(tmp_path, psnr=2.0, data=None, strategy="mix", **options):
+    write_run(tmp_path, baseline="promptir", strategy=strategy, psnr=psnr, data=data or records("real"), **options)
+    table = table_of(tmp_path)
+    return row_of(table, strategy, "promptir").published, " ".join(table.notes), table
+
+
+def test_published_figures_stand_beside_what_compares(tmp_path):
+    shown, notes, table = published_in(tmp_path, config=PAPER)
+    assert shown["Rain100L", "psnr"].value == 36.37
+    assert shown[AVERAGE, "psnr"].value == 32.06
+    assert "Published PromptIR, mix: PromptIR repository table" in notes
+    for text in (terminal(table), page(table), latex(table)):
+        assert "published" in text and "36.37" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"config": PAPER | {"size": "tiny"}}, "tiny networks"),
+        ({"config": PAPER | {"profile": "demo"}}, "demo profile"),
+        ({"config": PAPER | {"data.source": "embedded"}}, "embedded data"),
+        ({"config": PAPER | {"train.steps": 20}, "overrides": ("train.steps=20",)}, "train.steps=20"),
+        ({"config": PAPER | {"evaluate.protocol": "weather_y"}}, "protocol weather_y, published with airnet_rgb"),
+    ],
+)
+def test_published_figures_are_kept_away_from_what_does_not(tmp_path, change, reason):
+    shown, notes, table = published_in(tmp_path, **change)
+    assert not shown
+    assert "not comparable" in notes and reason in notes
+    assert "36.37" not in terminal(table)
+
+
+def test_a_partial_test_set_hides_its_figure_and_the_average_only(tmp_path):
+    shown, notes, _ = published_in(tmp_path, data=records("real", {"Rain100L": 2}), config=PAPER)
+    assert ("CBSD68-s15", "psnr") in shown
+    assert ("Rain100L", "psnr") not in shown and (AVERAGE, "psnr") not in shown
+    assert "Some published figures are not shown" in notes and "Rain100L (2 of 100)" in notes
+
+
+def test_partial_training_data_hides_every_figure(tmp_path):
+    data = records("real")
+    data[0]["found"] = 12
+    shown, notes, _ = published_in(tmp_path, data=data, config=PAPER)
+    assert not shown and "RainTrainL (12 of 200)" in notes
+
+
+def test_variants_of_a_strategy_have_no_published_figure(tmp_path):
+    shown, notes, _ = published_in(tmp_path, strategy="art:tau=1", config=PAPER)
+    assert not shown and "No published figures are known" in notes
+
+
+def test_latex_escapes_names(tmp_path):
+    assert escape("a_b & 100% #1 {x} ~^ \\") == (
+        r"a\_b \& 100\% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{}"
+    )
+    write_run(tmp_path, baseline="odd_name", strategy="my_pkg:Opt:a=0.5", psnr=3.0)
+    text = latex(table_of(tmp_path))
+    assert r"Odd\_Name \& 100\%" in text and r"my\_pkg:Opt:a=0.5" in text
+    assert r"\toprule" in text and r"\bottomrule" in text
+    body = [line for line in text.splitlines() if not line.startswith("%") and r"\label" not in line]
+    assert not any("_" in line.replace(r"\_", "") for line in body)
+
+
+def test_tidy_table_carries_every_number(two_seeds):
+    frame = tidy(table_of(two_seeds)).set_index(["strategy", "dataset", "metric"])
+    art = frame.loc[("art", "CBSD68-s15", "psnr")]
+    assert (art["mean"], art["gain"], art["gain_n"], art["n"]) == (29.3, 1.1, 2, 2)
+    assert art["image_gain"] == pytest.approx(1.1) and art["images"] == 5
+    assert (art["origin"], art["role"], art["pace_spread"] != art["pace_spread"]) == ("embedded", "test", True)
+    assert frame.loc[("mix", AVERAGE, "psnr"), "mean"] == pytest.approx(24.1)
+    assert len(frame) == 2 * 6 * 2
+
+
+def test_a_changed_recipe_is_not_averaged_with_the_old_one(tmp_path):
+    write_run(tmp_path, seed=0, psnr=9.0, config={"train.lr": 0.5}, age=100)
+    write_run(tmp_path, seed=1, psnr=3.0)
+    table = table_of(tmp_path)
+    assert row_of(table, "mix").seeds == (1,)
+    assert any("older training recipe (lr 0.5, now 0.001)" in note for note in table.notes)
+
+
+def test_further_metrics_get_their_own_block_and_direction(tmp_path):
+    for seed in range(2):
+        for strategy, value in (("mix", 0.5), ("art", 0.1 + 0.002 * seed)):
+            run = write_run(tmp_path, strategy=strategy, seed=seed, psnr=3.0)
+            scores = run.scores()
+            extra = scores[scores["metric"] == "psnr"].assign(metric="lpips", value=value)
+            run.write_scores(pd.concat([scores, extra]))
+    cell = row_of(table_of(tmp_path), "art").cells[AVERAGE, "lpips"]
+    assert cell.gain.mean == pytest.approx(-0.399)
+    assert cell.verdict == "gain"  # less is better
+    assert r"\textbf{0.101}" in latex(table_of(tmp_path))
+
+
+def test_strategies_are_listed_reference_first_and_parameters_by_value():
+    names = ["pcgrad", "art:tau=10", "art", "art:tau=1", "equal", "art:tau=0.5", "mix"]
+    expected = ["mix", "equal", "art", "art:tau=0.5", "art:tau=1", "art:tau=10", "pcgrad"]
+    assert sorted(names, key=strategy_order) == expected
