@@ -48,10 +48,14 @@ class TrainConfig(_Section):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle", "airnet"] = "cosine"
     warmup: float = Field(0.0, ge=0, lt=1)
-    cosine_length: float = Field(1.0, gt=0)  # length of the cosine, in training lengths
+    cycle: float = Field(1.0, gt=0)  # where the cosine reaches min_lr
     min_lr: float = Field(0.0, ge=0)
-    encoder_lr: float = Field(1e-3, gt=0)  # schedule "airnet", while its encoder warms up
-    encoder_warmup: float = Field(0.0, ge=0, lt=1)
+    encoder_warmup: float = Field(0.0, ge=0, lt=1)  # the start that trains a contrastive encoder alone
+    encoder_lr: float = Field(1e-3, gt=0)  # schedule "airnet": rate of the encoder's warm-up, its factor and how often
+    encoder_decay: float = Field(0.1, gt=0)
+    encoder_every: float = Field(0.06, gt=0)
+    decay: float = Field(0.5, gt=0)  # the same of what follows
+    every: float = Field(0.125, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
     clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -148,6 +148,18 @@ def _check_strategies(plans: Sequence) -> None:
         raise UserError("these strategies cannot run:", dict.fromkeys(problems))
 
 
+def _check_patches(plans: Sequence) -> None:
+    import baselines
+
+    problems = []
+    for name, size, patch in {(plan.config.baseline, plan.config.size, plan.config.train.patch) for plan in plans}:
+        multiple = baselines.build(name, size).multiple
+        if patch % multiple:
+            problems.append(f"{name} needs a multiple of {multiple}, train.patch is {patch}")
+    if problems:
+        raise UserError("these patch sizes do not fit the networks:", sorted(problems))
+
+
 def _check_output(output: Path) -> None:
     probe = output / ".writable"
     try:
@@ -196,6 +208,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     cache = options.output / "cache"
     config = wanted[0].config
     sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks; fills the cache
+    _check_patches(wanted)
     for plan in wanted:
         check_checkpoint(plan.folder, plan.config)
     if uri != "none":

@@ -15,25 +15,30 @@ def encoder_warmup_steps(train: TrainConfig) -> int:
 def learning_rate(train: TrainConfig, step: int) -> float:
     """The learning rate of step 0, 1, ...
 
-    ``constant``; ``cosine`` from ``lr`` to ``min_lr``; ``warmup_cosine``, a linear rise over ``warmup`` first, the
-    cosine spanning ``cosine_length`` trainings (PromptIR stops at 120 of 150 epochs); ``one_cycle`` (Smith, Topin
-    2019), a cosine rise from ``lr``/25 over ``warmup``, then a cosine fall to ``min_lr``; ``airnet``, ``encoder_lr``
-    x 0.1 every 6 % of the training while the encoder warms up, then ``lr`` halved every 12.5 %.
+    All positions are fractions of the training. ``constant``; ``cosine`` from ``lr`` to ``min_lr`` at ``cycle``, and
+    back up after it, as torch's cosine annealing goes on; ``warmup_cosine``, a linear rise over ``warmup`` first
+    (PromptIR's cosine would end at 150 of its 120 epochs: ``cycle`` 1.25); ``one_cycle`` (Smith, Topin 2019), a cosine
+    rise from ``lr``/25 over ``warmup``, then a cosine fall to ``min_lr``; ``airnet``, ``encoder_lr`` falling by
+    ``encoder_decay`` after each ``encoder_every`` while the encoder warms up, then ``lr`` by ``decay`` after each
+    ``every``.
     """
     done = step / train.steps
     if train.schedule == "constant":
         return train.lr
+    if train.schedule == "cosine":
+        return _between(train.lr, train.min_lr, done / train.cycle)
     if train.schedule == "airnet":
         if step < encoder_warmup_steps(train):
-            return train.encoder_lr * 0.1 ** math.floor(done / 0.06)
-        return train.lr * 0.5 ** math.floor((done - train.encoder_warmup) / 0.125)
+            return train.encoder_lr * train.encoder_decay ** _times(done, train.encoder_every)
+        return train.lr * train.decay ** _times(done - train.encoder_warmup, train.every)
     if done < train.warmup:
-        risen = (step + 1) / (train.warmup * train.steps)
-        if train.schedule == "one_cycle":
-            return _between(train.lr / 25, train.lr, min(risen, 1))
-        return train.lr * min(risen, 1)
-    start = train.warmup if train.schedule != "cosine" else 0
-    return _between(train.lr, train.min_lr, min((done - start) / (train.cosine_length - start), 1))
+        risen = min((step + 1) / (train.warmup * train.steps), 1)
+        return _between(train.lr / 25, train.lr, risen) if train.schedule == "one_cycle" else train.lr * risen
+    return _between(train.lr, train.min_lr, (done - train.warmup) / (train.cycle - train.warmup))
+
+
+def _times(done: float, every: float) -> int:
+    return math.floor(done / every + 1e-9)  # fractions such as 0.25 / 0.125 may come out a little below
 
 
 def _between(first: float, last: float, share: float) -> float:

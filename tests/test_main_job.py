@@ -17,7 +17,7 @@ from benchmarks.run import main
 from results import Run, find_runs
 from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
 
-SMALL = ["train.steps=6", "train.batch=5", "train.patch=32", "train.checkpoint_every=2"]
+SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", "train.encoder_warmup=0.17"]
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
 
 
@@ -54,7 +54,7 @@ def test_every_run_leaves_everything(finished):
         assert tuple(scores.columns) == SCORE_COLUMNS and list(scores["dataset"].unique()) == SETS
         assert len(scores) == 2 * (3 * 2 + 2 + 1) and scores[["value", "input_value"]].notna().all(axis=None)
         rhythm = run.rhythm()
-        warmup = 1 if run.config["baseline"] == "airnet" else 0  # a tenth of the steps, without task losses
+        warmup = 1 if run.config["baseline"] == "airnet" else 0  # the first step of six, without task losses
         assert tuple(rhythm.columns) == RHYTHM_COLUMNS and len(rhythm) == 5 * (6 - warmup)
         assert rhythm["loss"].between(0, 2).all()
         weights = rhythm.groupby("step")["weight"].sum()
@@ -165,7 +165,7 @@ def equal(one, other):
 
 @pytest.mark.parametrize("baseline", ["transweather", "airnet"])
 def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
-    overrides = ["train.steps=60", "train.batch=5", "train.patch=32", "train.checkpoint_every=7", "train.ema=0.9"]
+    overrides = ["train.steps=60", "train.batch=5", "train.patch=64", "train.checkpoint_every=7", "train.ema=0.9"]
     more = ["--baselines", baseline, "--strategies", "art:tau=1", "--tracking-uri", "none"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert main(arguments(data, straight, *more, overrides=overrides)) == 0
@@ -203,6 +203,7 @@ def refused(capsys, *command):
         (["--set", "train.stepz=3"], "did you mean 'train.steps'"),
         (["--set", "evaluate.protocol=airnet"], "did you mean 'airnet_rgb'"),
         (["--set", "evaluate.extra=Rain200"], "unknown data set 'Rain200'"),
+        (["--baselines", "transweather", "--set", "train.patch=40"], "transweather needs a multiple of"),
         (["--data-root", "/nowhere/at/all"], "is not a folder"),
         (["--device", "gpu"], "unknown device 'gpu'"),
         (["--output", "/dev/null/here"], "cannot be written"),
@@ -297,7 +298,7 @@ def test_a_diverging_run_is_named_and_the_others_go_on(data, tmp_path, capsys):
 def test_help_is_quick_and_complete():
     command = [sys.executable, "-m", "benchmarks.run", "--help"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
-    options = ["setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set", "output"]
-    for option in [*options, "tracking-uri", "device", "dry-run", "fresh"]:
+    options = ["setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set"]
+    for option in [*options, "output", "tracking-uri", "device", "dry-run", "fresh"]:
         assert f"--{option}" in printed
     assert "transweather" in printed and "active reweighting" in printed

@@ -37,6 +37,8 @@ class Pool:
 class TestPool(Pool):
     """A column of the table. ``extra``: outside the average."""
 
+    __test__ = False  # pytest: not a test
+
     dataset: str = ""
     extra: bool = False
 

@@ -22,6 +22,8 @@ class _Part(BaseModel):
 class TestSet(_Part):
     """One column of the table: the images of ``set`` in the degradation of its task."""
 
+    __test__ = False  # pytest: not a test
+
     name: str
     set: str
 

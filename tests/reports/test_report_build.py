@@ -135,7 +135,10 @@ def test_runs_that_never_came_to_their_configuration(tmp_path, without_figures):
 def test_only_failed_runs_still_make_a_report(tmp_path):
     write_run(tmp_path, status=("failed", "out of memory"))
     report = build("three_task", tmp_path)
-    assert "No finished run has scores yet." in report.text and "failed: out of memory" in report.text
+    assert "No run counts so far." in report.text and "failed: out of memory" in report.text
+    write_run(tmp_path, "airnet", psnr=-9.0, status=("done", "collapsed: constant output on Rain100L"))
+    text = build("three_task", tmp_path).text.replace("\n  ", " ")
+    assert "AirNet, mix, seed 0: collapsed: constant output on Rain100L." in text
 
 
 def test_the_help_imports_nothing_heavy():

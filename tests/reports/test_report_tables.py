@@ -82,7 +82,8 @@ def test_verdicts_are_corrected_for_the_number_of_strategies(tmp_path):
         write_run(tmp_path, strategy="mix", seed=seed, psnr=3.0)
         for place in range(4):
             write_run(tmp_path, strategy=f"s{place}", seed=seed, psnr=4.0 + 0.1 * seed * (1 + 2 * place))
-    cells = [row_of(table_of(tmp_path), f"s{place}").cells[AVERAGE, "psnr"] for place in range(4)]
+    table = table_of(tmp_path)
+    cells = [row_of(table, f"s{place}").cells[AVERAGE, "psnr"] for place in range(4)]
     raw = [cell.gain.p for cell in cells]
     assert raw == sorted(raw) and raw[1] < 0.05 < 3 * raw[1]
     assert cells[0].p_holm == pytest.approx(4 * raw[0]) and cells[1].p_holm == pytest.approx(3 * raw[1])
@@ -176,6 +177,20 @@ def test_a_run_without_all_sets_has_no_average(tmp_path):
     table = table_of(tmp_path)
     assert math.isnan(row_of(table, "art").cells[AVERAGE, "psnr"].score.mean)
     assert "No average of TransWeather, art, seed 0: not scored on SOTS-outdoor." in table.notes
+
+
+def test_embedded_sets_are_told_by_the_header(two_seeds):
+    table = table_of(two_seeds)
+    assert [table.heading(name) for name in SETS] == SETS
+    assert "embedded: procedural training images" in terminal(table)
+    assert "Embedded data, tiny networks, demo profile" in latex(table)
+
+
+def test_a_network_below_its_input_is_told(tmp_path):
+    write_run(tmp_path, strategy="mix", psnr=0.5)
+    write_run(tmp_path, strategy="art", psnr=-0.5)
+    notes = [note for note in table_of(tmp_path).notes if "below the degraded input" in note]
+    assert len(notes) == 1 and notes[0].endswith("judge by: TransWeather, art.")
 
 
 def test_absent_sets_are_told_beside_the_average(tmp_path):

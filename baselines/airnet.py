@@ -1,0 +1,256 @@
+"""AirNet (Li, Liu, Hu, Wu, Lv, Peng: CVPR 2022, https://openaccess.thecvf.com/content/CVPR2022/html/Li_All-in-One_Image_Restoration_for_Unknown_Corruption_CVPR_2022_paper.html)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .deform_conv import deform_conv
+from .network import Network, Output
+
+SLOPE = 0.1  # of every leaky ReLU
+
+
+class AirNet(Network):
+    """A degradation encoder trained by momentum contrast, and a restorer guided by its degradation map.
+
+    `forward` takes and returns (B, 3, H, W) in [0, 1], any H and W. There is no skip from the input image. The
+    auxiliary loss is the contrastive one, weighted by `CONTRAST` beside a restoration loss.
+
+    Args:
+        width: channels of the restorer and of the encoder's first block, the degradation map.
+        groups: groups of degradation-guided blocks.
+        blocks: blocks a group.
+        encoder_widths: channels of the encoder's second and third block; the third is the embedding's too.
+        queue: negatives kept; the published size is batch times embedding width, 5 * 256.
+    """
+
+    CONTRAST = 0.1
+
+    def __init__(
+        self,
+        width: int = 64,
+        groups: int = 5,
+        blocks: int = 5,
+        encoder_widths: Sequence[int] = (128, 256),
+        queue: int = 1280,
+    ):
+        super().__init__()
+        self.R = Restorer(width, groups, blocks)
+        self.E = ContrastiveEncoder(width, encoder_widths, queue)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Restore (B, 3, H, W) in [0, 1], guided by the image's own degradation map."""
+        image = image.contiguous(memory_format=torch.channels_last)
+        return self.R(image, self.E.E.encoder_q.E_pre(image))
+
+    def training_forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
+        """Restore and contrast; `second` holds other crops of the same degraded images, the positive keys.
+
+        In a warm-up nothing is restored and the contrastive loss comes unweighted.
+
+        Raises:
+            ValueError: without `second`.
+        """
+        if second is None:
+            raise ValueError("AirNet's contrastive loss needs `second`: other crops of the same degraded images")
+        degraded, second = (image.contiguous(memory_format=torch.channels_last) for image in (degraded, second))
+        contrast, degradation = self.E.E(degraded, second)
+        if warmup:
+            return Output(None, contrast)
+        return Output(self.R(degraded, degradation), self.CONTRAST * contrast)
+
+
+class ContrastiveEncoder(nn.Module):
+    """Holds the momentum contrast under the published name."""
+
+    def __init__(self, width, widths, queue):
+        super().__init__()
+        self.E = MomentumContrast(width, widths, queue)
+
+
+class MomentumContrast(nn.Module):
+    """Momentum contrast (He, Fan, Wu, Xie, Girshick: CVPR 2020, https://arxiv.org/abs/1911.05722).
+
+    Other images' embeddings, kept in a queue, are the negatives; a slowly following copy of the encoder makes the keys.
+    """
+
+    MOMENTUM = 0.999
+    TEMPERATURE = 0.07
+
+    def __init__(self, width, widths, queue):
+        super().__init__()
+        self.encoder_q = ResidualEncoder(width, widths)
+        self.encoder_k = ResidualEncoder(width, widths)
+        self.encoder_k.load_state_dict(self.encoder_q.state_dict())
+        self.encoder_k.requires_grad_(False)
+        self.register_buffer("queue", F.normalize(torch.randn(widths[-1], queue), dim=0))
+        self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
+
+    def forward(self, image: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the contrastive loss and the degradation map of `image`; move the key encoder and the queue on."""
+        degradation, embedding = self.encoder_q(image)
+        query = F.normalize(embedding.float(), dim=1)
+        with torch.no_grad():
+            self._follow()
+            key = F.normalize(self.encoder_k(positive)[1].float(), dim=1)
+        # The clone is what the backward pass needs of the queue before the keys join it.
+        logits = torch.cat(((query * key).sum(1, keepdim=True), query @ self.queue.clone()), dim=1) / self.TEMPERATURE
+        contrast = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+        self._enqueue(key)
+        return contrast, degradation
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the key encoder's weights towards the query encoder's."""
+        torch._foreach_lerp_(list(self.encoder_k.parameters()), list(self.encoder_q.parameters()), 1 - self.MOMENTUM)
+
+    @torch.no_grad()
+    def _enqueue(self, keys: Tensor) -> None:
+        """Replace the oldest negatives by keys (B, C), around the queue's end, without reading the pointer back."""
+        size = self.queue.shape[1]
+        places = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % size
+        self.queue.index_copy_(1, places[-size:], keys[-size:].T.to(self.queue.dtype))
+        self.queue_ptr.copy_((self.queue_ptr + len(keys)) % size)
+
+
+class ResidualEncoder(nn.Module):
+    """Three residual blocks, of which the first gives the degradation map, and an embedding of their mean."""
+
+    def __init__(self, width, widths):
+        super().__init__()
+        self.E_pre = ResidualBlock(3, width, 1)
+        self.E = nn.Sequential(
+            ResidualBlock(width, widths[0], 2), ResidualBlock(widths[0], widths[1], 2), nn.AdaptiveAvgPool2d(1)
+        )
+        self.mlp = nn.Sequential(nn.Linear(widths[1], widths[1]), nn.LeakyReLU(SLOPE), nn.Linear(widths[1], widths[1]))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the degradation map (B, width, H, W) and the embedding (B, C)."""
+        degradation = self.E_pre(image)
+        return degradation, self.mlp(self.E(degradation).flatten(1))
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised 3x3 convolutions beside a normalised 1x1 shortcut."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.leaky_relu(self.backbone(features) + self.shortcut(features), SLOPE)
+
+
+class Restorer(nn.Module):
+    """Degradation-guided groups between a 3x3 head and a 3x3 tail."""
+
+    def __init__(self, width, groups, blocks):
+        super().__init__()
+        self.head = nn.Sequential(convolution(3, width))
+        self.body = nn.Sequential(*(Group(width, blocks) for _ in range(groups)), convolution(width, width))
+        self.tail = nn.Sequential(convolution(width, 3))
+
+    def forward(self, image: Tensor, degradation: Tensor) -> Tensor:
+        head = features = self.head(image)
+        for group in self.body[:-1]:
+            features = group(features, degradation)
+        return self.tail(self.body[-1](features) + head)
+
+
+class Group(nn.Module):
+    """Degradation-guided blocks and a 3x3 convolution, with a skip."""
+
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), convolution(width, width))
+
+    def forward(self, features: Tensor, degradation: Tensor) -> Tensor:
+        inner = features
+        for block in self.body[:-1]:
+            inner = block(inner, degradation)
+        return self.body[-1](inner) + features
+
+
+class Block(nn.Module):
+    """Two degradation-guided modules, each followed by a 3x3 convolution, with a skip."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.dgm1 = GuidedModule(width)
+        self.dgm2 = GuidedModule(width)
+        self.conv1 = convolution(width, width)
+        self.conv2 = convolution(width, width)
+
+    def forward(self, features: Tensor, degradation: Tensor) -> Tensor:
+        inner = F.leaky_relu(self.dgm1(features, degradation), SLOPE)
+        inner = F.leaky_relu(self.conv1(inner), SLOPE)
+        inner = F.leaky_relu(self.dgm2(inner, degradation), SLOPE)
+        return self.conv2(inner) + features
+
+
+class GuidedModule(nn.Module):
+    """A deformable convolution and a spatial feature transform, both steered by the degradation map, with a skip."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.dcn = GuidedDeformation(width)
+        self.sft = FeatureTransform(width)
+
+    def forward(self, features: Tensor, degradation: Tensor) -> Tensor:
+        return features + self.dcn(features, degradation) + self.sft(features, degradation)
+
+
+class GuidedDeformation(nn.Module):
+    """Modulated deformable convolution whose offsets and masks come from the features and the degradation map."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, width, 3, 3).uniform_(-1, 1) / (width * 9) ** 0.5)
+        self.conv_offset_mask = nn.Conv2d(2 * width, 27, 3, padding=1)
+        nn.init.zeros_(self.conv_offset_mask.weight)  # starts as a plain convolution with masks of 0.5
+        nn.init.zeros_(self.conv_offset_mask.bias)
+
+    def forward(self, features: Tensor, degradation: Tensor) -> Tensor:
+        shifts = self.conv_offset_mask(torch.cat((features, degradation), dim=1))
+        return deform_conv(features, shifts[:, :18], shifts[:, 18:].sigmoid(), self.weight)
+
+
+class FeatureTransform(nn.Module):
+    """Scale and shift of every feature, from the degradation map."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv_gamma = pointwise(width)
+        self.conv_beta = pointwise(width)
+
+    def forward(self, features: Tensor, degradation: Tensor) -> Tensor:
+        pixels = degradation.permute(0, 2, 3, 1)
+        gamma, beta = (_per_pixel(layers, pixels).permute(0, 3, 1, 2) for layers in (self.conv_gamma, self.conv_beta))
+        return torch.addcmul(beta, features, gamma)
+
+
+def _per_pixel(layers: nn.Sequential, pixels: Tensor) -> Tensor:
+    """Apply 1x1 convolutions to NHWC pixels as matrix products: twice as fast as convolutions on one CPU thread."""
+    inner = F.leaky_relu(F.linear(pixels, layers[0].weight.flatten(1)), SLOPE)
+    return F.linear(inner, layers[2].weight.flatten(1))
+
+
+def convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3x3 convolution."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def pointwise(width: int) -> nn.Sequential:
+    """Two bias-free 1x1 convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(width, width, 1, bias=False), nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 1, bias=False)
+    )

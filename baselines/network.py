@@ -1,0 +1,145 @@
+"""What every baseline shares: full-size restoration, published checkpoints and the training interface."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Where authors put the weights inside their checkpoint file, and what DataParallel or Lightning puts before each name.
+# `params_ema` comes before `params`: BasicSR files hold both, and its test code evaluates the averaged one.
+NESTED = ("state_dict", "params_ema", "params", "model", "net")
+PREFIXES = ("module.", "net.")
+SHOWN = 5  # mismatches named in an error
+
+
+class Output(NamedTuple):
+    """What a training step gets from a baseline.
+
+    Attributes:
+        restored: (B, 3, H, W) restored image, or None in a warm-up that trains no restorer.
+        auxiliary: scalar loss of the baseline itself, to be added to the restoration loss as it is, or None.
+    """
+
+    restored: Tensor | None
+    auxiliary: Tensor | None
+
+
+class Network(nn.Module):
+    """Base of the baselines. `forward` takes and returns what the published network does.
+
+    Attributes:
+        multiple: both sides of the image given to `forward` must be multiples of this.
+        local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
+            restoring tile by tile changes the result.
+    """
+
+    multiple: int = 1
+    local: bool = True
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Scale an image in [0, 1] to the range that `forward` takes; the identity unless a baseline says otherwise."""
+        return image
+
+    def training_forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
+        """Run one training step's forward pass.
+
+        Args:
+            degraded: (B, 3, H, W) in [0, 1], H and W multiples of `multiple`.
+            second: other crops of the same degraded images, for baselines whose recipe has two views.
+            warmup: ask only for the auxiliary loss; a baseline without one ignores it.
+        """
+        return Output(self(self.prepare(degraded)), None)
+
+    @torch.no_grad()
+    def restore(self, image: Tensor) -> Tensor:
+        """Restore full-size images in evaluation mode, without gradient; the mode is put back afterwards.
+
+        The image is padded at the bottom and the right to `multiple`, by reflection, or by replication along a side
+        that is too short to be reflected, and the result is cropped back.
+
+        Args:
+            image: (B, 3, H, W) floating point in [0, 1], any H and W.
+
+        Returns:
+            (B, 3, H, W) in [0, 1], of the image's data type.
+
+        Raises:
+            ValueError: for another shape or an integer image.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+            raise ValueError(f"restore takes images of shape (B, 3, H, W), not {tuple(image.shape)}")
+        if not image.is_floating_point():
+            raise ValueError(f"restore takes floating-point images in [0, 1], not {image.dtype}; divide uint8 by 255")
+        height, width = image.shape[-2:]
+        padded = _pad_side(_pad_side(image, -1, -width % self.multiple), -2, -height % self.multiple)
+        training = self.training
+        self.eval()
+        try:
+            restored = self(self.prepare(padded.to(next(self.parameters()).dtype)))
+        finally:
+            self.train(training)
+        return restored[..., :height, :width].to(image.dtype).clamp_(0, 1)
+
+    def load_published(self, state_dict: Mapping) -> str:
+        """Load weights published by the network's authors.
+
+        Wrappers are taken off first, in any combination: nesting under `state_dict`, `params_ema`, `params`, `model`
+        or `net`, and the name prefixes `module.` and `net.`.
+
+        Args:
+            state_dict: what `torch.load` gave for the authors' file.
+
+        Returns:
+            The wrappers found, outermost first, such as "state_dict > net.*", or "plain".
+
+        Raises:
+            ValueError: if a name is missing, unexpected, or has another shape; nothing is loaded then.
+        """
+        entries, wrappers = _unwrap(state_dict)
+        if problems := self._mismatches(entries):
+            shown = "; ".join(problems[:SHOWN])
+            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise ValueError(
+                f"these weights do not fit {type(self).__name__}: {len(problems)} mismatches (wrapper: {wrappers}): "
+                f"{shown}{more}"
+            )
+        self.load_state_dict(entries, strict=True)
+        return wrappers
+
+    def _mismatches(self, entries: Mapping) -> list[str]:
+        """List every name that is missing, unexpected, or of another shape."""
+        own = self.state_dict()
+        missing = [f"missing {name} {tuple(value.shape)}" for name, value in own.items() if name not in entries]
+        unexpected = [f"unexpected {name}" for name in entries if name not in own]
+        shapes = [
+            f"shape of {name} is {tuple(getattr(entries[name], 'shape', ()))}, not {tuple(value.shape)}"
+            for name, value in own.items()
+            if name in entries and getattr(entries[name], "shape", None) != value.shape
+        ]
+        # Taken in turn, so that the few that are shown tell of each kind.
+        kinds = [missing, unexpected, shapes]
+        return [kind[i] for i in range(max(map(len, kinds))) for kind in kinds if i < len(kind)]
+
+
+def _unwrap(state_dict: Mapping) -> tuple[dict, str]:
+    """Take nesting and name prefixes off; return the bare entries and a description of what was taken off."""
+    wrappers = []
+    entries = state_dict
+    while name := next((name for name in NESTED if isinstance(entries.get(name), Mapping)), None):
+        entries = entries[name]
+        wrappers.append(name)
+    entries = dict(entries)
+    while prefix := next((p for p in PREFIXES if entries and all(str(key).startswith(p) for key in entries)), None):
+        entries = {key[len(prefix) :]: value for key, value in entries.items()}
+        wrappers.append(prefix + "*")
+    return entries, " > ".join(wrappers) or "plain"
+
+
+def _pad_side(image: Tensor, side: int, amount: int) -> Tensor:
+    """Pad `image` (B, C, H, W) at the end of `side` (-1 or -2) by `amount` pixels."""
+    if not amount:
+        return image
+    padding = (0, amount, 0, 0) if side == -1 else (0, 0, 0, amount)
+    return F.pad(image, padding, mode="reflect" if amount < image.shape[side] else "replicate")

@@ -1,0 +1,323 @@
+"""TransWeather (Valanarasu, Yasarla, Patel: CVPR 2022, https://arxiv.org/abs/2111.14813)."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .network import Network
+
+BlockNorm = partial(nn.LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
+
+
+class TransWeather(Network):
+    """A hierarchical transformer encoder with an intra-patch branch, a decoder of learned weather queries, and a
+    convolutional tail.
+
+    `forward` takes (B, 3, H, W) in [-1, 1], sides multiples of 32, and returns the image in [0, 1] through a tanh: the
+    target is in [0, 1] although the input is not. There is no skip from the input image.
+
+    Args:
+        widths: channels of the four encoder stages.
+        heads: attention heads of the four stages; the intra-patch blocks take `heads[0], heads[1], heads[1]`.
+        reductions: key and value spatial reduction of the four stages.
+        depth: blocks a stage.
+        mlp_ratio: expansion of the encoder's feed-forward layers.
+        queries: learned decoder tokens.
+        decoder_depth, decoder_heads, decoder_mlp_ratio: the same for the decoder.
+        tail: channels of the tail's last two upsamplings.
+        drop_path: stochastic depth of the last encoder block; it grows linearly from 0.
+    """
+
+    multiple = 64  # one decoder token; 32 would do, 64 is what Art's release tests with
+    local = False
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 128, 320, 512),
+        heads: Sequence[int] = (1, 2, 4, 4),
+        reductions: Sequence[int] = (4, 2, 2, 1),
+        depth: int = 2,
+        mlp_ratio: float = 2,
+        queries: int = 48,
+        decoder_depth: int = 3,
+        decoder_heads: int = 8,
+        decoder_mlp_ratio: float = 4,
+        tail: Sequence[int] = (16, 8),
+        drop_path: float = 0.1,
+    ):
+        super().__init__()
+        self.Tenc = Encoder(widths, heads, reductions, depth, mlp_ratio, drop_path)
+        self.Tdec = Decoder(widths[3], decoder_depth, decoder_heads, decoder_mlp_ratio, queries, drop_path)
+        self.convtail = Tail(widths, tail)
+        self.clean = Convolution(nn.Conv2d(tail[1], 3, 3, padding=1))
+        for module in (self.Tenc, self.Tdec):
+            module.apply(_initialise)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Scale [0, 1] to [-1, 1]."""
+        return image * 2 - 1
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Restore (B, 3, H, W) in [-1, 1]."""
+        # NHWC memory makes every change between tokens and maps a view, and is the fast layout of the convolutions.
+        stages = self.Tenc(image.contiguous(memory_format=torch.channels_last))
+        return self.clean(self.convtail(stages, self.Tdec(stages[3]))).tanh()
+
+
+class Encoder(nn.Module):
+    """Four stages; beside each of the first three an intra-patch branch whose map joins the next stage's embedding."""
+
+    def __init__(self, widths, heads, reductions, depth, mlp_ratio, drop_path):
+        super().__init__()
+        patch_heads = (heads[0], heads[1], heads[1])
+        rates = torch.linspace(0, drop_path, 4 * depth).tolist()
+        inputs = (3, *widths[:3])
+        for stage, width in enumerate(widths):
+            number = stage + 1
+            embed = PatchEmbedding(inputs[stage], width, 7 if stage == 0 else 3, 4 if stage == 0 else 2)
+            drops = rates[stage * depth : number * depth]
+            make_attention = partial(SelfAttention, width, heads[stage], reductions[stage])
+            setattr(self, f"patch_embed{number}", embed)
+            setattr(
+                self, f"block{number}", nn.ModuleList(Block(width, make_attention(), mlp_ratio, drop) for drop in drops)
+            )
+            setattr(self, f"norm{number}", BlockNorm(width))
+            if stage == 3:
+                break
+            following = widths[number]
+            attention = SelfAttention(following, patch_heads[stage], reductions[stage])
+            block = Block(following, attention, mlp_ratio, drops[0])
+            setattr(self, f"mini_patch_embed{number}", PatchEmbedding(width, following, 3, 2))
+            setattr(self, f"patch_block{number}", nn.ModuleList([block]))
+            setattr(self, f"pnorm{number}", BlockNorm(following))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the maps of the four stages, at 1/4, 1/8, 1/16 and 1/32 of the image (B, 3, H, W)."""
+        stages = []
+        features, patches = image, None
+        for number in (1, 2, 3, 4):
+            embedding = getattr(self, f"patch_embed{number}")(features)
+            if patches is not None:
+                embedding = embedding + patches
+            features = self._stage("", number, embedding)
+            if number < 4:
+                patches = self._stage("patch_", number, getattr(self, f"mini_patch_embed{number}")(embedding))
+            stages.append(features)
+        return stages
+
+    def _stage(self, branch: str, number: int, features: Tensor) -> Tensor:
+        """Blocks and norm of one stage, of the main branch ("") or the intra-patch one ("patch_")."""
+        tokens, size = _tokens(features), features.shape[-2:]
+        for block in getattr(self, f"{branch}block{number}"):
+            tokens = block(tokens, size)
+        return _map(getattr(self, f"{branch[:1]}norm{number}")(tokens), size)
+
+
+class Decoder(nn.Module):
+    """Blocks whose attention is queried by learned tokens, on an embedding of the last stage at 1/64."""
+
+    def __init__(self, width, depth, heads, mlp_ratio, queries, drop_path):
+        super().__init__()
+        self.patch_embed1 = PatchEmbedding(width, width, 3, 2)
+        # The authors spread the rate over the 16 blocks of a larger design, of which only the first three are built.
+        rates = torch.linspace(0, drop_path, 16).tolist()[:depth]
+        self.block1 = nn.ModuleList(Block(width, QueryAttention(width, heads, queries), mlp_ratio, r) for r in rates)
+        self.norm1 = BlockNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embedding = self.patch_embed1(features)
+        tokens, size = _tokens(embedding), embedding.shape[-2:]
+        for block in self.block1:
+            tokens = block(tokens, size)
+        return _map(self.norm1(tokens), size)
+
+
+class PatchEmbedding(nn.Module):
+    """Overlapping patches: a strided convolution and a LayerNorm over channels."""
+
+    def __init__(self, inputs, width, kernel, stride):
+        super().__init__()
+        self.proj = nn.Conv2d(inputs, width, kernel, stride, kernel // 2)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.proj(features)
+        return _map(self.norm(_tokens(features)), features.shape[-2:])
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward with stochastic depth."""
+
+    def __init__(self, width, attention, mlp_ratio, drop):
+        super().__init__()
+        self.norm1 = BlockNorm(width)
+        self.attn = attention
+        self.norm2 = BlockNorm(width)
+        self.mlp = FeedForward(width, int(width * mlp_ratio))
+        self.drop = drop
+
+    def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
+        tokens = tokens + self._drop_path(self.attn(self.norm1(tokens), size))
+        return tokens + self._drop_path(self.mlp(self.norm2(tokens), size))
+
+    def _drop_path(self, branch: Tensor) -> Tensor:
+        """Drop the branch for random samples of the batch and scale the others to keep the mean."""
+        if not self.drop or not self.training:
+            return branch
+        keep = 1 - self.drop
+        return branch * branch.new_empty(len(branch), 1, 1).bernoulli_(keep).div_(keep)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention whose keys and values come from a spatially reduced map."""
+
+    def __init__(self, width, heads, reduction):
+        super().__init__()
+        self.heads = heads
+        self.reduction = reduction
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+        if reduction > 1:
+            self.sr = nn.Conv2d(width, width, reduction, reduction)
+            self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
+        queries = self.q(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        if self.reduction > 1:
+            tokens = self.norm(_tokens(self.sr(_map(tokens, size))))
+        return _attend(queries, self.kv(tokens), self.proj)
+
+
+class QueryAttention(nn.Module):
+    """Multi-head attention whose queries are learned tokens, resized to the number of keys."""
+
+    def __init__(self, width, heads, queries):
+        super().__init__()
+        self.heads = heads
+        self.task_query = nn.Parameter(torch.randn(1, queries, width))
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
+        queries = self.q(self.task_query).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        # Resized over (token, head width) as if it were an image: the published network does so. The queries are the
+        # same for every sample, so they are made once and expanded.
+        queries = F.interpolate(queries, (tokens.shape[1], queries.shape[3]))
+        return _attend(queries.expand(len(tokens), -1, -1, -1), self.kv(tokens), self.proj)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a depth-wise 3x3 convolution and a GELU between them."""
+
+    def __init__(self, width, hidden):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.dwconv = DepthWise(hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
+        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+
+
+class DepthWise(nn.Module):
+    """A depth-wise 3x3 convolution on tokens."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.dwconv = nn.Conv2d(width, width, 3, padding=1, groups=width)
+
+    def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
+        return _tokens(self.dwconv(_map(tokens, size)))
+
+
+class Tail(nn.Module):
+    """Six transposed convolutions from 1/64 to full size, joined by the encoder's stages."""
+
+    def __init__(self, widths, tail):
+        super().__init__()
+        first, second, third, fourth = widths
+        self.convd32x = upsampling(fourth, fourth)
+        self.convd16x = upsampling(fourth, third)
+        self.dense_4 = nn.Sequential(Residual(third))
+        self.convd8x = upsampling(third, second)
+        self.dense_3 = nn.Sequential(Residual(second))
+        self.convd4x = upsampling(second, first)
+        self.dense_2 = nn.Sequential(Residual(first))
+        self.convd2x = upsampling(first, tail[0])
+        self.dense_1 = nn.Sequential(Residual(tail[0]))
+        self.convd1x = upsampling(tail[0], tail[1])
+
+    def forward(self, stages: list[Tensor], decoded: Tensor) -> Tensor:
+        features = _trim(self.convd32x(decoded), stages[3]) + stages[3]
+        features = self.dense_4(_trim(self.convd16x(features), stages[2])) + stages[2]
+        features = self.dense_3(_trim(self.convd8x(features), stages[1])) + stages[1]
+        features = self.dense_2(_trim(self.convd4x(features), stages[0])) + stages[0]
+        return self.convd1x(self.dense_1(self.convd2x(features)))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a ReLU between, scaled by 0.1."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = Convolution(nn.Conv2d(width, width, 3, padding=1))
+        self.conv2 = Convolution(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + 0.1 * self.conv2(F.relu(self.conv1(features)))
+
+
+class Convolution(nn.Module):
+    """Holds one convolution under the published name `conv2d`."""
+
+    def __init__(self, convolution):
+        super().__init__()
+        self.conv2d = convolution
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv2d(features)
+
+
+def upsampling(inputs: int, outputs: int) -> Convolution:
+    """A transposed convolution that doubles the size."""
+    return Convolution(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1))
+
+
+def _attend(queries: Tensor, keys_values: Tensor, projection: nn.Linear) -> Tensor:
+    """Attention of queries (B, heads, N, d) over keys and values (B, M, 2 * heads * d), projected, as (B, N, C)."""
+    heads = queries.shape[1]
+    keys, values = keys_values.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(queries, keys, values)
+    return projection(attended.transpose(1, 2).flatten(2))
+
+
+def _tokens(features: Tensor) -> Tensor:
+    """(B, C, H, W) as (B, H * W, C); a view for channels-last memory."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _map(tokens: Tensor, size: torch.Size) -> Tensor:
+    """(B, H * W, C) as (B, C, H, W), in channels-last memory."""
+    return tokens.unflatten(1, size).permute(0, 3, 1, 2)
+
+
+def _trim(features: Tensor, skip: Tensor) -> Tensor:
+    """Cut the last row or column where the skip, whose stage rounded down, is smaller."""
+    return features[..., : skip.shape[-2], : skip.shape[-1]]
+
+
+def _initialise(module: nn.Module) -> None:
+    """The authors' initial weights of the transformer parts; the tail keeps PyTorch's."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        nn.init.zeros_(module.bias)

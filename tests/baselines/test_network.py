@@ -1,0 +1,118 @@
+"""What every baseline promises: full-size restoration, the training interface, the public face."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import torch
+
+import baselines
+from baselines.network import Network, Output
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 81), (5, 9), (1, 1)])
+def test_restore_takes_any_size(name, size):
+    network = baselines.build(name, "tiny").train()
+    image = torch.rand(2, 3, *size)
+    restored = network.restore(image)
+    assert restored.shape == image.shape
+    assert restored.dtype == image.dtype
+    assert not restored.requires_grad
+    assert 0 <= restored.min() <= restored.max() <= 1
+    assert network.training
+    assert torch.equal(network.restore(image), restored)
+
+
+class Doubled(Network):
+    """Shows what `restore` gives to `forward`."""
+
+    multiple = 8
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def prepare(self, image):
+        return image * 2
+
+    def forward(self, image):
+        self.seen = image
+        return image * self.scale
+
+
+def test_restore_pads_by_reflection_and_crops_back():
+    network = Doubled()
+    image = torch.rand(1, 3, 6, 3, dtype=torch.float64) / 4
+    restored = network.restore(image)
+    assert restored.dtype == torch.float64
+    torch.testing.assert_close(restored, image * 2)
+    assert network.seen.shape == (1, 3, 8, 8)
+    assert torch.equal(network.seen[..., 6:, 0], network.seen[..., [4, 3], 0])  # reflected
+    assert torch.equal(network.seen[..., 0, 3:], network.seen[..., 0, 2:3].expand(1, 3, 5))  # too short: replicated
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (torch.rand(3, 8, 8), r"shape \(B, 3, H, W\), not \(3, 8, 8\)"),
+        (torch.rand(1, 1, 8, 8), r"not \(1, 1, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "divide uint8 by 255"),
+    ],
+)
+def test_restore_refuses_what_is_no_image(image, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Doubled().restore(image)
+
+
+def test_training_forward_is_restoration_plus_own_loss(name):
+    network = baselines.build(name, "tiny")
+    degraded, second = torch.rand(2, 2, 3, 64, 64)
+    views = baselines.recipe(name, "demo")["views"]
+    output = network.training_forward(degraded, second if views == 2 else None)
+    assert isinstance(output, Output)
+    assert output.restored.shape == degraded.shape
+    assert (output.auxiliary is None) == (views == 1)
+
+
+def test_a_training_step_reaches_every_trained_parameter(name):
+    network = baselines.build(name, "tiny")
+    # Starting values of exactly zero can hide a path for one step; 128 pixels give attention more than one key.
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    output = network.training_forward(*torch.rand(2, 2, 3, 128, 128))
+    loss = output.restored.square().mean() + (0 if output.auxiliary is None else output.auxiliary)
+    loss.backward()
+    trained = {key: value for key, value in network.named_parameters() if value.requires_grad}
+    reached = {key for key, value in trained.items() if value.grad is not None and value.grad.abs().sum() > 0}
+    assert set(trained) - reached == set()
+
+
+def test_unknown_words_get_the_nearest_known():
+    with pytest.raises(ValueError, match="unknown baseline 'transwether'; did you mean transweather"):
+        baselines.build("transwether")
+    with pytest.raises(ValueError, match="unknown size of airnet 'tinny'; did you mean tiny"):
+        baselines.build("airnet", "tinny")
+    with pytest.raises(ValueError, match="unknown profile of airnet 'Demo'; did you mean demo"):
+        baselines.recipe("airnet", "Demo")
+
+
+def test_overrides_replace_the_size():
+    assert baselines.build("airnet", "tiny", queue=7).E.E.queue.shape[1] == 7
+
+
+def test_descriptions_are_complete(name):
+    description = baselines.describe(name)
+    assert {"class", "name", "about", "paper", "source", "sizes", "recipe", "cost"} == set(description)
+    keys = [set(description["recipe"][profile]) - {"encoder_lr"} for profile in ("paper", "demo")]
+    assert keys[0] == keys[1]
+    assert set(description["sizes"]) == set(description["cost"]["step_ms"]) == {"paper", "tiny"}
+    description["sizes"].clear()  # a copy: the next reader gets the file's content
+    assert baselines.describe(name)["sizes"]
+
+
+def test_names_need_no_torch():
+    code = "import baselines, sys; baselines.names(); baselines.recipe('airnet', 'demo'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert tomllib.__name__  # the only parser needed

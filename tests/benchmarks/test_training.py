@@ -1,0 +1,131 @@
+"""The training loop's parts: task losses, rhythm, checkpoints, seeds by axis."""
+
+import numpy as np
+import pytest
+import torch
+
+import art
+from benchmarks.config import resolve
+from benchmarks.data.batches import Batch
+from benchmarks.data.sources import Pool
+from benchmarks.errors import UserError
+from benchmarks.rhythm import Diverged, Rhythm
+from benchmarks.settings import load
+from benchmarks.training import Training, load_checkpoint, task_losses
+from results import Run
+
+SETTING = load("three_task")
+
+
+@pytest.fixture
+def pools():
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 256, (3, 72, 72, 3), dtype=np.uint8)
+    depths = chance.integers(0, 256, (3, 72, 72), dtype=np.uint8)
+    return [Pool(task, ["a", "b", "c"], images, depths=depths) for task in SETTING.tasks]
+
+
+def training(pools, folder, strategy="mix", *overrides, seed=0):
+    small = ["train.steps=4", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", *overrides]
+    config = resolve("three_task", "transweather", strategy, seed=seed, overrides=small)
+    return Training(config, pools, Run(folder), torch.device("cpu"))
+
+
+def test_task_losses_are_means_over_a_tasks_samples():
+    clean, restored = torch.zeros(4, 3, 2, 2), torch.tensor([0.1, 0.3, 0.5, 0.2]).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
+    batch = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]))
+    torch.testing.assert_close(task_losses(restored, batch), torch.tensor([0.2, 0.0, 0.35]))
+
+
+def test_rhythm_follows_arts_running_level_and_survives_a_restore():
+    rhythm, criterion = Rhythm(["a", "b"], 1, torch.device("cpu")), art.Art(2)
+    torch.manual_seed(0)
+    for step in range(1, 8):
+        losses, counts = torch.rand(2) * 0.3, torch.tensor([2.0, float(step % 2)])
+        before = criterion.running.clone()
+        criterion(losses, counts > 0)
+        rhythm.record(step, losses, counts, criterion.weights)
+    rhythm.flush()
+    torch.testing.assert_close(rhythm.running, criterion.running)
+    table = rhythm.table()
+    last = table[table["step"] == 7].set_index("task").loc["a"]
+    assert last["pace"] == pytest.approx(float(losses[0] / before[0])) and last["loss"] == pytest.approx(
+        float(losses[0])
+    )
+    assert table[(table["task"] == "b") & (table["step"] % 2 == 0)]["loss"].isna().all()
+    again = Rhythm(["a", "b"], 1, torch.device("cpu"))
+    again.restore(table, rhythm.running, step=5)
+    assert again.table().equals(table[table["step"] <= 5])
+
+
+def test_rhythm_names_the_step_and_task_that_diverged():
+    rhythm = Rhythm(["a", "b"], 3, torch.device("cpu"))
+    for step in range(1, 7):  # the bad loss falls between recorded steps
+        losses = torch.tensor([0.1, float("nan") if step == 4 else 0.1])
+        rhythm.record(step, losses, torch.ones(2), torch.ones(2))
+    with pytest.raises(Diverged, match="loss of b is not finite at step 6"):
+        rhythm.flush()
+    assert len(rhythm.table()) == 6
+
+
+def test_the_start_and_the_batches_depend_on_the_seed_and_not_on_the_strategy(pools, tmp_path):
+    mix, other, third = (
+        training(pools, tmp_path / name, strategy, seed=seed)
+        for name, strategy, seed in (("a", "mix", 0), ("b", "art", 0), ("c", "mix", 1))
+    )
+    weights = [torch.cat([p.flatten() for p in one.network.parameters()]) for one in (mix, other, third)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    batches = [one.batches(3).degraded for one in (mix, other, third)]
+    assert torch.equal(batches[0], batches[1]) and not torch.equal(batches[0], batches[2])
+
+
+def test_strategies_with_the_same_update_give_the_same_run(pools, tmp_path):
+    """With balanced mixing every task weighs the same in mix, equal and Art at an endless temperature."""
+    mix = training(pools, tmp_path / "mix")
+    equal = training(pools, tmp_path / "equal", "equal")
+    for one in (mix, equal):
+        one.finish()
+    for one, other in zip(mix.network.parameters(), equal.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_resumed_training_needs_nothing_but_its_folder(pools, tmp_path):
+    straight = training(pools, tmp_path / "straight", "art", "train.ema=0.9")
+    expected = straight.finish()
+    halted = training(pools, tmp_path / "halted", "art", "train.ema=0.9")
+
+    def stop(step, rhythm):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halted.finish(stop)  # told of step 4 before its checkpoint is written
+    resumed = training(pools, tmp_path / "halted", "art", "train.ema=0.9")
+    assert resumed.step == 2
+    network = resumed.finish()
+    for one, other in zip(expected.state_dict().values(), network.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_weight_average_is_what_is_scored(pools, tmp_path):
+    one = training(pools, tmp_path, "mix", "train.ema=0.9")
+    scored = one.finish()
+    assert scored is one.average.module and not scored.training
+    first = next(iter(one.network.parameters()))
+    assert not torch.equal(first, next(iter(scored.parameters())))
+
+
+def test_a_checkpoint_with_code_inside_is_refused(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"step": Evil()}, path)
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
+    assert not (tmp_path / "owned").exists()
