@@ -1,0 +1,1 @@
+"""Tables, statistics and plots from run files alone: ``from reports.build import build``."""

@@ -1,0 +1,179 @@
+"""Build the report of a setting from its run files: ``python -m reports.build --setting three_task``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results import Run, find_runs, write_atomically
+
+if TYPE_CHECKING:
+    from reports.cohorts import Cohort
+
+
+class NothingToReport(ValueError):
+    """There is no run to report; the message says so in one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """``text``: the tables for a terminal; ``files``: what was written, tables first."""
+
+    text: str
+    files: list[Path] = field(default_factory=list)
+
+
+def build(
+    setting: str,
+    output: Path | str = "results",
+    runs: Iterable[Run] | None = None,
+    *,
+    baselines: Sequence[str] = (),
+    strategies: Sequence[str] = (),
+    protocol: str | None = None,
+) -> Report:
+    """Write tables and figures of a setting below ``<output>/reports/<setting>`` and return the text to print.
+
+    The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``,
+    ``gains.png``/``.svg`` and ``rhythm-<baseline>.png``/``.svg``; older cohorts get the same names with ``-<cohort>``
+    at the end. The same files give byte-identical tables.
+
+    Args:
+        setting: name of the setting.
+        output: the results folder.
+        runs: report these runs only (those of a grid, in any state); ``None`` takes all that ``output`` holds.
+        baselines, strategies: report these only; the reference strategy always stays.
+        protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
+
+    Raises:
+        NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
+    """
+    from reports.cohorts import gather
+    from reports.text import WIDTH, wrapped
+
+    found = find_runs(output, setting) if runs is None else list(runs)
+    if not found:
+        raise NothingToReport(_no_runs(setting, Path(output)))
+    found = _selected(found, baselines, strategies, setting)
+    if protocol:
+        _check_protocol(found, protocol)
+    cohorts = gather(found, protocol)
+    if not cohorts:
+        listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.reason}".rstrip() for run in found)
+        return Report(f"No run of setting {setting!r} came as far as its configuration:{listed}\n")
+    folder = Path(output, "reports", setting)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts, tables, figures = [], [], []
+    for position, cohort in enumerate(cohorts):
+        text, written, drawn = _write(cohort, folder, "" if position == 0 else f"-{cohort.key}")
+        texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
+        tables += written
+        figures += drawn
+    _remove_stale(folder, tables + figures, every=runs is None)
+    names = ", ".join(path.name for path in tables + figures)
+    texts[-1] += f"\n{wrapped(f'Written to {folder}: ', names)}\n"
+    return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code (2: nothing to report)."""
+    parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("--setting", required=True, help="name of the setting, such as three_task")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="the results folder (default: results)")
+    parser.add_argument("--baselines", nargs="+", default=[], metavar="NAME", help="only these baselines")
+    parser.add_argument("--strategies", nargs="+", default=[], metavar="NAME", help="only these strategies, and mix")
+    parser.add_argument(
+        "--protocol", help="use scores of this protocol (default: the one the runs were evaluated with)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        report = build(
+            options.setting,
+            options.output,
+            baselines=options.baselines,
+            strategies=options.strategies,
+            protocol=options.protocol,
+        )
+    except NothingToReport as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(report.text)
+    return 0
+
+
+def _write(cohort: Cohort, folder: Path, suffix: str) -> tuple[str, list[Path], list[Path]]:
+    from reports import tidy
+    from reports.latex import latex
+    from reports.markdown import page
+    from reports.plots import gain_figure, rhythm_figures
+    from reports.tables import gain_table
+    from reports.text import terminal
+
+    table = gain_table(cohort)
+    figures = gain_figure(table, folder / f"gains{suffix}")
+    for baseline in cohort.baselines:
+        figures += rhythm_figures(cohort, baseline, folder / f"rhythm-{baseline}{suffix}")
+    pictures = [path for path in figures if path.suffix == ".png"]
+    contents = {
+        f"gains{suffix}.md": page(table, pictures),
+        f"gains{suffix}.csv": tidy.tidy(table).to_csv(index=False, lineterminator="\n"),
+        f"gains{suffix}.tex": latex(table),
+        f"runs{suffix}.csv": tidy.runs(cohort).to_csv(index=False, lineterminator="\n"),
+    }
+    for name, content in contents.items():
+        write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
+    return terminal(table), [folder / name for name in contents], figures
+
+
+def _remove_stale(folder: Path, written: Sequence[Path], every: bool) -> None:
+    """Remove this command's files of an earlier build, so that no figure of other runs lies beside the new tables.
+
+    A build of chosen runs leaves the suffixed files of other cohorts alone.
+    """
+    import re
+
+    ours = re.compile(r"(gains|runs|rhythm-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|png|svg)")
+    for path in sorted(folder.iterdir()):
+        match = ours.fullmatch(path.name)
+        if match and path not in written and (every or not match[2]):
+            path.unlink()
+
+
+def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:
+    from reports.cohorts import REFERENCE
+
+    for key, wanted in (("baseline", baselines), ("strategy", strategies)):
+        there = sorted({run.config[key] for run in runs if key in run.config})
+        if unknown := [name for name in wanted if name not in there]:
+            raise NothingToReport(
+                f"No run of {key} {', '.join(map(repr, unknown))} in setting {setting!r}; "
+                f"there are: {', '.join(there)}."
+            )
+        if wanted:
+            kept = {*wanted, REFERENCE} if key == "strategy" else set(wanted)
+            runs = [run for run in runs if run.config.get(key) in kept]
+    return runs
+
+
+def _check_protocol(runs: Iterable[Run], protocol: str) -> None:
+    there = sorted({name for run in runs for name in run.scores()["protocol"].unique()})
+    if protocol not in there:
+        known = f"there are: {', '.join(there)}" if there else "no run has scores yet"
+        raise NothingToReport(f"No scores with protocol {protocol!r}; {known}.")
+
+
+def _no_runs(setting: str, output: Path) -> str:
+    there = sorted(path.name for path in (output / "runs").glob("*") if path.is_dir())
+    others = f" (settings with runs: {', '.join(there)})" if there else ""
+    return (
+        f"No runs of setting {setting!r} below {output / 'runs'}{others}; "
+        f"make some with: python -m benchmarks.run --setting {setting}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""Cohorts: the runs that one table may hold, read from their files, and what each of them counts for."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from results import Run, schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE = "mix"
+"""The strategy every gain is measured against."""
+
+AVERAGE = "average"
+"""Column name of the mean over the test sets."""
+
+COUNTED, COLLAPSED, FAILED, UNFINISHED, UNSCORED, SUPERSEDED = (
+    "counted",
+    "collapsed",
+    "failed",
+    "unfinished",
+    "unscored",
+    "superseded",
+)
+"""States of an :class:`Outcome`; only ``counted`` ones enter averages and gains, every other one is named."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One test set as the runs found it (:data:`results.schema.DATA_FIELDS`)."""
+
+    dataset: str
+    task: str
+    role: str
+    found: int | None
+    expected: int | None
+    origin: str
+
+    @property
+    def partial(self) -> bool:
+        return self.expected is not None and (self.found or 0) < self.expected
+
+    @property
+    def mark(self) -> str:
+        """What a reader must know before comparing: ``2 of 100``, ``synthesised``, ...; empty if real and complete."""
+        marks = [] if self.origin == "real" else [self.origin]
+        if self.partial and self.origin != "absent":
+            marks.append(f"{self.found} of {self.expected}")
+        if self.role == "extra":
+            marks.append("extra")
+        return ", ".join(marks)
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} ({self.mark})" if self.mark else self.dataset
+
+
+@dataclass
+class Outcome:
+    """One run and what it counts for. ``reason`` says why it does not count, or carries a finished run's warning."""
+
+    run: Run
+    baseline: str
+    display: str
+    strategy: str
+    seed: int
+    pair: str
+    state: str
+    reason: str
+    protocol: str
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Per-image scores under the cohort's protocol (:data:`results.schema.SCORE_COLUMNS`)."""
+        table = self.run.scores()
+        return table[table["protocol"] == self.protocol]
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Mean over images of per-image values: index ``(dataset, metric)``, columns ``value``, ``input_value``,
+        ``images``, ``missing`` (images without a value, left out of the mean and named by the report)."""
+        groups = self.scores.groupby(["dataset", "metric"], sort=False)
+        table = groups[["value", "input_value"]].mean()
+        table["images"] = groups["value"].size()
+        table["missing"] = groups["value"].agg(lambda values: int(values.isna().sum()))
+        return table
+
+    def mean(self, dataset: str, metric: str, column: str = "value") -> float:
+        """One entry of :attr:`means`; NaN where the run has none."""
+        key = (dataset, metric)
+        return float(self.means.at[key, column]) if key in self.means.index else math.nan
+
+    def average(self, datasets: Sequence[str], metric: str, column: str = "value") -> float:
+        """Mean over ``datasets`` of the means over images; NaN unless the run has them all."""
+        values = [self.mean(dataset, metric, column) for dataset in datasets]
+        return sum(values) / len(values) if values else math.nan
+
+
+@dataclass
+class Cohort:
+    """Runs that one table may hold, with the columns of that table."""
+
+    key: str
+    setting: str
+    title: str
+    protocol: str
+    outcomes: list[Outcome]
+    columns: list[Column] = field(default_factory=list)
+    unseen: list[Column] = field(default_factory=list)  # test sets of the setting that no run was scored on
+    unstarted: list[str] = field(default_factory=list)  # runs of the grid that left no configuration yet
+
+    @property
+    def tested(self) -> list[str]:
+        """Test sets of the average, in order."""
+        return [column.dataset for column in self.columns if column.role != "extra"]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Configuration of the newest run (setting, size, profile and data are the same for all)."""
+        return max(self.outcomes, key=lambda outcome: _newest(outcome.run)).run.config
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """PSNR, SSIM, then every further metric that was computed."""
+        seen = {metric for outcome in self.counted() for metric in outcome.means.index.get_level_values("metric")}
+        return [m for m in ("psnr", "ssim") if m in seen] + sorted(seen - {"psnr", "ssim"})
+
+    def counted(self, baseline: str | None = None, strategy: str | None = None) -> list[Outcome]:
+        """Outcomes that enter averages, optionally of one baseline and strategy, by seed."""
+        return [o for o in self.select(baseline, strategy) if o.state == COUNTED]
+
+    def select(self, baseline: str | None = None, strategy: str | None = None) -> list[Outcome]:
+        return [
+            outcome
+            for outcome in self.outcomes
+            if baseline in (None, outcome.baseline) and strategy in (None, outcome.strategy)
+        ]
+
+    @property
+    def baselines(self) -> list[str]:
+        return list(dict.fromkeys(outcome.baseline for outcome in self.outcomes))
+
+    def strategies(self, baseline: str) -> list[str]:
+        return list(dict.fromkeys(outcome.strategy for outcome in self.select(baseline)))
+
+    def display(self, baseline: str) -> str:
+        return self.select(baseline)[0].display
+
+
+def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
+    """Split runs into cohorts, newest first (by the time their newest run last changed state).
+
+    Args:
+        runs: runs of one setting, in any state.
+        protocol: count scores of this protocol; ``None`` takes the one each cohort was evaluated with.
+    """
+    groups: dict[str, list[Run]] = {}
+    unstarted = []
+    for run in runs:
+        if run.record:
+            groups.setdefault(str(run.record.get("cohort", "")), []).append(run)
+        else:
+            slug, status = run.folder.parent, run.status
+            told = f"{slug.parent.name}, {slug.name}, seed {run.folder.name.partition('-')[0]}"
+            unstarted.append(
+                told + (f" (failed: {' '.join(status.reason.split())})" if status.state == "failed" else "")
+            )
+    ordered = sorted(groups.items(), key=lambda item: (max(map(_newest, item[1])), item[0]), reverse=True)
+    cohorts = [_cohort(key, members, protocol) for key, members in ordered]
+    if cohorts:
+        cohorts[0].unstarted = sorted(unstarted)
+    return cohorts
+
+
+def strategy_order(strategy: str) -> tuple:
+    """Sort key: the reference, equal weights, Art and its variants, then the others; numbers by value."""
+    head = strategy.partition(":")[0]
+    first = {REFERENCE: 0, "equal": 1, "art": 2}.get(head, 3)
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", strategy)
+    return first, [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
+
+
+def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
+    newest = max(runs, key=_newest)
+    protocol = protocol or newest.config.get("evaluate", {}).get("protocol", "")
+    kept = _current(runs)
+    outcomes = [_outcome(run, protocol, superseded=kept.get(run.folder, "")) for run in runs]
+    outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
+    setting = newest.config.get("setting", "")
+    title = newest.record.get("display", {}).get("setting", setting)
+    cohort = Cohort(key[:8], setting, title, protocol, outcomes)
+    columns = _columns(outcomes)
+    scored = {dataset for o in cohort.counted() for dataset in o.means.index.get_level_values("dataset")}
+    cohort.columns = [column for column in columns if column.dataset in scored]
+    cohort.unseen = [column for column in columns if column.dataset not in scored]
+    return cohort
+
+
+def _outcome(run: Run, protocol: str, superseded: str) -> Outcome:
+    config, status = run.config, run.status
+    state, reason = COUNTED, " ".join(status.reason.split())
+    if superseded:
+        state, reason = SUPERSEDED, superseded
+    elif status.state == "failed":
+        state, reason = FAILED, reason or "no reason recorded"
+    elif status.state != "done":
+        state, reason = UNFINISHED, "started, not finished" if status.state == "running" else "not started"
+    elif reason.startswith(COLLAPSED):
+        state, reason = COLLAPSED, reason.partition(":")[2].strip() or "no reason recorded"
+    name = config.get("baseline", "")
+    display = run.record.get("display", {}).get("baseline", name)
+    seed, pair = int(config.get("seed", 0)), str(run.record.get("pair", ""))
+    outcome = Outcome(run, name, display, config.get("strategy", ""), seed, pair, state, reason, protocol)
+    if state == COUNTED and outcome.scores.empty:
+        others = sorted(set(run.scores()["protocol"]))
+        outcome.state = UNSCORED
+        outcome.reason = f"no scores with protocol {protocol}" + (f", only {', '.join(others)}" if others else "")
+    return outcome
+
+
+def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
+    """Test sets in the order of ``data.json``, extra ones last; a set that only scores know is put at the end."""
+    columns: dict[str, Column] = {}
+    for outcome in sorted(outcomes, key=lambda o: _newest(o.run), reverse=True):
+        for record in outcome.run.data:
+            if record.get("role") in ("test", "extra"):
+                values = {name: record.get(name) for name in schema.DATA_FIELDS}
+                values["origin"] = values["origin"] or "origin not recorded"
+                columns.setdefault(record["dataset"], Column(**values))
+    for outcome in outcomes:
+        if outcome.state == COUNTED:
+            for dataset, task in outcome.scores[["dataset", "task"]].drop_duplicates().itertuples(index=False):
+                columns.setdefault(dataset, Column(dataset, task, "extra", None, None, "origin not recorded"))
+    return sorted(columns.values(), key=lambda column: column.role == "extra")
+
+
+def _current(runs: Sequence[Run]) -> dict[Any, str]:
+    """Why a run is superseded, by folder: another training recipe than its baseline's newest finished run, or an older
+    repetition.
+
+    A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
+    seeds of different recipes are not averaged.
+    """
+    reasons: dict[Any, str] = {}
+    chosen: dict[tuple, Run] = {}
+    recipes: dict[str, dict] = {}
+    for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
+        config = run.config
+        identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
+        recipe = recipes.setdefault(identity[0], config.get("train", {}))
+        if config.get("train", {}) != recipe:
+            reasons[run.folder] = f"older training recipe ({_difference(config.get('train', {}), recipe)})"
+        elif identity in chosen:
+            reasons[run.folder] = "older run of the same baseline, strategy and seed"
+        else:
+            chosen[identity] = run
+    return reasons
+
+
+def _difference(old: Mapping, new: Mapping, limit: int = 3) -> str:
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    told = [f"{key} {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}" for key in keys[:limit]]
+    return "; ".join(told) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+def _newest(run: Run) -> tuple[int, str]:
+    for name in (schema.STATUS, schema.CONFIG):
+        path = run.folder / name
+        if path.exists():
+            return path.stat().st_mtime_ns, str(run.folder)
+    return 0, str(run.folder)

@@ -1,0 +1,108 @@
+"""The report of a cohort as a Markdown page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports import header
+from reports.cohorts import AVERAGE, REFERENCE
+from reports.statistics import LEVEL
+from reports.tables import GainTable, Row
+from reports.text import DIGITS, EMPTY, MEASURES, legend, measure_cells, metric_name, number, with_spread
+
+
+def page(table: GainTable, figures: Sequence[Path] = ()) -> str:
+    """Header, score tables with gains in brackets, comparison, image-level view, notes, ``figures`` (same folder)."""
+    facts = "\n".join(f"- **{label}**: {_escaped(value)}" for label, value in header.facts(table.cohort)[1:])
+    parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", facts]
+    if table.datasets:
+        for metric in table.cohort.metrics:
+            parts += [f"## {metric_name(metric)}", _caption(table), _scores(table, metric)]
+        parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        if images := _images(table):
+            parts += ["## Sampling of images", _images_caption(), images]
+    else:
+        parts.append("No run counts so far.")
+    parts += ["## Notes", "\n".join(f"- {_escaped(note)}" for note in table.notes)] if table.notes else []
+    parts += ["## Figures", "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)] if figures else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _caption(table: GainTable) -> str:
+    mean = "mean ± standard deviation over n seeds" if table.several_seeds else "one seed (n = 1): no spread"
+    return f"Mean over images, then over test sets; {mean}. In brackets: gain over mix on the seeds both have."
+
+
+def _scores(table: GainTable, metric: str) -> str:
+    digits = DIGITS.get(metric, 3)
+    rows = [["degraded input", "", "", *(number(table.inputs[d, metric], digits) for d in table.datasets)]]
+    for row in table.rows:
+        cells = [_cell(row, dataset, metric, digits) for dataset in table.datasets]
+        if not row.n:
+            cells[-1] = row.remark
+        rows.append([row.display, row.strategy, row.count, *cells])
+        if any((dataset, metric) in row.published for dataset in table.datasets):
+            shown = [row.published.get((dataset, metric)) for dataset in table.datasets]
+            values = [number(figure.value, digits) if figure else EMPTY for figure in shown]
+            rows.append([row.display, f"{row.strategy}, published", "", *values])
+    return pipe_table(["baseline", "strategy", "n", *(table.heading(d) for d in table.datasets)], rows)
+
+
+def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
+    cell = row.cells[dataset, metric]
+    text = with_spread(cell.score, digits)
+    if cell.gain is None or math.isnan(cell.gain.mean):
+        return text
+    return f"{text} ({number(cell.gain.mean, digits, signed=True)})"
+
+
+def _comparison(table: GainTable) -> str:
+    rows = []
+    for row in table.rows:
+        pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
+        cell = row.cells.get((AVERAGE, "psnr"))
+        p = cell.p_holm if cell else math.nan
+        rows.append([row.display, row.strategy, pairs, *measure_cells(row), EMPTY if math.isnan(p) else f"{p:.3g}"])
+    return pipe_table(["baseline", "strategy", "n", *MEASURES, "p (Holm)"], rows)
+
+
+def _images_caption() -> str:
+    return (
+        "What other test images would change, with these trained networks: it says nothing about training again. "
+        f"PSNR gain over mix in dB, {LEVEL:.0%} bootstrap interval of the mean, p of the Wilcoxon signed-rank test, "
+        "neither corrected for several comparisons. With several seeds an image's gain is its mean over them."
+    )
+
+
+def _images(table: GainTable) -> str:
+    rows = []
+    for row in table.rows:
+        for dataset in table.datasets:
+            view = row.cells[dataset, "psnr"].images if (dataset, "psnr") in row.cells else None
+            if view is not None and view.n:
+                interval = EMPTY
+                if not math.isnan(view.low):
+                    interval = f"{number(view.low, 2, True)} to {number(view.high, 2, True)}"
+                p = EMPTY if math.isnan(view.p) else f"{view.p:.3g}"
+                gain = number(view.mean, 2, True)
+                rows.append([row.display, row.strategy, table.heading(dataset), str(view.n), gain, interval, p])
+    names = ["baseline", "strategy", "test set", "images", "gain", f"{LEVEL:.0%} interval", "p"]
+    return pipe_table(names, rows) if rows else ""
+
+
+def pipe_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
+    """A Markdown table of texts, the first ``left`` columns left-aligned, special characters kept as they are."""
+    from tabulate import tabulate
+
+    escaped = [[_escaped(cell) for cell in row] for row in rows]
+    align = ["left"] * left + ["right"] * (len(names) - left)
+    return tabulate(escaped, [_escaped(name) for name in names], "pipe", disable_numparse=True, colalign=align)
+
+
+def _escaped(text: str) -> str:
+    """Keep names with Markdown's special characters as they are."""
+    for character in "\\|*<":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,159 @@
+"""Statistics of a comparison: over seeds first, over images second, and the word that sums them up.
+
+Seeds answer "would training again give the same gain?"; images answer "would other test images give the same gain, with
+these very networks?". The second is no substitute for the first and is labelled as what it is wherever it is printed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+"""Confidence level of every interval; verdicts are taken at ``1 - LEVEL``."""
+
+RESAMPLES = 2000
+"""Bootstrap resamples of an image-level interval."""
+
+GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR = (
+    "gain",
+    "loss",
+    "no difference seen",
+    "one seed: no verdict",
+    "no pair: no verdict",
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample standard deviation (``n - 1``; NaN below two values) and count."""
+
+    mean: float
+    std: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedGain:
+    """A gain over paired seeds: mean, sample standard deviation, pairs, t-interval at :data:`LEVEL`, two-sided p.
+
+    ``std``, ``low``, ``high`` and ``p`` are NaN below two pairs.
+    """
+
+    mean: float
+    std: float
+    n: int
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class ImageGain:
+    """A gain over the images of one test set, the trained networks being fixed.
+
+    ``low``, ``high``: percentile bootstrap interval of the mean at :data:`LEVEL`; ``p``: two-sided Wilcoxon
+    signed-rank test. NaN below two images.
+    """
+
+    mean: float
+    n: int
+    low: float
+    high: float
+    p: float
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and sample standard deviation of ``values``; NaNs are refused (:class:`ValueError`), not skipped."""
+    array = np.asarray(list(values), dtype=float)
+    if np.isnan(array).any():
+        raise ValueError("a missing value among those to average: leave it out where its absence is shown")
+    if not len(array):
+        return Spread(math.nan, math.nan, 0)
+    deviation = float(array.std(ddof=1)) if len(array) > 1 and np.isfinite(array).all() else math.nan
+    return Spread(float(array.mean()), deviation, len(array))
+
+
+def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -> PairedGain:
+    """Mean of ``strategy[pair] - reference[pair]`` over the pairs both have, with Student's t-interval and test.
+
+    Args:
+        strategy: score by pair (``Run.record["pair"]``: same baseline, seed, data and training).
+        reference: the same of the reference strategy.
+    """
+    from scipy import stats
+
+    common = [pair for pair in strategy if pair in reference]
+    differences = np.array([strategy[pair] - reference[pair] for pair in common], dtype=float)
+    differences = differences[np.isfinite(differences)]
+    whole = spread(differences)
+    if whole.n < 2:
+        return PairedGain(whole.mean, math.nan, whole.n, math.nan, math.nan, math.nan)
+    error = whole.std / math.sqrt(whole.n)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, whole.n - 1)) * error
+    p = float(whole.mean == 0)  # identical differences: the quotient below would divide by zero
+    if error > 0:
+        p = 2 * float(stats.t.sf(abs(whole.mean) / error, whole.n - 1))
+    return PairedGain(whole.mean, whole.std, whole.n, whole.mean - half, whole.mean + half, p)
+
+
+def image_gain(differences: Sequence[float], seed: int = 0) -> ImageGain:
+    """Interval and test for the mean of per-image differences; the same input gives the same interval.
+
+    Args:
+        differences: strategy minus reference, one value an image, shape ``(images,)``. Values that are not finite
+            (PSNR of a perfect restoration) are left out, as ``n`` shows.
+        seed: of the bootstrap's generator.
+    """
+    from scipy import stats
+
+    array = np.asarray(differences, dtype=float)
+    array = array[np.isfinite(array)]
+    mean = float(array.mean()) if len(array) else math.nan
+    if len(array) < 2:
+        return ImageGain(mean, len(array), math.nan, math.nan, math.nan)
+    generator = np.random.default_rng(seed)
+    rows = max(1, 1_000_000 // len(array))  # bounds the memory of a test set with many thousand images
+    means = np.concatenate(
+        [
+            array[generator.integers(len(array), size=(min(rows, RESAMPLES - start), len(array)))].mean(axis=1)
+            for start in range(0, RESAMPLES, rows)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
+    return ImageGain(mean, len(array), float(low), float(high), p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: adjusted p-values in the given order; NaN stays NaN and does not count.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979) 65-70.
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
+    largest = 0.0
+    for position, index in enumerate(order):
+        largest = max(largest, min(1.0, p_values[index] * (len(order) - position)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def verdict(gain: PairedGain, p: float | None = None) -> str:
+    """``gain``, ``loss``, ``no difference seen``, or why there is no verdict.
+
+    Args:
+        gain: the paired gain.
+        p: its p-value after correction for several comparisons; ``None`` takes the uncorrected one.
+    """
+    if gain.n == 0:
+        return NO_PAIR
+    if gain.n == 1:
+        return ONE_SEED
+    p = gain.p if p is None else p
+    if p >= 1 - LEVEL:
+        return NO_DIFFERENCE
+    return GAIN if gain.mean > 0 else LOSS

@@ -1,0 +1,171 @@
+"""One look for every figure: a colour and a line style a task, fonts, sizes, and files that rebuild identically.
+
+Colours: Okabe and Ito, "Color Universal Design" (2008), without the yellow that vanishes on white. Line styles repeat
+the distinction for print without colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
+    "#56B4E9",
+    "#0072B2",
+    "#000000",
+    "#D55E00",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+)
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+TASKS = {
+    "denoise_15": (SKY, LINES[0]),
+    "denoise_25": (BLUE, LINES[1]),
+    "denoise_50": (BLACK, LINES[2]),
+    "derain": (VERMILION, LINES[3]),
+    "dehaze": (ORANGE, LINES[4]),
+    "deblur": (GREEN, LINES[5]),
+    "low_light": (PURPLE, LINES[6]),
+    "desnow": (SKY, LINES[0]),
+    "rain_fog": (VERMILION, LINES[3]),
+    "raindrop": (GREEN, LINES[1]),
+}
+"""Tasks that are shown together differ in both; every other task gets a pair from its name (:func:`task_styles`)."""
+
+DPI = 150
+
+
+def task_styles(tasks: Iterable[str]) -> dict[str, tuple]:
+    """``{task: (colour, line style)}``; a known task always looks the same, others avoid the looks taken."""
+    tasks = list(dict.fromkeys(tasks))
+    styles = {task: TASKS[task] for task in tasks if task in TASKS}
+    for task in tasks:
+        if task not in styles:
+            used = [colour for colour, _ in styles.values()]
+            rarest = min(map(used.count, COLOURS))
+            free = [
+                (colour, line)
+                for colour in COLOURS
+                for line in LINES
+                if used.count(colour) == rarest and (colour, line) not in styles.values()
+            ]
+            styles[task] = free[zlib.crc32(task.encode()) % len(free)]
+    return styles
+
+
+def strategy_styles(strategies: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """``{strategy: (colour, marker)}`` in the given order."""
+    return {
+        name: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        for i, name in enumerate(strategies)
+    }
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw inside this: fonts and lines for print, no window system, no random identifiers in SVG files."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(
+        {
+            "font.size": 8,
+            "axes.titlesize": 9,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.7,
+            "axes.grid": True,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.6,
+            "axes.axisbelow": True,
+            "svg.hashsalt": "reports",
+            "svg.fonttype": "none",
+        }
+    ):
+        yield
+
+
+def canvas(width: float, height: float, fixed: bool = False) -> Figure:
+    """A figure of this size in inches that belongs to no window and no global state.
+
+    ``fixed`` leaves the layout to :func:`panels`; otherwise matplotlib fits it to the texts.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="none" if fixed else "constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> np.ndarray:
+    """Axes (rows x columns, shared y along rows, x along columns) at fixed margins.
+
+    Args:
+        figure: of :func:`canvas`, fixed.
+        rows, columns: how many.
+        place: inches ``left``, ``right``, ``top``, ``bottom`` of all panels, ``between`` columns, ``below`` rows.
+    """
+    width, height = figure.get_size_inches()
+    panel_width = (width - place["left"] - place["right"] - (columns - 1) * place["between"]) / columns
+    panel_height = (height - place["top"] - place["bottom"] - (rows - 1) * place["below"]) / rows
+    figure.subplots_adjust(
+        left=place["left"] / width,
+        right=1 - place["right"] / width,
+        bottom=place["bottom"] / height,
+        top=1 - place["top"] / height,
+        wspace=place["between"] / panel_width,
+        hspace=place["below"] / panel_height,
+    )
+    return figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
+
+
+def headline(figure: Figure, *sentences: str) -> None:
+    """Title and what a reader must know about the data, a line each, wrapped to the figure's width."""
+    characters = int(figure.get_size_inches()[0] * 14)
+    figure.suptitle("\n".join(textwrap.fill(sentence, characters) for sentence in sentences), fontsize=9)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``<stem>.png`` (150 dots an inch, 256 colours: a third of the size) and ``<stem>.svg``."""
+    import numpy as np
+    from PIL import Image
+
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(paths[0], optimize=True, dpi=(DPI, DPI))
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def spread_apart(positions: Sequence[float], least: float, low: float, high: float) -> list[float]:
+    """Label positions moved as little as possible (least squares) so that neighbours are ``least`` apart.
+
+    All stay between ``low`` and ``high``; where they do not fit, they are spread over the whole range.
+    """
+    import numpy as np
+    from scipy.optimize import isotonic_regression
+
+    count = len(positions)
+    if not count:
+        return []
+    least = min(least, (high - low) / max(1, count - 1))
+    order = np.argsort(positions, kind="stable")
+    steps = least * np.arange(count)
+    placed = isotonic_regression(np.asarray(positions, dtype=float)[order] - steps).x
+    result = np.empty(count)
+    result[order] = np.clip(placed, low, high - steps[-1]) + steps
+    return result.tolist()

@@ -1,0 +1,101 @@
+"""Measures that sum up a multi-task comparison in one number: mean gain, delta-m, mean rank, sets won, pace spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOWER_IS_BETTER = frozenset({"lpips", "dists", "niqe", "ilniqe", "brisque", "piqe", "gmsd", "nlpd"})
+"""Metrics where a smaller value is the better image; every other metric grows with quality."""
+
+EVEN = 0.005
+"""Differences below half of the last printed digit of a PSNR (dB) count as neither won nor lost."""
+
+PARTS = 20
+"""Equal parts of a run over which :func:`pace_spread` averages the pace."""
+
+LEVEL_MEMORY = 300
+"""Steps after which 95 % of the running level's start value is forgotten (momentum 0.01: 0.99**300 = 0.05)."""
+
+
+def mean_gain(scores: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """Mean over the test sets of ``scores - reference`` (dB for PSNR); both must name the same sets."""
+    return float(np.mean([scores[name] - reference[name] for name in _same(scores, reference)]))
+
+
+def delta_m(scores: Mapping[str, float], reference: Mapping[str, float], lower_is_better: bool = False) -> float:
+    """Mean relative improvement over the tasks in percent; positive is better.
+
+    ``100 / K * sum_k sign * (M_k - B_k) / B_k``, the multi-task measure of Maninis et al., "Attentive Single-Tasking of
+    Multiple Tasks", CVPR 2019, with the reference strategy (instead of single-task networks) as ``B``.
+    """
+    sign = -1 if lower_is_better else 1
+    names = _same(scores, reference)
+    return float(100 * sign * np.mean([(scores[name] - reference[name]) / reference[name] for name in names]))
+
+
+def mean_rank(scores: Mapping[str, Mapping[str, float]], lower_is_better: bool = False) -> dict[str, float]:
+    """Rank of each strategy on each test set (1 is best, ties share their mean rank), averaged over the sets.
+
+    Args:
+        scores: ``{strategy: {test set: value}}``. Every strategy must have every set: a rank among others would change
+            with who is missing.
+    """
+    from scipy.stats import rankdata
+
+    if not scores:
+        return {}
+    names = list(next(iter(scores.values())))
+    for row in scores.values():
+        _same(row, scores[next(iter(scores))])
+    table = np.array([[row[name] for name in names] for row in scores.values()], dtype=float)
+    ranks = rankdata(table if lower_is_better else -table, axis=0)
+    return dict(zip(scores, ranks.mean(axis=1).tolist(), strict=True))
+
+
+def won_and_lost(
+    scores: Mapping[str, float], reference: Mapping[str, float], lower_is_better: bool = False, even: float = EVEN
+) -> tuple[int, int]:
+    """Test sets won and lost against the reference; differences below ``even`` count as neither."""
+    sign = -1 if lower_is_better else 1
+    differences = [sign * (scores[name] - reference[name]) for name in _same(scores, reference)]
+    return sum(d >= even for d in differences), sum(d <= -even for d in differences)
+
+
+def pace_spread(rhythm: pd.DataFrame) -> float:
+    """How unevenly the tasks move, one number a run: 0 where all move at the same pace.
+
+    The pace of a task is its loss against its own running level. The steps of the run, without its beginning where the
+    level still remembers its start value (:data:`LEVEL_MEMORY` steps, or the first half of a shorter run), are cut into
+    :data:`PARTS` equal parts; in each part the pace is averaged per task, which removes batch noise, and the sample
+    standard deviation over the tasks is taken; the result is its mean over the parts.
+
+    Args:
+        rhythm: columns of :data:`results.schema.RHYTHM_COLUMNS`.
+
+    Returns:
+        The spread, without unit; NaN for fewer than two tasks or an empty rhythm.
+    """
+    import pandas as pd
+
+    if rhythm.empty:
+        return math.nan
+    last = rhythm["step"].max()
+    settled = rhythm[rhythm["step"] > min(LEVEL_MEMORY, last // 2)].dropna(subset="pace")
+    if settled["task"].nunique() < 2:
+        return math.nan
+    part = pd.cut(settled["step"], PARTS, labels=False)
+    pace = settled.groupby([part, "task"], sort=True)["pace"].mean().unstack()
+    return float(pace.std(axis=1, ddof=1).mean())
+
+
+def _same(scores: Mapping[str, float], reference: Mapping[str, float]) -> list[str]:
+    if set(scores) != set(reference):
+        raise ValueError(f"not the same test sets: {sorted(scores)} and {sorted(reference)}")
+    return list(scores)

@@ -1,0 +1,325 @@
+"""The gain table: every baseline and strategy of a cohort, score and gain over mix on every test set.
+
+Here the numbers are made; :mod:`reports.text`, :mod:`reports.markdown` and :mod:`reports.latex` only lay them out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from reports import summary
+from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, REFERENCE, Cohort, Outcome
+from reports.comparability import Figure, figures, obstacles
+from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gain, paired_gain, spread, verdict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores of one baseline and strategy on one test set (or their average) with one metric.
+
+    ``gain`` is over mix, paired over seeds (``None`` for mix itself); ``p_holm`` its p-value corrected for the
+    comparisons read with it (all averages, or all single test sets, of a metric); ``images`` the image-level view,
+    ``None`` for the average.
+    """
+
+    score: Spread
+    gain: PairedGain | None = None
+    p_holm: float = math.nan
+    verdict: str = ""
+    images: ImageGain | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One number a row (:mod:`reports.summary`), from PSNR means over seeds; NaN or ``None`` where undefined.
+
+    ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds; ``mean_rank`` is among the strategies of the
+    baseline; ``pace_spread`` is the mean over seeds.
+    """
+
+    mean_rank: float = math.nan
+    delta_m: float = math.nan
+    won: int | None = None
+    lost: int | None = None
+    pace_spread: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One baseline and strategy."""
+
+    baseline: str
+    display: str
+    strategy: str
+    seeds: tuple[int, ...]
+    runs: int
+    remark: str
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    measures: Measures = Measures()
+    published: dict[tuple[str, str], Figure] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Seeds that count."""
+        return len(self.seeds)
+
+    @property
+    def count(self) -> str:
+        """``3``, or ``2 of 3`` where a run does not count."""
+        return str(self.n) if self.n == self.runs else f"{self.n} of {self.runs}"
+
+    @property
+    def pairs(self) -> int:
+        """Seeds that have a gain over mix."""
+        return max((cell.gain.n for cell in self.cells.values() if cell.gain), default=0)
+
+
+@dataclass(frozen=True)
+class GainTable:
+    """Rows of a cohort, the degraded input's scores, and what a reader must be told below the table.
+
+    Keys of cells and inputs are ``(dataset, metric)``, the average under :data:`reports.cohorts.AVERAGE`.
+    """
+
+    cohort: Cohort
+    rows: list[Row]
+    inputs: dict[tuple[str, str], float]
+    notes: list[str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Column names: the test sets, their average, then the extra sets."""
+        tested = self.cohort.tested
+        extra = [column.dataset for column in self.cohort.columns if column.role == "extra"]
+        return tested + [AVERAGE] * bool(tested) + extra
+
+    @property
+    def several_seeds(self) -> bool:
+        return any(row.n > 1 for row in self.rows)
+
+    def title(self, dataset: str) -> tuple[str, str]:
+        """Name of a column and its mark: ``("Rain100L", "2 of 100")``. That all are embedded the header tells."""
+        if dataset == AVERAGE:
+            missing = [column for column in self.cohort.unseen if column.role != "extra"]
+            total = len(self.cohort.tested) + len(missing)
+            return AVERAGE, f"{total - len(missing)} of {total} sets" if missing else ""
+        if all(column.mark == "embedded" for column in self.cohort.columns):
+            return dataset, ""
+        return dataset, next(column.mark for column in self.cohort.columns if column.dataset == dataset)
+
+    def heading(self, dataset: str) -> str:
+        name, mark = self.title(dataset)
+        return f"{name} ({mark})" if mark else name
+
+
+def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
+    """Compute the table of a cohort; ``images=False`` leaves out the image-level view, its slow part."""
+    rows = [
+        _row(cohort, baseline, strategy, images)
+        for baseline in cohort.baselines
+        for strategy in cohort.strategies(baseline)
+    ]
+    rows = _with_measures(cohort, _corrected(rows))
+    known = figures(cohort.setting)
+    beside = [_published(cohort, row, known) for row in rows]
+    rows = [replace(row, published=shown) for row, (shown, _) in zip(rows, beside, strict=True)]
+    inputs = {}
+    for metric in cohort.metrics:
+        for dataset in [*cohort.tested, AVERAGE]:
+            inputs[dataset, metric] = _input(cohort, dataset, metric)
+        for column in cohort.columns:
+            inputs[column.dataset, metric] = _input(cohort, column.dataset, metric)
+    notes = _notes(cohort) + _below_input(rows, inputs) + _published_notes(rows, [hidden for _, hidden in beside])
+    return GainTable(cohort, rows, inputs, notes)
+
+
+def score(cohort: Cohort, outcome: Outcome, dataset: str, metric: str) -> float:
+    """A run's score on a test set, or its average over the test sets."""
+    if dataset == AVERAGE:
+        return outcome.average(cohort.tested, metric)
+    return outcome.mean(dataset, metric)
+
+
+def _row(cohort: Cohort, baseline: str, strategy: str, images: bool) -> Row:
+    every = cohort.select(baseline, strategy)
+    counted = cohort.counted(baseline, strategy)
+    reference = cohort.counted(baseline, REFERENCE)
+    datasets = [*cohort.tested, AVERAGE] + [c.dataset for c in cohort.columns if c.role == "extra"]
+    cells = {}
+    for metric in cohort.metrics:
+        for dataset in datasets:
+            here = _by_pair(cohort, counted, dataset, metric)
+            cell = Cell(spread(here.values()))
+            if strategy != REFERENCE:
+                gain = paired_gain(here, _by_pair(cohort, reference, dataset, metric))
+                cell = replace(cell, gain=gain)
+                if images and dataset != AVERAGE:
+                    cell = replace(cell, images=_images(counted, reference, dataset, metric))
+            cells[dataset, metric] = cell
+    states: dict[str, int] = {}
+    for outcome in every:
+        states[outcome.state] = states.get(outcome.state, 0) + 1
+    told = [
+        f"{state} {number} of {len(every)}" if len(every) > 1 else state
+        for state, number in states.items()
+        if state != COUNTED
+    ]
+    seeds = tuple(outcome.seed for outcome in counted)
+    return Row(baseline, cohort.display(baseline), strategy, seeds, len(every), ", ".join(told), cells)
+
+
+def _by_pair(cohort: Cohort, outcomes: list[Outcome], dataset: str, metric: str) -> dict[str, float]:
+    values = {outcome.pair: score(cohort, outcome, dataset, metric) for outcome in outcomes}
+    return {pair: value for pair, value in values.items() if not math.isnan(value)}
+
+
+def _images(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> ImageGain:
+    """Image-level gain; with several pairs an image's difference is its mean over them."""
+    import pandas as pd
+
+    mixes = {outcome.pair: outcome for outcome in reference}
+    differences = [
+        _per_image(outcome, dataset, metric) - _per_image(mixes[outcome.pair], dataset, metric)
+        for outcome in counted
+        if outcome.pair in mixes
+    ]
+    return image_gain(pd.concat(differences, axis=1).mean(axis=1).dropna().to_numpy() if differences else [])
+
+
+def _per_image(outcome: Outcome, dataset: str, metric: str):
+    scores = outcome.scores
+    chosen = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
+    return chosen.set_index("image")["value"]
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """Holm over the comparisons that are read together: all averages of a metric, and all its test sets."""
+    families: dict[tuple[str, bool], list[tuple[int, tuple[str, str]]]] = {}
+    for index, row in enumerate(rows):
+        for key, cell in row.cells.items():
+            if cell.gain is not None:
+                families.setdefault((key[1], key[0] == AVERAGE), []).append((index, key))
+    cells = [dict(row.cells) for row in rows]
+    for members in families.values():
+        adjusted = holm([cells[index][key].gain.p for index, key in members])
+        for (index, key), p in zip(members, adjusted, strict=True):
+            gain = cells[index][key].gain
+            if key[1] in summary.LOWER_IS_BETTER:
+                gain = replace(gain, mean=-gain.mean)
+            cells[index][key] = replace(cells[index][key], p_holm=p, verdict=verdict(gain, p))
+    return [replace(row, cells=new) for row, new in zip(rows, cells, strict=True)]
+
+
+def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
+    done = []
+    for row in rows:
+        spreads = [summary.pace_spread(o.run.rhythm()) for o in cohort.counted(row.baseline, row.strategy)]
+        spreads = [value for value in spreads if not math.isnan(value)]
+        measures = Measures(pace_spread=spread(spreads).mean)
+        if "psnr" in cohort.metrics and cohort.tested:
+            measures = replace(measures, mean_rank=_ranks(cohort, rows, row.baseline).get(row.strategy, math.nan))
+            measures = _against_reference(cohort, row, measures)
+        done.append(replace(row, measures=measures))
+    return done
+
+
+def _ranks(cohort: Cohort, rows: list[Row], baseline: str) -> dict[str, float]:
+    scores = {
+        row.strategy: {dataset: row.cells[dataset, "psnr"].score.mean for dataset in cohort.tested}
+        for row in rows
+        if row.baseline == baseline
+    }
+    whole = {name: sets for name, sets in scores.items() if all(map(math.isfinite, sets.values()))}
+    return summary.mean_rank(whole) if len(whole) > 1 else {}
+
+
+def _against_reference(cohort: Cohort, row: Row, measures: Measures) -> Measures:
+    gains = {dataset: row.cells[dataset, "psnr"].gain for dataset in cohort.tested}
+    if any(gain is None or math.isnan(gain.mean) for gain in gains.values()):
+        return measures
+    pairs = {outcome.pair for outcome in cohort.counted(row.baseline, row.strategy)}
+    mixes = [outcome for outcome in cohort.counted(row.baseline, REFERENCE) if outcome.pair in pairs]
+    reference = {dataset: spread(o.mean(dataset, "psnr") for o in mixes).mean for dataset in cohort.tested}
+    scores = {dataset: reference[dataset] + gain.mean for dataset, gain in gains.items()}
+    won, lost = summary.won_and_lost(scores, reference)
+    return replace(measures, won=won, lost=lost, delta_m=summary.delta_m(scores, reference))
+
+
+def _input(cohort: Cohort, dataset: str, metric: str) -> float:
+    """Score of the degraded input, from the first run that has it: it depends on no network."""
+    for outcome in cohort.counted():
+        if dataset == AVERAGE:
+            value = outcome.average(cohort.tested, metric, "input_value")
+        else:
+            value = outcome.mean(dataset, metric, "input_value")
+        if not math.isnan(value):
+            return value
+    return math.nan
+
+
+def _notes(cohort: Cohort) -> list[str]:
+    """What does not count and why, and warnings of what does."""
+    notes = []
+    for outcome in cohort.outcomes:
+        who = f"{outcome.display}, {outcome.strategy}, seed {outcome.seed}"
+        if outcome.state != COUNTED:
+            level = outcome.average(cohort.tested, "psnr") if outcome.state == COLLAPSED else math.nan
+            average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
+            notes.append(f"Left out: {who}: {outcome.state}: {outcome.reason}{average}.".replace("..", "."))
+        elif outcome.reason:
+            notes.append(f"Warning of {who}, counted: {outcome.reason}.".replace("..", "."))
+        if outcome.state == COUNTED:
+            absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means.index]
+            if absent:
+                notes.append(f"No average of {who}: not scored on {', '.join(absent)}.")
+            if missing := int(outcome.means["missing"].sum()):
+                notes.append(f"{who}: {missing} image scores are missing and left out of the means.")
+    if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
+        notes.append("No gains: no finished run of mix to measure them against.")
+    if cohort.unseen:
+        titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
+        notes.append(f"Test sets without scores: {titles}.")
+    if cohort.unstarted:
+        notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
+    return notes
+
+
+def _below_input(rows: list[Row], inputs: dict[tuple[str, str], float]) -> list[str]:
+    key = (AVERAGE, "psnr")
+    below = [f"{row.display}, {row.strategy}" for row in rows if row.n and row.cells[key].score.mean < inputs[key]]
+    if not below:
+        return []
+    return [f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."]
+
+
+def _published(cohort: Cohort, row: Row, known: dict) -> tuple[dict[tuple[str, str], Figure], list[str]]:
+    """Published figures that compare with this row, and the reasons against those that do not."""
+    shown, hidden = {}, []
+    counted = cohort.counted(row.baseline, row.strategy)
+    for dataset, metric in row.cells:
+        figure = known.get((row.display.casefold(), row.strategy, dataset, metric))
+        if figure is None or not counted:
+            continue
+        reasons = list(dict.fromkeys(r for o in counted for r in obstacles(cohort, o, dataset, figure)))
+        if reasons:
+            hidden += reasons
+        else:
+            shown[dataset, metric] = figure
+    return shown, list(dict.fromkeys(hidden))
+
+
+def _published_notes(rows: list[Row], hidden: list[list[str]]) -> list[str]:
+    notes = []
+    for row in rows:
+        told = {(f.source, f.confidence, f.note): None for f in row.published.values()}
+        for source, confidence, note in told:
+            more = f"; {note}" if note else ""
+            notes.append(f"Published {row.display}, {row.strategy}: {source} (confidence {confidence}{more}).")
+    reasons = list(dict.fromkeys(reason for several in hidden for reason in several))
+    if reasons:
+        kept = "Some published" if any(row.published for row in rows) else "Published"
+        notes.append(f"{kept} figures are not shown beside these: not comparable ({'; '.join(reasons)}).")
+    elif not any(row.published for row in rows):
+        notes.append("No published figures are known for these baselines and strategies in this setting.")
+    return notes

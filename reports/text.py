@@ -1,0 +1,228 @@
+"""The gain table for a terminal, 118 columns wide at most."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable
+from functools import partial
+
+from reports import header
+from reports.cohorts import AVERAGE, REFERENCE
+from reports.statistics import LEVEL, Spread
+from reports.tables import GainTable, Row
+
+WIDTH = 118
+NAMES = {"psnr": "PSNR, dB", "ssim": "SSIM"}
+DIGITS = {"psnr": 2, "ssim": 3}
+"""Digits after the point; further metrics take three."""
+
+EMPTY = "–"
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """``24.31`` or ``+0.42``; a dash for a missing value, never ``-0.00``."""
+    if math.isnan(value):
+        return EMPTY
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:+.{digits}f}" if signed else f"{rounded:.{digits}f}"
+
+
+def with_spread(score: Spread, digits: int, signed: bool = False) -> str:
+    """``24.31 ±0.05``; without the plus-minus for one value."""
+    text = number(score.mean, digits, signed)
+    return text if math.isnan(score.std) else f"{text} ±{number(score.std, digits)}"
+
+
+def metric_name(metric: str) -> str:
+    return NAMES.get(metric, metric.upper())
+
+
+def terminal(table: GainTable) -> str:
+    """The whole report of a cohort as text."""
+    parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
+    if not table.datasets:
+        parts.append("No run counts so far.")
+    else:
+        parts += _score_blocks(table)
+        if any(row.pairs for row in table.rows):
+            parts += _blocks(table, "Gain over mix, PSNR in dB" + _spread_words(table), _gain_lines(table))
+            parts.append(_measures(table))
+    parts.append("\n".join(wrapped("* ", note) for note in table.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def legend(table: GainTable) -> list[str]:
+    """What the columns of the comparison mean, and what its verdicts rest on."""
+    cells = [row.cells.get((AVERAGE, "psnr")) for row in table.rows]
+    comparisons = sum(cell is not None and cell.gain is not None and cell.gain.n > 1 for cell in cells)
+    if table.several_seeds:
+        basis = (
+            f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {comparisons} "
+            f"comparison{'s' * (comparisons != 1)}; interval: {LEVEL:.0%}, of the average gain, not corrected"
+        )
+    else:
+        basis = "verdict: none, as one seed cannot tell a gain from seed noise; add seeds"
+    return [
+        basis,
+        "sets: test sets won-lost against mix; delta-m: mean relative change of PSNR; rank: mean over the test sets "
+        "among this baseline's strategies (1 is best); pace spread: how unevenly the tasks learn (0: all at one pace)",
+    ]
+
+
+def grid(rows: list[list[str]], ruled: int = 1) -> str:
+    """Right-aligned columns, the first left-aligned, a rule below the first ``ruled`` rows."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    lines.insert(ruled, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[str]:
+    """``lines`` under their ``head``, cut between columns where they would be wider than :data:`WIDTH`.
+
+    The first two columns (name and n) are repeated in every block.
+    """
+    rows = head + lines
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    chunks: list[list[int]] = [[]]
+    used = lead = sum(widths[:2]) + 2
+    for index in range(2, len(widths)):
+        if chunks[-1] and used + widths[index] + 2 > WIDTH:
+            chunks.append([])
+            used = lead
+        chunks[-1].append(index)
+        used += widths[index] + 2
+    parts = []
+    for i, chunk in enumerate(chunks):
+        part = [[row[column] for column in [0, 1, *chunk]] for row in rows]
+        words = title if len(chunks) == 1 else f"{title} ({i + 1} of {len(chunks)})"
+        parts.append(f"{words}\n{grid(part, ruled=len(head))}")
+    return parts
+
+
+def wrapped(lead: str, text: str) -> str:
+    """``lead`` and ``text`` within :data:`WIDTH`; further lines are indented by the length of a short ``lead``."""
+    indent = " " * (len(lead) if len(lead) < 20 else 2)
+    return textwrap.fill(
+        text, WIDTH, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def measure_cells(row: Row) -> list[str]:
+    """Average gain, its interval, sets won-lost, delta-m, rank, pace spread, verdict."""
+    cell, measures = row.cells.get((AVERAGE, "psnr")), row.measures
+    gain = cell.gain if cell else None
+    interval = EMPTY
+    if gain is not None and not math.isnan(gain.low):
+        interval = f"{number(gain.low, 2, True)} to {number(gain.high, 2, True)}"
+    return [
+        EMPTY if gain is None else number(gain.mean, 2, True),
+        interval,
+        EMPTY if measures.won is None else f"{measures.won}-{measures.lost}",
+        EMPTY if math.isnan(measures.delta_m) else number(measures.delta_m, 2, True) + " %",
+        number(measures.mean_rank, 2),
+        number(measures.pace_spread, 3),
+        "" if row.strategy == REFERENCE else row.remark if not row.n else cell.verdict if cell else "",
+    ]
+
+
+MEASURES = ["average gain", f"{LEVEL:.0%} interval", "sets", "delta-m", "rank", "pace spread", "verdict"]
+
+
+def _facts(table: GainTable) -> str:
+    facts = header.facts(table.cohort)[1:]
+    width = max(len(label) for label, _ in facts)
+    return "\n".join(wrapped(f"  {label:<{width}}  ", value) for label, value in facts)
+
+
+def _spread_words(table: GainTable) -> str:
+    return "; mean ± standard deviation over n seeds" if table.several_seeds else ""
+
+
+def _score_blocks(table: GainTable) -> list[str]:
+    """PSNR and SSIM in one block while there is one seed; each metric in its own when spreads need the room."""
+    metrics = table.cohort.metrics
+    groups = [[metric] for metric in metrics]
+    if not table.several_seeds and metrics[:2] == ["psnr", "ssim"]:
+        groups = [["psnr", "ssim"], *groups[2:]]
+    blocks = []
+    for group in groups:
+        title = " / ".join(metric_name(metric) for metric in group) + _spread_words(table)
+        blocks += _blocks(table, title, _score_lines(table, group))
+    return blocks
+
+
+def _score_lines(table: GainTable, metrics: list[str]) -> list[list[str]]:
+    def cells(value: Callable[[str, str], str]) -> list[str]:
+        texts = [[value(dataset, metric) for metric in metrics] for dataset in table.datasets]
+        return [EMPTY if set(several) == {EMPTY} else " / ".join(several) for several in texts]
+
+    lines = [["degraded input", "", *cells(lambda d, m: number(table.inputs[d, m], _digits(m)))]]
+    for row, first in _with_groups(table):
+        if first:
+            lines.append([row.display] + [""] * (1 + len(table.datasets)))
+        texts = cells(partial(_score, row)) if row.n else [EMPTY] * (len(table.datasets) - 1) + [row.remark]
+        lines.append([f"  {row.strategy}", row.count, *texts])
+        if any((dataset, metric) in row.published for dataset in table.datasets for metric in metrics):
+            lines.append(["    published", "", *cells(partial(_published, row))])
+    return lines
+
+
+def _digits(metric: str) -> int:
+    return DIGITS.get(metric, 3)
+
+
+def _score(row: Row, dataset: str, metric: str) -> str:
+    return with_spread(row.cells[dataset, metric].score, _digits(metric))
+
+
+def _published(row: Row, dataset: str, metric: str) -> str:
+    figure = row.published.get((dataset, metric))
+    return number(figure.value, _digits(metric)) if figure else EMPTY
+
+
+def _gain_lines(table: GainTable) -> list[list[str]]:
+    lines = []
+    baseline = None
+    for row, _ in _with_groups(table):
+        if row.strategy == REFERENCE:
+            continue
+        if row.baseline != baseline:
+            lines.append([row.display] + [""] * (1 + len(table.datasets)))
+            baseline = row.baseline
+        gains = [row.cells[dataset, "psnr"].gain for dataset in table.datasets]
+        if row.pairs:
+            texts = [with_spread(Spread(gain.mean, gain.std, gain.n), 2, True) for gain in gains]
+            lines.append([f"  {row.strategy}", str(row.pairs), *texts])
+        else:
+            reason = row.remark if not row.n else "no pair with mix"
+            lines.append([f"  {row.strategy}", "0", *[EMPTY] * (len(gains) - 1), reason])
+    return lines
+
+
+def _with_groups(table: GainTable) -> list[tuple[Row, bool]]:
+    rows = table.rows
+    return [(row, i == 0 or rows[i - 1].baseline != row.baseline) for i, row in enumerate(rows)]
+
+
+def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
+    names, marks = zip(*(table.title(dataset) for dataset in table.datasets), strict=True)
+    head = [["", "n", *names]] + ([["", "", *marks]] if any(marks) else [])
+    return blocks(title, head, lines)
+
+
+def _measures(table: GainTable) -> str:
+    rows = [["Against mix", "n", *MEASURES]]
+    for row, first in _with_groups(table):
+        if first:
+            rows.append([row.display] + [""] * (1 + len(MEASURES)))
+        pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
+        rows.append([f"  {row.strategy}", pairs, *measure_cells(row)])
+    return grid(rows) + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))

@@ -1,0 +1,59 @@
+"""The README is true: its loop runs, its commands parse, its files exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import torch
+
+import art
+from benchmarks.run import parser
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language=""):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def test_it_opens_with_the_two_commands():
+    first = TEXT.splitlines()[:3]
+    assert first[0] == "```" and first[1].startswith("make run") and first[2].startswith("make test")
+
+
+def test_art_in_a_foreign_training_loop():
+    (loop,) = blocks("python")
+    assert len([line for line in loop.splitlines() if line.strip()]) < 10
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 3, 1)
+    clean = torch.rand(12, 3, 8, 8)
+    task = torch.arange(12) % 2  # the third task is absent
+    scope = {
+        "network": network,
+        "optimizer": torch.optim.SGD(network.parameters(), lr=0.1),
+        "batches": [(clean * 0.5, clean, task)] * 20,
+    }
+    exec(loop, scope)
+    criterion = scope["criterion"]
+    assert isinstance(criterion, art.Art) and criterion.weights[2] == 0
+    assert criterion.minimum[:2].lt(0.3).all() and scope["losses"][:2].lt(0.2).all()
+
+
+def test_every_command_of_the_readme_is_understood():
+    lines = [line.split("#")[0] for block in blocks() for line in block.splitlines()]
+    commands = [shlex.split(line)[3:] for line in lines if line.startswith("python -m benchmarks.run")]
+    assert len(commands) >= 6
+    for command in commands:
+        parser().parse_args(command)
+
+
+def test_every_option_is_described():
+    for option in ("setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set",
+                   "output", "tracking-uri", "device", "jobs", "dry-run", "fresh"):  # fmt: skip
+        assert f"`--{option}" in TEXT, option
+
+
+def test_what_it_links_to_is_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
