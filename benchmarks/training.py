@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from results import Run, write_atomically
 from results.schema import CHECKPOINT
 
 Report = Callable[[int, Rhythm], None]
+SAVE_SECONDS = 120  # slow steps: a checkpoint at least this often
 
 
 class Training:
@@ -58,18 +62,26 @@ class Training:
 
         Raises:
             Diverged: when a loss is no longer finite; the last good checkpoint stays.
+            KeyboardInterrupt: on SIGINT or SIGTERM, after the step at hand and a checkpoint.
         """
         train = self.config.train
         started = time.perf_counter() - self.seconds
-        while self.step < train.steps:
-            self._step(self.batches(self.step))
-            self.step += 1
-            if self.step % FLUSH == 0 or self.step == train.steps:
-                self.rhythm.flush()
-                report(self.step, self.rhythm)
-            if self.step % train.checkpoint_every == 0 or self.step == train.steps:
-                self.seconds = time.perf_counter() - started
-                self._save()
+        saved = time.perf_counter()
+        with _interrupts_wait() as interrupted:
+            while self.step < train.steps:
+                self._step(self.batches(self.step))
+                self.step += 1
+                last = self.step == train.steps
+                if self.step % FLUSH == 0 or last:
+                    self.rhythm.flush()
+                    report(self.step, self.rhythm)
+                late = time.perf_counter() - saved > SAVE_SECONDS
+                if self.step % train.checkpoint_every == 0 or last or late or interrupted:
+                    self.seconds = time.perf_counter() - started
+                    self._save()
+                    saved = time.perf_counter()
+                if interrupted and not last:
+                    raise KeyboardInterrupt
         return (self.average.module if self.average else self.network).eval()
 
     def _step(self, batch: Batch) -> None:
@@ -172,6 +184,27 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
     return content
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, to be heeded between steps; a second one strikes at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield received
+        return
+
+    def note(number: int, _: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> torch.optim.Optimizer:

@@ -52,6 +52,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
     lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
     lines += [(label, text) for label in ("commit", "device") for text in _environment(cohort, label)]
+    lines += [("trained on", text) for text in _by_baseline(cohort, _train_sets)]
     lines.append(("test sets", "; ".join(_test_sets(cohort)) or "none scored"))
     return lines
 
@@ -89,6 +90,18 @@ def _environment(cohort: Cohort, label: str) -> list[str]:
         return []
     text = ", ".join(values)
     return [f"{text} (the runs are from {len(values)} commits)" if label == "commit" and len(values) > 1 else text]
+
+
+def _train_sets(outcome: Outcome) -> str:
+    """Every training set once: how many images, and whether they are what the set's name says."""
+    told = {}
+    for record in outcome.run.data:
+        if record["role"] == "train":
+            found, expected = record["found"], record["expected"]
+            count = f"{found} of {expected}" if expected and found < expected else f"{found} images"
+            kinds = {"synthesised": f"synthesised from {found} clean images", "absent": f"absent, 0 of {expected}"}
+            told[record["dataset"]] = kinds.get(record["origin"], count)
+    return "; ".join(f"{name} ({kind})" for name, kind in told.items()) or "not recorded"
 
 
 def _test_sets(cohort: Cohort) -> list[str]:

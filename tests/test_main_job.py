@@ -186,6 +186,23 @@ def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
     assert reference.scores().equals(Run(folder).scores())
 
 
+def test_ctrl_c_saves_and_continues(data, tmp_path):
+    overrides = ["train.steps=400", "train.batch=5", "train.patch=64", "train.checkpoint_every=1000"]
+    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none"]
+    command = [sys.executable, "-m", "benchmarks.run", *arguments(data, tmp_path, *more, overrides=overrides)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/**/progress.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "the same command continues" in told and "Traceback" not in told
+    (run,) = find_runs(tmp_path, "three_task")
+    step = torch.load(run.folder / "checkpoint.pt", weights_only=True)["step"]
+    assert run.status.state == "running" and 20 <= step < 400
+    assert run.rhythm()["step"].max() == step
+
+
 def refused(capsys, *command):
     assert main(command) == 2
     told = capsys.readouterr().err
