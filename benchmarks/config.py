@@ -103,7 +103,7 @@ class Config(_Section):
 
     def departures(self) -> list[str]:
         """Training choices that are not the recipe's, as ``train.key=value``."""
-        recipe = TrainConfig(**_recipe(self.baseline, self.profile, self.size))
+        recipe = TrainConfig(**_recipe(self.setting, self.baseline, self.profile, self.size))
         return [
             f"train.{key}={value}"
             for key, value in self.train
@@ -146,7 +146,7 @@ def resolve(
             "profile": profile,
             "size": size,
             "data": {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {}),
-            "train": _recipe(baseline, profile, size),
+            "train": _recipe(setting, baseline, profile, size),
             "evaluate": {"protocol": chosen.protocol},
         }
     except ValueError as error:
@@ -159,10 +159,12 @@ def resolve(
         raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
 
 
-def _recipe(baseline: str, profile: Profile, size: str) -> dict[str, Any]:
+def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> dict[str, Any]:
+    """The baseline's recipe with what the setting changes in it."""
     demo = profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 100 if demo else 2000}
-    return {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+    base = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+    return base | settings.load(setting).recipe.get(profile, {})
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

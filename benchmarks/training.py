@@ -27,7 +27,7 @@ from results import Run, write_atomically
 from results.schema import CHECKPOINT
 
 Report = Callable[[int, Rhythm], None]
-SAVE_SECONDS = 120  # slow steps: a checkpoint at least this often
+TELL_SECONDS, SAVE_SECONDS = 5, 120  # where steps are slow: progress and a checkpoint at least this often
 
 
 class Training:
@@ -66,20 +66,21 @@ class Training:
         """
         train = self.config.train
         started = time.perf_counter() - self.seconds
-        saved = time.perf_counter()
+        saved = told = time.perf_counter()
         with _interrupts_wait() as interrupted:
             while self.step < train.steps:
                 self._step(self.batches(self.step))
                 self.step += 1
                 last = self.step == train.steps
-                if self.step % FLUSH == 0 or last:
+                now = time.perf_counter()
+                if self.step % FLUSH == 0 or last or now - told > TELL_SECONDS:
                     self.rhythm.flush()
                     report(self.step, self.rhythm)
-                late = time.perf_counter() - saved > SAVE_SECONDS
-                if self.step % train.checkpoint_every == 0 or last or late or interrupted:
-                    self.seconds = time.perf_counter() - started
+                    told = now
+                if self.step % train.checkpoint_every == 0 or last or now - saved > SAVE_SECONDS or interrupted:
+                    self.seconds = now - started
                     self._save()
-                    saved = time.perf_counter()
+                    saved = now
                 if interrupted and not last:
                     raise KeyboardInterrupt
         return (self.average.module if self.average else self.network).eval()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.errors import UserError
 
 CACHE_LIMIT = 24 * 2**30  # bytes of decoded pixels; larger sets are decoded as they are needed
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation to Pillow's Transpose, by number
 
 
 class UnusableImage(Exception):
@@ -25,23 +26,50 @@ class UnusableImage(Exception):
 
 
 def decode(path: Path) -> np.ndarray:
-    """The file as RGB uint8 (H, W, 3).
+    """The file as RGB uint8 (H, W, 3), upright.
+
+    Grey, palette and CMYK images become RGB, 16 bits a channel are scaled to 8, an alpha channel is dropped (as the
+    field's code does), and a camera's note of how it was held (EXIF orientation) is obeyed.
 
     Raises:
-        UnusableImage: if it is no image, is cut short or damaged, or is absurdly large.
+        UnusableImage: if it is no image, is cut short or damaged, is absurdly large, or holds values without a known
+            range.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            turn = _turn(image)
+            pixels = np.asarray(_as_rgb(image))
     except UnidentifiedImageError:
-        start = path.open("rb").read(12)
-        raise UnusableImage(f"not an image (it starts with {start!r})") from None
+        with path.open("rb") as file:
+            start = file.read(12)
+        raise UnusableImage(f"not an image (it starts with {start!r})" if start else "an empty file") from None
     except Image.DecompressionBombError:
         raise UnusableImage("more pixels than an image of a data set can have") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnusableImage(f"damaged or cut short ({error})") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        told = getattr(error, "strerror", None)
+        raise UnusableImage(f"cannot be read ({told})" if told else f"damaged or cut short ({error})") from None
+    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(Image.Transpose(turn)))
+
+
+def _as_rgb(image: Any) -> Any:
+    """A Pillow image as 8-bit RGB."""
+    from PIL import Image
+
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise UnusableImage(f"values of 32 bits a pixel (mode {image.mode}), whose range is not known")
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
+        grey = np.asarray(image).astype(np.float64) / 257
+        image = Image.fromarray(np.rint(grey.clip(0, 255)).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _turn(image: Any) -> int | None:
+    """How the pixels must be turned to stand upright, by the image's EXIF data; ``None``: not at all."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return None  # Pillow would decode the whole file to look for it at the end
+    return _TURNS.get(image.getexif().get(0x0112, 1))
 
 
 def shape_of(path: Path) -> tuple[int, int]:
@@ -50,30 +78,38 @@ def shape_of(path: Path) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            shape = image.height, image.width
+            return shape[::-1] if (_turn(image) or 0) in (2, 4, 5, 6) else shape
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         decode(path)  # says what is wrong with it
         raise UnusableImage("unreadable header") from None
 
 
 class Images(Sequence[np.ndarray]):
-    """Images by index, uint8 (H, W, 3), from a memory map where a cache was made, else decoded when asked for."""
+    """Images by index, uint8 (H, W, 3): from a memory map shared between processes where a cache was made, else decoded
+    when asked for.
 
-    def __init__(self, paths: Sequence[Path], cached: Path | None = None):
+    Args:
+        paths: their files.
+        known: the folder that holds their sizes, and their pixels where they are cached.
+    """
+
+    def __init__(self, paths: Sequence[Path], known: Path | None = None):
         self.paths = list(paths)
-        self._folder = cached
+        self._folder = known
         self._pixels: np.memmap | None = None
         self._where: dict[Path, list[int]] = {}
-        if cached:
-            where = json.loads((cached / "index.json").read_text())
+        if known:
+            where = json.loads((known / "index.json").read_text())
             self._where = dict(zip(dict.fromkeys(self.paths), where, strict=True))
+        self.streams = known is None or not (known / "pixels.u8").exists()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        if self._folder is None:
-            return decode(self.paths[number])
+        if self.streams:
+            return self._decoded(self.paths[number])
         if self._pixels is None:  # opened on first use: a process started by joblib maps the same pages
             self._pixels = np.memmap(self._folder / "pixels.u8", dtype=np.uint8, mode="r")
         start, height, width = self._where[self.paths[number]]
@@ -81,48 +117,72 @@ class Images(Sequence[np.ndarray]):
 
     def shape(self, number: int) -> tuple[int, int]:
         """Height and width, without decoding."""
-        if self._folder is None:
-            return shape_of(self.paths[number])
-        return tuple(self._where[self.paths[number]][1:])
+        _, height, width = self._where[self.paths[number]]
+        return height, width
+
+    @staticmethod
+    def _decoded(path: Path) -> np.ndarray:
+        try:
+            return decode(path)
+        except UnusableImage as problem:
+            raise UserError(f"{path}: {problem}.") from problem
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_pixels": None}
 
 
-def open_images(paths: Sequence[Path], cache: Path, title: str) -> tuple[Images, dict[Path, str]]:
+def open_images(
+    paths: Sequence[Path], cache: Path, title: str, limit: float | None = None
+) -> tuple[Images, dict[Path, str]]:
     """Decode files once into a memory-mapped cache below ``cache``, or reuse the one that is there.
 
     The cache is named by the files' paths, sizes and modification times, so a changed file makes a new one; it is
-    written beside and moved into place. Files whose pixels exceed :data:`CACHE_LIMIT` together are not cached.
+    written beside and moved into place. Of files whose pixels exceed ``limit`` bytes together (by default
+    :data:`CACHE_LIMIT`), or half the free space, only the sizes are kept; they are decoded when asked for.
 
     Returns:
         The images, and for each file that cannot be used the reason; where there are any, the images are of no use.
+
+    Raises:
+        UserError: if the cache cannot be written.
     """
     unique = list(dict.fromkeys(paths))
-    stamp = hashlib.sha256()
-    for path in unique:
-        stat = path.stat()
-        stamp.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    folder = cache / f"{title}-{stamp.hexdigest()[:12]}"
-    if (folder / "index.json").exists():
-        return Images(paths, folder), {}
-    problems, pixels = {}, 0
-    for path, shape, problem in _attempts(shape_of, unique, f"{title}: headers"):
-        if problem:
-            problems[path] = problem
-        else:
-            pixels += math.prod(shape)
-    if problems or 3 * pixels > CACHE_LIMIT:
-        return Images(paths), problems
-    try:
-        problems = _write_cache(unique, folder, title)
-    except OSError as error:
-        raise UserError(f"cannot write the cache of decoded images, {folder}: {error.strerror}.") from error
-    return Images(paths, None if problems else folder), problems
+    folder = cache / f"{title}-{_stamp(unique)}"
+    if not (folder / "index.json").exists():
+        problems, shapes = {}, []
+        for path, shape, problem in attempts(shape_of, unique, f"{title}: headers"):
+            if problem:
+                problems[path] = problem
+            else:
+                shapes.append(shape)
+        if problems:
+            return Images(paths), problems
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            room = min(CACHE_LIMIT if limit is None else limit, shutil.disk_usage(cache).free / 2)
+            kept = 3 * sum(height * width for height, width in shapes) <= room
+            problems = _write_cache(unique, shapes, folder, title, kept)
+        except OSError as error:
+            raise UserError(f"cannot write the cache of decoded images, {folder}: {error.strerror}.") from error
+        if problems:
+            return Images(paths), problems
+    return Images(paths, folder), {}
 
 
-def _attempts(function: Callable[[Path], Any], paths: Sequence[Path], title: str) -> Iterator[tuple[Path, Any, str]]:
-    """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``."""
+def _stamp(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            stat = path.stat()
+            digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path} cannot be read\n".encode())  # to be told by whoever opens it
+    return digest.hexdigest()[:12]
+
+
+def attempts(function: Callable[[Path], Any], paths: Sequence[Path], title: str) -> Iterator[tuple[Path, Any, str]]:
+    """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
+    results are held at a time, however slowly they are taken."""
     from tqdm import tqdm
 
     def attempt(path: Path):
@@ -131,24 +191,44 @@ def _attempts(function: Callable[[Path], Any], paths: Sequence[Path], title: str
         except UnusableImage as problem:
             return path, None, str(problem)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        bar = tqdm(pool.map(attempt, paths), title, len(paths), unit="file", leave=False, delay=2, mininterval=1)
-        yield from bar
+    threads = min(8, os.cpu_count() or 1)
+    waiting: deque[Future] = deque()
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=len(paths), desc=title, unit="file", leave=False, delay=2, mininterval=1) as bar,
+    ):
+        try:
+            for path in paths:
+                waiting.append(pool.submit(attempt, path))
+                if len(waiting) >= 8 * threads:
+                    yield waiting.popleft().result()
+                    bar.update()
+            while waiting:
+                yield waiting.popleft().result()
+                bar.update()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _write_cache(paths: Sequence[Path], folder: Path, title: str) -> dict[Path, str]:
+def _write_cache(
+    paths: Sequence[Path], shapes: Sequence[tuple[int, int]], folder: Path, title: str, pixels_too: bool
+) -> dict[Path, str]:
+    """Write the sizes of the images, and their pixels where wanted; returns the reasons why files cannot be used."""
     index, end, problems = [], 0, {}
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with (temporary / "pixels.u8").open("wb") as pixels:
-            for path, image, problem in _attempts(decode, paths, f"{title}: decoding"):
-                if problem:
-                    problems[path] = problem
-                    continue
-                pixels.write(image.data if image.flags.c_contiguous else image.tobytes())
-                index.append([end, *image.shape[:2]])
-                end += image.size
+        if pixels_too:
+            with (temporary / "pixels.u8").open("wb") as pixels:
+                for path, image, problem in attempts(decode, paths, f"{title}: decoding"):
+                    if problem:
+                        problems[path] = problem
+                        continue
+                    pixels.write(image.data if image.flags.c_contiguous else image.tobytes())
+                    index.append([end, *image.shape[:2]])
+                    end += image.size
+        else:
+            index = [[-1, height, width] for height, width in shapes]
         if not problems:
             (temporary / "index.json").write_text(json.dumps(index))
             if not folder.exists():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,19 +19,38 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 
 class Layout(BaseModel):
-    """One way in which a set's files lie in its folder; without ``input`` the set is clean images only."""
+    """One way in which a set's files lie in its folder; without ``input`` the set is clean images only.
+
+    ``input`` and ``target`` are folders; ``*`` stands for one part of a name (of a sequence, where both have it) and
+    ``{part}`` for the part of the set. ``folders``: this layout is for these folders only; ``suffixes``: of file names;
+    ``shared``: other sets' files lie there too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     target: str
     target_name: str
     input: str | None = None
+    input_name: str = "(?P<key>.*)"
+    folders: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    shared: bool = False
+
+
+class Part(BaseModel):
+    """Samples of a set that belong to one task: those in the folder of that name (``{part}`` in the layout), or those
+    whose file names fit ``input_name``. ``instead``: the set they were taken from, used where this one is missing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    expected: int
     input_name: str | None = None
+    instead: str | None = None
 
 
 class DataSet(BaseModel):
     """A published set: what it holds, where it comes from, how many samples it has, how it is laid out.
 
-    ``task``: the task that a further test set (``evaluate.extra``) belongs to.
+    ``task``: the task that a further test set (``evaluate.extra``) belongs to. ``lists``: files beside or in its folder
+    that name its samples. ``make``: clean images of this set may stand in where a ``train`` or ``test`` set is missing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,12 +62,26 @@ class DataSet(BaseModel):
     folders: tuple[str, ...]
     layouts: tuple[Layout, ...]
     task: str | None = None
+    lists: tuple[str, ...] = ()
+    parts: dict[str, Part] = {}
+    part: str = ""
+    make: str = ""
+
+    @property
+    def paired(self) -> bool:
+        """Whether it brings degraded inputs."""
+        return self.layouts[0].input is not None
+
+    @property
+    def instead(self) -> str | None:
+        """The set to take where this one is missing."""
+        return self.parts[self.part].instead if self.part else None
 
     def where(self) -> str:
         """Its layout and source, for somebody who has to fetch it."""
         layout = self.layouts[0]
         parts = [f"{self.folders[0]}/{part}/" for part in (layout.input, layout.target) if part is not None]
-        places = " with ".join(dict.fromkeys(part.replace("/./", "/") for part in parts))
+        places = " with ".join(dict.fromkeys(part.replace("/./", "/") for part in parts)).format(part=self.part)
         return f"{self.expected} expected in {places}; from {self.home}"
 
 
@@ -61,20 +96,34 @@ class Pair:
 
 @dataclass(frozen=True)
 class Located:
-    """What of a set lies below a data root. ``problems`` name files that cannot be used."""
+    """What of a set lies below a data root. ``problems`` name files that cannot be used, ``notes`` what is left out on
+    purpose."""
 
     data_set: DataSet
     root: Path
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def files(self) -> list[Path]:
+        """Every file once, targets first."""
+        paths = [pair.target for pair in self.pairs] + [pair.input for pair in self.pairs if pair.input]
+        return list(dict.fromkeys(paths))
 
     def fingerprint(self) -> str:
         """Digest of the names and sizes of the files: the same wherever the folder lies."""
         digest = hashlib.sha256(self.data_set.name.encode())
         for pair in self.pairs:
             for path in filter(None, (pair.input, pair.target)):
-                digest.update(f"{path.relative_to(self.root).as_posix()} {path.stat().st_size}\n".encode())
+                digest.update(f"{path.relative_to(self.root).as_posix()} {_size(path)}\n".encode())
         return digest.hexdigest()[:16]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # a link to nowhere, to be told by whoever opens it
 
 
 @cache
@@ -84,78 +133,199 @@ def known() -> dict[str, DataSet]:
     return {name: DataSet(name=name, **fields) for name, fields in content.items()}
 
 
+@cache
 def get(name: str) -> DataSet:
-    """The set of that name.
+    """The set of that name; ``AllWeather:snow`` is the part ``snow`` of ``AllWeather``.
 
     Raises:
         UserError: if there is none, naming the nearest.
     """
-    if name not in known():
-        raise UserError(f"unknown data set {name!r}{nearest(name, known())} Known: {', '.join(known())}.")
-    return known()[name]
+    whole, _, part = name.partition(":")
+    if whole not in known():
+        raise UserError(f"unknown data set {name!r}{nearest(whole, known())} Known: {', '.join(known())}.")
+    data_set = known()[whole]
+    if not part:
+        return data_set
+    if part not in data_set.parts:
+        parts = ", ".join(data_set.parts) or "none"
+        raise UserError(f"unknown part of {whole}: {part!r}{nearest(part, data_set.parts)} Known: {parts}.")
+    return data_set.model_copy(update={"name": name, "part": part, "expected": data_set.parts[part].expected})
 
 
 def locate(name: str, root: Path) -> Located | None:
     """Find the set below ``root`` and pair its files; ``None`` where no folder of its names exists.
 
-    A folder without usable images, files whose names fit no layout, and inputs or targets without partner are
-    ``problems``, by name.
+    Names of folders and files may be in upper or lower case. A folder without usable images, files whose names fit no
+    layout, and inputs or targets without partner are ``problems``, by name.
     """
     data_set = get(name)
-    folder = next((root / place for place in data_set.folders if (root / place).is_dir()), None)
-    if folder is None:
+    found = None
+    for place in dict.fromkeys((*data_set.folders, *(f for layout in data_set.layouts for f in layout.folders))):
+        folder = resolve(root, place)
+        if folder is None:
+            continue
+        found = found or folder
+        own = [layout for layout in data_set.layouts if place in layout.folders]
+        layouts = own or [layout for layout in data_set.layouts if not layout.folders]
+        attempts = [_Pairing(data_set, layout, folder, root) for layout in layouts]
+        best = max(attempts, key=lambda attempt: len(attempt.pairs))
+        if best.pairs:
+            best.keep_listed()
+            return Located(data_set, root, tuple(best.pairs), tuple(best.problems), tuple(best.notes))
+    if found is None:
         return None
-    attempts = [_pairs(layout, folder, root) for layout in data_set.layouts]
-    pairs, problems = max(attempts, key=lambda attempt: len(attempt[0]))
-    if not pairs:
-        shown = folder.relative_to(root)
-        problems = [f"{shown}: no image that fits the layout of {name}. {data_set.where()}"]
-    return Located(data_set, root, tuple(pairs), tuple(problems))
+    problem = f"{found.relative_to(root)}: no image that fits the layout of {name}. {data_set.where()}"
+    return Located(data_set, root, (), (problem,))
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def resolve(root: Path, place: str) -> Path | None:
+    """The folder ``place`` below ``root``, whatever the case of its letters; ``None`` where there is none."""
+    folder = root
+    for part in Path(place).parts:
+        if (folder / part).is_dir():
+            folder = folder / part
+            continue
+        alike = [entry for entry in folders_in(folder) if entry.name.lower() == part.lower()]
+        if not alike:
+            return None
+        folder = alike[0]
+    return folder
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders directly in ``folder``, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except OSError:
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def _keyed(files: list[Path], pattern: str) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Files by their pairing key (leading zeros of numbers do not count), and those whose name does not fit."""
-    found: dict[str, list[Path]] = {}
-    strange = []
-    for path in files:
-        match = re.fullmatch(pattern, path.stem, re.IGNORECASE)
-        if match:
-            found.setdefault(match["key"].lower().lstrip("0"), []).append(path)
+def images_in(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
+    """The image files directly in ``folder``, sorted; none where it is no folder."""
+    wanted = frozenset(suffixes) or IMAGE_SUFFIXES
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if os.path.splitext(name)[1].lower() in wanted]
+
+
+class _Pairing:
+    """The files of one folder by one layout: pairs, problems and notes."""
+
+    def __init__(self, data_set: DataSet, layout: Layout, folder: Path, root: Path):
+        self.data_set, self.layout, self.folder, self.root = data_set, layout, folder, root
+        self.pairs: list[Pair] = []
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        part = data_set.parts[data_set.part].input_name if data_set.part else None
+        self.own = re.compile(part, re.IGNORECASE) if part else None  # names of this part, where names tell
+        targets, strange = self._keyed(layout.target, layout.target_name)
+        if layout.input is None:
+            self.pairs = [
+                Pair(path.stem, path) for path in sorted(path for paths in targets.values() for path in paths)
+            ]
         else:
-            strange.append(path)
-    return found, strange
-
-
-def _pairs(layout: Layout, folder: Path, root: Path) -> tuple[list[Pair], list[str]]:
-    target_files = _images(folder / layout.target)
-    targets, strange = _keyed(target_files, layout.target_name)
-    if layout.input is None:
-        named = [path for paths in targets.values() for path in paths]
-        problems = [f"{path.relative_to(root)}: name does not fit the set" for path in strange]
-        return [Pair(path.stem, path) for path in sorted(named)], problems
-    places = folder.glob(layout.input) if "*" in layout.input else [folder / layout.input]
-    input_files = sorted(path for place in places for path in _images(place))
-    inputs, strange_inputs = _keyed(input_files, layout.input_name or "(?P<key>.*)")
-    if layout.input == layout.target:  # one folder: each file fits one of the two patterns, or neither
-        strange = [path for path in strange if path in set(strange_inputs)]
-    else:
-        strange += strange_inputs
-    problems = [f"{path.relative_to(root)}: name does not fit the set" for path in sorted(set(strange))]
-    pairs = []
-    for key, paths in inputs.items():
-        partners = targets.get(key, [])
-        if len(partners) == 1:
-            pairs += [Pair(path.stem, partners[0], path) for path in paths]
-        elif not partners:
-            problems += [f"{path.relative_to(root)}: no target with that name" for path in paths]
+            inputs, strange_inputs = self._inputs()
+            # in one folder each file fits one of the two patterns, or neither
+            same = layout.input == layout.target
+            strange = [p for p in strange if p in set(strange_inputs)] if same else strange + strange_inputs
+            self._pair(inputs, targets)
+        if layout.shared and strange:
+            self.notes.append(f"{self._shown(folder)}: {len(strange)} files left to other sets, by their names")
         else:
-            problems.append(f"{paths[0].relative_to(root)}: several targets, {', '.join(p.name for p in partners)}")
-    for key in targets.keys() - inputs.keys():
-        problems += [f"{path.relative_to(root)}: no input with that name" for path in targets[key]]
-    return sorted(pairs, key=lambda pair: (pair.name, str(pair.input))), sorted(problems)
+            self.problems += [f"{self._shown(path)}: name does not fit the set" for path in sorted(set(strange))]
+        self.pairs.sort(key=lambda pair: (pair.name, str(pair.input)) if pair.input else (str(pair.target),))
+        self.problems.sort()
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _places(self, pattern: str) -> Iterator[tuple[str, Path]]:
+        """Folders that ``pattern`` stands for, with what its ``*`` stands for."""
+        pattern = pattern.format(part=self.data_set.part)
+        before, star, after = pattern.partition("*")
+        if not star:
+            place = resolve(self.folder, pattern)
+            if place is not None:
+                yield "", place
+            return
+        parent, _, start = before.rpartition("/")
+        for entry in folders_in(resolve(self.folder, parent) or self.folder / parent):
+            if entry.name.lower().startswith(start.lower()):
+                place = resolve(entry, after.strip("/"))
+                if place is not None:
+                    yield entry.name[len(start) :], place
+
+    def _keyed(self, pattern: str, name: str) -> tuple[dict[tuple[str, str], list[Path]], list[Path]]:
+        """Files by their pairing key (leading zeros of numbers do not count), and those whose name does not fit."""
+        found: dict[tuple[str, str], list[Path]] = {}
+        strange = []
+        fits = re.compile(name, re.IGNORECASE)
+        sequences = "*" in self.layout.target
+        for star, place in self._places(pattern):
+            for path in images_in(place, self.layout.suffixes):
+                match = fits.fullmatch(path.stem)
+                if match:
+                    key = (star.lower() if sequences else "", match["key"].lower().lstrip("0"))
+                    found.setdefault(key, []).append(path)
+                else:
+                    strange.append(path)
+        return found, strange
+
+    def _inputs(self) -> tuple[dict[tuple[str, str], list[Path]], list[Path]]:
+        """Inputs of this part of the set; those of its other parts are not strange."""
+        found, strange = self._keyed(self.layout.input or "", self.own.pattern if self.own else self.layout.input_name)
+        if self.own:
+            others = [re.compile(part.input_name or "", re.IGNORECASE) for part in self.data_set.parts.values()]
+            strange = [path for path in strange if not any(other.fullmatch(path.stem) for other in others)]
+        return found, strange
+
+    def _pair(self, inputs: dict, targets: dict) -> None:
+        sequences = "*" in self.layout.target
+        for key, paths in inputs.items():
+            partners = targets.get(key, [])
+            if len(partners) == 1:
+                for path in paths:
+                    name = f"{path.parent.parent.name}_{path.stem}" if sequences else path.stem
+                    self.pairs.append(Pair(name, partners[0], path))
+            elif not partners:
+                self.problems += [f"{self._shown(path)}: no target with that name" for path in paths]
+            else:
+                several = ", ".join(path.name for path in partners)
+                self.problems.append(f"{self._shown(paths[0])}: several targets, {several}")
+        for key in targets.keys() - inputs.keys():
+            for path in targets[key]:
+                if self.own is None or self.own.fullmatch(path.stem):
+                    self.problems.append(f"{self._shown(path)}: no input with that name")
+
+    def keep_listed(self) -> None:
+        """Where a list file names the set's samples, keep those; what is on one side only is a note."""
+        for name in self.data_set.lists:
+            for folder in dict.fromkeys((self.folder, self.folder.parent)):
+                path = folder / name
+                if path.is_file():
+                    self._keep_listed(path)
+                    return
+
+    def _keep_listed(self, path: Path) -> None:
+        lines = [line.strip().replace("\\", "/") for line in path.read_text(errors="replace").splitlines()]
+        listed = {line.rsplit("/", 1)[-1].lower() for line in lines if line}
+        names = {pair: (pair.input or pair.target).name.lower() for pair in self.pairs}
+        kept = [pair for pair in self.pairs if names[pair] in listed]
+        if not kept:
+            self.notes.append(f"{self._shown(path)} names none of the files and is not used")
+            return
+        if len(kept) < len(self.pairs):
+            self.notes.append(
+                f"{len(self.pairs) - len(kept)} files that {self._shown(path)} does not name are left out"
+            )
+        absent = sorted(self._of_this_part(listed) - set(names.values()))
+        if absent:
+            self.notes.append(f"{self._shown(path)} names {len(absent)} files that are not there, such as {absent[0]}")
+        self.pairs = kept
+
+    def _of_this_part(self, names: set[str]) -> set[str]:
+        return {name for name in names if self.own is None or self.own.fullmatch(os.path.splitext(name)[0])}

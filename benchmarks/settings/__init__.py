@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.errors import UserError, nearest
 
@@ -20,28 +20,41 @@ class _Part(BaseModel):
 
 
 class TestSet(_Part):
-    """One column of the table: the images of ``set`` in the degradation of its task."""
+    """One column of the table: the images of ``set`` in the degradation of its task.
+
+    ``severity``: where this set's inputs are made (embedded data, clean sets, missing ones); without it the task's own,
+    or the mildest test severity of the degradation.
+    """
 
     __test__ = False  # pytest: not a test
 
     name: str
     set: str
+    severity: float | None = None
 
 
 class Task(_Part):
     """One degradation to undo.
 
-    ``degradation`` and ``severity`` make it from clean images (of the ``clean`` sets of the setting, or of a ``clean``
-    training set); a paired training set brings its own inputs. ``repeats`` says how often the training list holds
-    each of the sets' samples.
+    ``degradation`` makes it from clean images with a fixed ``severity``, or with severities ``drawn`` between two
+    bounds (by default those of the degradation); a paired training set brings its own inputs. ``train`` names sets, or
+    parts of sets (``AllWeather:snow``). ``repeats`` says how often the training list holds each of the sets' samples.
+    A task without ``test`` sets is trained only.
     """
 
     name: str
     degradation: str
     severity: float | None = None
-    train: tuple[str, ...]
-    repeats: int = 1
-    test: tuple[TestSet, ...]
+    drawn: tuple[float, float] | None = None
+    train: tuple[str, ...] = Field(min_length=1)
+    repeats: int = Field(1, ge=1)
+    test: tuple[TestSet, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_severity(self) -> Task:
+        if self.severity is not None and self.drawn is not None:
+            raise ValueError(f"{self.name}: either one severity or bounds to draw it from")
+        return self
 
 
 class Setting(_Part):
@@ -49,7 +62,8 @@ class Setting(_Part):
 
     ``mixing``: ``shuffled`` draws from the shuffled concatenation of all training sets with their repeats (PromptIR),
     ``balanced`` puts equally many samples of every task in each batch (AirNet), ``stratified`` keeps in every batch
-    the shares that the list has. ``selection``: which checkpoint is scored.
+    the shares that the list has. ``selection``: which checkpoint is scored. ``recipe``: what training in this setting
+    changes in every baseline's recipe, by profile.
     """
 
     name: str
@@ -58,7 +72,8 @@ class Setting(_Part):
     protocol: str
     mixing: Mixing = "shuffled"
     selection: Literal["last"] = "last"
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    recipe: dict[Literal["demo", "paper"], dict[str, Any]] = {}
 
     @model_validator(mode="after")
     def _unique(self) -> Setting:
@@ -69,11 +84,23 @@ class Setting(_Part):
             twice = {name for name in found if found.count(name) > 1}
             if twice:
                 raise ValueError(f"{kind} {sorted(twice)[0]!r} is there twice")
+            if not found:
+                raise ValueError(f"there is no {kind}")
         return self
 
     @property
     def task_names(self) -> tuple[str, ...]:
         return tuple(task.name for task in self.tasks)
+
+    @property
+    def train_sets(self) -> tuple[str, ...]:
+        """Names of all training sets, each once."""
+        return tuple(dict.fromkeys(name for task in self.tasks for name in task.train))
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """Names of all test sets, each once."""
+        return tuple(dict.fromkeys(test.set for task in self.tasks for test in task.test))
 
 
 def names() -> list[str]:

@@ -5,6 +5,8 @@ come from an explicit ``torch.Generator``; with one on the CPU, runs on CPU and 
 """
 
 from ._blur import blur
+from ._gamma import gamma
+from ._gaussian_blur import gaussian_blur
 from ._haze import haze
 from ._jpeg import jpeg
 from ._low_light import low_light
@@ -22,6 +24,8 @@ __all__ = [
     "blur",
     "degrade",
     "downscale",
+    "gamma",
+    "gaussian_blur",
     "haze",
     "jpeg",
     "low_light",

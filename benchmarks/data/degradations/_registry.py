@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ._blur import blur
 from ._fields import uniform
+from ._gamma import gamma
+from ._gaussian_blur import gaussian_blur
 from ._haze import haze
 from ._jpeg import jpeg
 from ._low_light import low_light
@@ -58,6 +60,8 @@ DEGRADATIONS: dict[str, Degradation] = {
         Degradation("raindrops", raindrops, (0.3, 1.0), (0.8,)),
         Degradation("jpeg", jpeg, (50, 10), (40, 20, 10), limits=(1, 100), unit="quality"),
         Degradation("downscale", downscale, (2, 4), (2, 3, 4), limits=(1, 16), unit="factor"),
+        Degradation("gaussian_blur", gaussian_blur, (1, 3), (2,), limits=(0, 10), unit="standard deviation in pixels"),
+        Degradation("gamma", gamma, (1, 3), (2,), limits=(1, 10), unit="exponent"),
         *(Degradation("_".join(parts), mixture(parts), (0.3, 0.8), (0.5,), needs_depth=True) for parts in MIXTURES),
     )
 }

@@ -1,0 +1,124 @@
+"""Leaks: test images whose clean version, or a crop of it, is among the training images.
+
+Known ones are in ``leaks.csv``; :func:`search` measures on the files that are there.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from benchmarks import settings
+from benchmarks.data import layouts
+from benchmarks.data.crops import Match, find
+
+
+@dataclass(frozen=True)
+class Known:
+    """A test image of ``leaks.csv`` (by number), and the training image that holds it."""
+
+    image: str
+    train_set: str
+    train_image: str
+
+
+@cache
+def known(dataset: str) -> tuple[Known, ...]:
+    """The known leaks of a test set; none for a set that the file does not name."""
+    lines = Path(__file__).with_name("leaks.csv").read_text().splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return tuple(
+        Known(row["image"], row["train_set"], row["train_image"]) for row in rows if dataset in row["test_sets"].split()
+    )
+
+
+def leaked(dataset: str, train_sets: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Those of a test set's images that are known to be in the training data.
+
+    Args:
+        dataset: a set of ``sets.toml``.
+        train_sets: the sets that were trained on.
+        names: of the test images, as the layout names them (``1``, ``rain-001``).
+    """
+    sets = set(train_sets)
+    numbers = {leak.image for leak in known(dataset) if leak.train_set in sets}
+    return [name for name in names if _number(name) in numbers]
+
+
+def _number(name: str) -> str:
+    digits = re.search(r"(\d+)\D*$", name)
+    return digits[1].lstrip("0") if digits else name
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A test image (``name``) of which ``match.whole``, an image of ``train_set``, holds the clean version."""
+
+    test_set: str
+    name: str
+    train_set: str
+    match: Match
+
+    @property
+    def known(self) -> bool:
+        """Whether ``leaks.csv`` has it."""
+        number, image = _number(self.name), _number(self.match.whole.stem)
+        return Known(number, self.train_set, image) in known(self.test_set)
+
+    def __str__(self) -> str:
+        down, across = self.match.offset
+        how = "pixel for pixel" if self.match.difference == 0 else f"mean difference {self.match.difference:.1f} levels"
+        where = "the whole of" if self.match.share == 1 and (down, across) == (0, 0) else f"{self.match.share:.0%} at"
+        return f"{self.name} is in {self.match.whole.name} ({where} ({down}, {across}), {how})"
+
+
+def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tuple[list[Leak], list[str], list[str]]:
+    """Compare the clean images of every test set below ``root`` with those of every training set that it is used with.
+
+    Args:
+        root: the data root.
+        setting: only the sets of this setting, and further test sets of its tasks; ``None``: of all settings.
+        tell: called with a sentence about each file that cannot be read.
+
+    Returns:
+        The leaks, and the test and training sets that were compared.
+    """
+    tests, trains = _sets([setting] if setting else settings.names())
+    located = {name: layouts.locate(name, root) for name in (*tests, *trains)}
+    tests, trains = ([name for name in names if located[name] and located[name].pairs] for names in (tests, trains))
+    clean = {name: _clean(located[name]) for name in (*tests, *trains)}
+    crops = [path for name in tests for path in clean[name]]
+    wholes = [path for name in trains for path in clean[name]]
+    matches = find(crops, wholes, tell) if crops and wholes else []
+    leaks = [
+        Leak(test, name, train, match)
+        for match in matches
+        for test in tests
+        for train in trains
+        if match.whole in clean[train]
+        for name in clean[test].get(match.crop, ())
+    ]
+    return leaks, tests, trains
+
+
+def _sets(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Test and training sets of settings, with further test sets and the sets that may stand in."""
+    loaded = [settings.load(name) for name in names]
+    tasks = {task.name for setting in loaded for task in setting.tasks}
+    extra = [data_set.name for data_set in layouts.known().values() if data_set.task in tasks]
+    trains = dict.fromkeys(name for setting in loaded for name in setting.train_sets)
+    stand_in = [layouts.get(name).instead for name in trains if layouts.get(name).instead]
+    tests = dict.fromkeys(name for setting in loaded for name in setting.test_sets)
+    return list(dict.fromkeys((*tests, *extra))), list(dict.fromkeys((*trains, *stand_in)))
+
+
+def _clean(located: layouts.Located) -> dict[Path, list[str]]:
+    """Clean files with the names of the samples they belong to."""
+    files: dict[Path, list[str]] = {}
+    for pair in located.pairs:
+        files.setdefault(pair.target, []).append(pair.name)
+    return files

@@ -1,0 +1,153 @@
+"""Opened images of tasks: what training draws from and tests go through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.errors import UserError
+from benchmarks.seeds import derive
+from benchmarks.settings import Task
+
+_LARGE = 2**20  # pixels from which on a depth is invented at reduced size
+_KEPT = 512 * 2**20  # bytes of invented depths that are kept
+
+
+@dataclass
+class Pool:
+    """Images one task trains on or is tested on, uint8 (H, W, 3). ``inputs`` are the degraded partners; without them
+    the task's degradation is applied, with ``depths`` uint8 (H, W), 255 far, where it needs them."""
+
+    task: Task
+    names: Sequence[str]
+    clean: Sequence[np.ndarray]
+    inputs: Sequence[np.ndarray] | None = None
+    depths: Sequence[np.ndarray] | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether images are decoded when asked for, so that asking ahead pays."""
+        return any(getattr(images, "streams", False) for images in (self.clean, self.inputs))
+
+
+@dataclass
+class TestPool(Pool):
+    """A column of the table. ``extra``: outside the average; ``severity``: where its inputs are made."""
+
+    __test__ = False  # pytest: not a test
+
+    dataset: str = ""
+    extra: bool = False
+    severity: float | None = None
+
+
+@dataclass
+class Prepared:
+    """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used
+    (:data:`results.schema.DATA_FIELDS`)."""
+
+    train: list[Pool] = field(default_factory=list)
+    tests: list[TestPool] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(
+        self, role: str, task: Task, dataset: str, found: int, expected: int | None, origin: str, **more: Any
+    ) -> None:
+        """Note a set that was used; ``more`` (:data:`results.schema.DATA_NOTES`) only where there is something."""
+        told = {"role": role, "task": task.name, "dataset": dataset, "found": found, "expected": expected}
+        self.records.append(told | {"origin": origin} | {key: value for key, value in more.items() if value})
+
+
+def joined(task: Task, pools: Sequence[Pool]) -> Pool:
+    """One pool of several, clean ones or paired ones.
+
+    Raises:
+        UserError: for a mixture of both.
+    """
+    if len(pools) == 1:
+        return Pool(task, pools[0].names, pools[0].clean, pools[0].inputs, pools[0].depths)
+    paired = [pool.inputs is not None for pool in pools]
+    if any(paired) != all(paired):
+        raise UserError(f"the training sets of {task.name} mix clean and paired images.")
+    names = [name for pool in pools for name in pool.names]
+    inputs = _Chain([pool.inputs for pool in pools]) if all(paired) else None
+    return Pool(task, names, _Chain([pool.clean for pool in pools]), inputs)
+
+
+def with_depths(pool: Pool) -> Pool:
+    """The pool, with invented depths where its degradation needs some and has none."""
+    from benchmarks.data.degradations import DEGRADATIONS
+
+    if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
+        pool.depths = _InventedDepths(pool.names, pool.clean)
+    return pool
+
+
+def as_bytes(depth: np.ndarray) -> np.ndarray:
+    """A depth in [0, 1] as uint8."""
+    return np.round(255 * depth).astype(np.uint8)
+
+
+class _InventedDepths(Sequence[np.ndarray]):
+    """A plausible depth for each real image without one, uint8 (H, W), made on first use; the latest are kept.
+
+    Depths are smooth: those of large images are made at reduced size and enlarged.
+    """
+
+    def __init__(self, names: Sequence[str], images: Sequence[np.ndarray]):
+        self.names, self.images = names, images
+        self._made: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        made = self._made.get(number)
+        if made is None:
+            made = self._invented(number)
+            self._keep(number, made)
+        depth, shape = made
+        return depth if depth.shape == shape else _resized(depth, shape)
+
+    def _invented(self, number: int) -> tuple[np.ndarray, tuple[int, int]]:
+        from benchmarks.data.procedural import depth_proxy
+
+        image = self.images[number]
+        shape = image.shape[:2]
+        if image[..., 0].size > _LARGE:
+            image = _resized(image, tuple(side // 4 for side in shape))
+        chance = np.random.default_rng(derive("depth", self.names[number]))
+        return as_bytes(depth_proxy(image, chance)), shape
+
+    def _keep(self, number: int, made: tuple[np.ndarray, tuple[int, int]]) -> None:
+        self._made[number] = made
+        self._bytes += made[0].size
+        while self._bytes > _KEPT and len(self._made) > 1:
+            self._bytes -= self._made.pop(next(iter(self._made)))[0].size
+
+
+def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``image`` (H, W) or (H, W, 3), uint8, resampled to ``shape``."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+class _Chain(Sequence[Any]):
+    """Several sequences as one."""
+
+    def __init__(self, parts: Sequence[Sequence[Any]]):
+        self.parts = parts
+        self.ends = np.cumsum([len(part) for part in parts])
+        self.streams = any(getattr(part, "streams", False) for part in parts)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, number: int) -> Any:
+        part = int(np.searchsorted(self.ends, number, side="right"))
+        return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
