@@ -17,12 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """One known strategy. ``defaults`` are its parameters; ``cost`` is ``losses`` (task losses only)."""
+    """One known strategy.
+
+    Attributes:
+        target: ``module:Class`` of the strategy, scalarizer or aggregator.
+        about: one line.
+        source: its paper.
+        defaults: its parameters; where a library or paper leaves one open, ``about`` says whose value this is.
+        cost: ``losses`` (task losses only), ``losses twice`` (a second forward pass), ``last layer`` (its gradient for
+            every task), ``gradients`` (every task's gradient of all parameters), ``features`` (a small head).
+        extra: what ``pip install`` must add, if anything.
+    """
 
     target: str
     about: str
+    source: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     cost: str = "losses"
+    extra: str = ""
+
+
+def _scalarizer(name: str, about: str, source: str, cost: str = "losses", **defaults: Any) -> Entry:
+    return Entry(f"torchjd.scalarization:{name}", about, source, defaults, cost)
+
+
+def _aggregator(name: str, about: str, source: str, extra: str = "", **defaults: Any) -> Entry:
+    return Entry(f"torchjd.aggregation:{name}", about, source, defaults, "gradients", extra)
 
 
 _KNOWN = {
@@ -30,10 +50,59 @@ _KNOWN = {
     "equal": Entry("art.strategy:Equal", "mean of the task losses, equal weight per task"),
     "art": Entry(
         "art.active_reweighting:Art",
-        "active reweighting (Wu et al., ACM MM 2024)",
+        "active reweighting by pace and distance from the best",
+        "Wu et al., ACM MM 2024",
         {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False},
     ),
-}
+    "tur": Entry(
+        "art.uncertainty:TUR",
+        "uncertainty predicted from the network's last features (floor: ours)",
+        "Wu et al., AAAI 2025",
+        {"floor": 1e-3},
+        "features",
+    ),
+    "gradnorm": Entry(
+        "art.gradients:GradNorm",
+        "weights that even out gradient norms by training rate",
+        "Chen et al., ICML 2018",
+        {"alpha": 1.5, "lr": 0.025},
+        "last layer",
+    ),
+    "uw": _scalarizer("UW", "learned homoscedastic uncertainty", "Kendall et al., CVPR 2018"),
+    "dwa": _scalarizer("DWA", "weights by the losses' decrease over epochs", "Liu et al., CVPR 2019", temperature=2.0),
+    "famo": _scalarizer(
+        "FAMO", "equal relative decrease of all losses", "Liu et al., NeurIPS 2023", "losses twice",
+        lr=0.025, weight_decay=1e-3,
+    ),
+    "imtl_l": _scalarizer("IMTLL", "learned loss scales", "Liu et al., ICLR 2021"),
+    "geometric_mean": _scalarizer("GeometricMean", "geometric mean of the losses", "Chennupati et al., CVPRW 2019"),
+    "rlw": _scalarizer("Random", "random weights, new every step", "Lin et al., TMLR 2022"),
+    "stch": _scalarizer("STCH", "smooth Tchebycheff (mu: ours)", "Lin et al., ICML 2024", mu=0.1),
+    "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
+    "cagrad": _aggregator(
+        "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", "torchjd[cagrad]", c=0.5
+    ),
+    "mgda": _aggregator(
+        "MGDA", "minimum-norm point of the gradients' hull", "Desideri 2012; Sener, Koltun, NeurIPS 2018",
+        epsilon=1e-3, max_iters=100,
+    ),
+    "nash_mtl": _aggregator(
+        "NashMTL", "Nash bargaining solution", "Navon et al., ICML 2022", "torchjd[nash_mtl]",
+        max_norm=1.0, update_weights_every=1, optim_niter=20,
+    ),
+    "aligned_mtl": _aggregator("AlignedMTL", "aligned principal components", "Senushkin et al., CVPR 2023",
+                               scale_mode="min"),
+    "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021"),
+    "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020"),
+    "gradvac": _aggregator("GradVac", "aligns gradients to running similarities", "Wang et al., ICLR 2021",
+                           beta=0.5, eps=1e-8),
+    "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
+    "fairgrad": _aggregator("FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", alpha=1.0),
+    "dualproj": _aggregator("DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017",
+                            "torchjd[quadprog_projector]"),
+    "upgrad": _aggregator("UPGrad", "every gradient projected on the dual cone", "Quinton, Rey 2024",
+                          "torchjd[quadprog_projector]"),
+}  # fmt: skip
 
 
 @cache
@@ -60,11 +129,12 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
     """
     head, *rest = spec.split(":")
-    if head not in entries() and "." in head and rest and "=" not in rest[0]:
+    mistyped = "." not in head and difflib.get_close_matches(head, names(), n=1)
+    if head not in entries() and rest and "=" not in rest[0] and not mistyped:
         head, rest = f"{head}:{rest[0]}", rest[1:]
     if ":" not in head and head not in entries():
-        raise ValueError(f"unknown strategy {head!r}{_nearest(head, names())} Known: {', '.join(names())}; or "
-                         "package.module:Class.")  # fmt: skip
+        known = ", ".join(names())
+        raise ValueError(f"unknown strategy {head!r}{_nearest(head, names())} Known: {known}; or package.module:Class.")
     parameters = {}
     for part in rest:
         key, separator, text = part.partition("=")
@@ -72,7 +142,7 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
         parameters[key] = _value(text) if separator else True
     known = entries().get(head)
-    if known and known.target.startswith("art."):
+    if known and head in _KNOWN:
         for key in parameters.keys() - known.defaults.keys():
             raise ValueError(f"strategy {head!r} has no parameter {key!r}{_nearest(key, known.defaults)} "
                              f"It has: {', '.join(known.defaults) or 'none'}.")  # fmt: skip
@@ -108,9 +178,10 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
         method = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({error}).") from error
+    known = entries().get(name)
     try:
-        return wrap(method, tasks, parameters)
-    except (TypeError, ValueError) as error:
+        return wrap(method, tasks, (known.defaults if known and name in _KNOWN else {}) | parameters)
+    except (ImportError, TypeError, ValueError) as error:  # an import that fails here is a solver's, with advice
         raise ValueError(f"strategy {spec!r}: {error}") from error
 
 

@@ -4,45 +4,74 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchjd.aggregation import Aggregator
 from torchjd.scalarization import Scalarizer
+
+from art.state import allow_late_buffers, hidden_state, restore_hidden_state
 
 
 class Strategy(nn.Module, ABC):
     """How K task losses become one update of the parameters.
 
-    A training step calls :meth:`backward` in place of ``loss.backward()``, then steps its optimizer, then calls
-    :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. ``parameters()`` are learned along with the
-    network's, ``state_dict()`` holds everything a resumed run needs.
+    A training loop calls :meth:`bind` once, and in every step :meth:`backward` in place of ``loss.backward()``, then
+    steps its optimizer, then calls :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. ``parameters()`` are
+    learned along with the network's (after :meth:`bind`), ``state_dict()`` holds everything a resumed run needs.
     """
 
     weights: Tensor  #: (K,) factors of the task losses in the last update, detached; NaN where there are none
     handles_absent = True  #: whether batches may lack some of the tasks
+    needs_gradients = False  #: whether :meth:`backward` differentiates every task loss for itself
 
     def __init__(self, tasks: Sequence[str]):
         super().__init__()
         self.tasks = tuple(tasks)
         self.register_buffer("weights", torch.full((len(self.tasks),), torch.nan), persistent=False)
 
+    def bind(self, network: nn.Module) -> None:
+        """Meet the network before training, for strategies that look inside it.
+
+        Raises:
+            ValueError: if the strategy cannot work with this network.
+        """
+
     @abstractmethod
-    def backward(self, losses: Tensor, counts: Tensor, auxiliary: Tensor | None = None) -> None:
+    def backward(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        counts: Tensor,
+        auxiliary: Tensor | None = None,
+        parameters: Iterable[nn.Parameter] = (),
+    ) -> None:
         """Accumulate the update's gradients in the parameters' ``.grad`` and set :attr:`weights`.
 
         Args:
-            losses: (K,) task losses of the batch, with graph; 0 for absent tasks.
-            counts: (K,) samples of each task in the batch.
+            losses: (K,) task losses of the batch, with graph; 0 for absent tasks. A strategy that ``needs_gradients``
+                also takes K scalars with graphs of their own, which spares it from walking the others' samples.
+            counts: (K,) samples of each task in the batch. A task's samples lie together in it, in task order.
             auxiliary: a scalar of the network's own (AirNet's contrastive loss), added with factor 1.
+            parameters: what the update is for; strategies that ``needs_gradients`` require it.
         """
 
     def after_step(self, losses_again: Callable[[], Tensor]) -> None:
         """After the optimizer's step; ``losses_again()`` gives the batch's new task losses without gradient."""
 
     def end_epoch(self) -> None:
-        """At the end of an epoch of the training list."""
+        """At the end of an epoch."""
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return hidden_state(self)
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        restore_hidden_state(self, state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        allow_late_buffers(self, state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 class ScalarizerStrategy(Strategy):
@@ -61,12 +90,26 @@ class ScalarizerStrategy(Strategy):
         """The scalar of ``values``, a (K,) leaf, for a batch with ``counts`` samples a task."""
         return self.scalarizer(values, present=counts > 0) if self.handles_absent else self.scalarizer(values)
 
-    def backward(self, losses: Tensor, counts: Tensor, auxiliary: Tensor | None = None) -> None:
+    def backward(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        counts: Tensor,
+        auxiliary: Tensor | None = None,
+        parameters: Iterable[nn.Parameter] = (),
+    ) -> None:
         values = losses.detach().requires_grad_()
         self.combine(values, counts).backward()
         self.weights = values.grad
         total = (self.weights * losses).sum()
         (total if auxiliary is None else total + auxiliary).backward()
+
+    def after_step(self, losses_again: Callable[[], Tensor]) -> None:
+        if hasattr(self.scalarizer, "update"):  # FAMO learns its weights from what the step did to the losses
+            self.scalarizer.update(losses_again())
+
+    def end_epoch(self) -> None:
+        if hasattr(self.scalarizer, "step") and callable(self.scalarizer.step):  # DWA compares epochs
+            self.scalarizer.step()
 
 
 class MixStrategy(ScalarizerStrategy):
@@ -77,6 +120,7 @@ class MixStrategy(ScalarizerStrategy):
 
     def __init__(self, tasks: Sequence[str]):
         super().__init__(tasks, _SampleMean())
+        self.handles_absent = True
 
     def combine(self, values: Tensor, counts: Tensor) -> Tensor:
         return self.scalarizer(values, counts)
@@ -106,16 +150,22 @@ class Equal(Scalarizer):
 def wrap(method: type, tasks: Sequence[str], parameters: dict[str, Any]) -> Strategy:
     """An instance of ``method`` as a strategy.
 
-    ``method`` is a :class:`Strategy` (built with the task names) or a TorchJD ``Scalarizer``. A parameter called
-    ``tasks`` or ``shape`` gets the number of tasks K.
+    ``method`` is a :class:`Strategy` (built with the task names), a TorchJD ``Scalarizer`` or a TorchJD
+    ``Aggregator``. A parameter called ``tasks``, ``shape`` or ``n_tasks`` gets the number of tasks K.
 
     Raises:
-        TypeError: if ``method`` is neither, or does not take these parameters.
+        TypeError: if ``method`` is none of these, or does not take these parameters.
+        ImportError: if it needs a package that is not installed.
     """
-    if not isinstance(method, type) or not issubclass(method, Strategy | Scalarizer):
-        raise TypeError(f"{method!r} is neither an art.Strategy nor a torchjd Scalarizer.")
+    if not isinstance(method, type) or not issubclass(method, Strategy | Scalarizer | Aggregator):
+        raise TypeError(f"{method!r} is neither an art.Strategy nor a torchjd Scalarizer or Aggregator.")
     if issubclass(method, Strategy):
         return method(tasks, **parameters)
     accepted = inspect.signature(method).parameters
-    size = {key: len(tasks) for key in ("tasks", "shape") if key in accepted}
-    return ScalarizerStrategy(tasks, method(**size, **parameters))
+    size = {key: len(tasks) for key in ("tasks", "shape", "n_tasks") if key in accepted}
+    built = method(**size, **parameters)
+    if isinstance(built, Scalarizer):
+        return ScalarizerStrategy(tasks, built)
+    from art.gradients import AggregatorStrategy
+
+    return AggregatorStrategy(tasks, built)

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import art
-from art.strategy import MixStrategy, ScalarizerStrategy, Strategy
+from art import conformance
+from art.gradients import task_gradients
+from art.strategy import MixStrategy, ScalarizerStrategy
 
 TASKS = ["denoise_25", "derain", "dehaze"]
 
@@ -20,13 +22,69 @@ def one_step(strategy, losses, counts, auxiliary=None):
     return parameter.grad
 
 
-@pytest.mark.parametrize("name", art.names())
-def test_every_name_makes_a_strategy_with_finite_weights(name):
-    strategy = art.make(name, TASKS)
-    assert isinstance(strategy, Strategy)
-    gradient = one_step(strategy, torch.tensor([0.1, 0.2, 0.3]), torch.tensor([4, 4, 2]))
-    assert gradient.isfinite().all() and strategy.weights.isfinite().all()
-    torch.testing.assert_close(gradient, strategy.weights * torch.tensor([0.1, 0.2, 0.3]))
+SOLVERS = {"cagrad": "clarabel", "nash_mtl": "ecos", "dualproj": "quadprog", "upgrad": "quadprog"}
+DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw"}
+
+
+@pytest.mark.parametrize("name", [*art.names(), "art:tau=1"])
+@pytest.mark.filterwarnings("ignore:You are solving a parameterized problem")
+def test_every_strategy_conforms(name):
+    if name in SOLVERS:
+        pytest.importorskip(SOLVERS[name], reason="an optional solver")
+    findings = {finding.name: finding for finding in conformance.check(name)}
+    assert len(findings) == 6 and not [finding for finding in findings.values() if finding.passed is False]
+    assert ("does not matter" in findings["equivariant"].note) == (name not in DEPENDS_ON_ORDER)
+
+
+def test_conformance_tells_what_a_broken_strategy_breaks(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.py").write_text(
+        "import torch\n"
+        "from torchjd.scalarization import Scalarizer\n"
+        "class Forgetful(Scalarizer):\n"
+        "    steps = 0\n"
+        "    def forward(self, values):\n"
+        "        self.steps += 1\n"
+        "        return (values * (1 + self.steps % 3)).sum()\n"
+        "class Blind(Scalarizer):\n"
+        "    def forward(self, values): return (values * float('nan')).sum()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert conformance.main(["broken:Forgetful"]) == 1 and conformance.main(["broken:Blind"]) == 1
+    printed = capsys.readouterr().out
+    assert "resumes exactly FAILED" in printed and "finite          FAILED" in printed
+    assert conformance.main(["equal"]) == 0 and conformance.main(["nothing"]) == 2
+
+
+def test_gradients_apart_are_those_of_one_graph():
+    """K graphs over their own samples and one graph over all give the same Jacobian."""
+    torch.manual_seed(0)
+    network, images = torch.nn.Linear(4, 1), torch.randn(6, 4)
+    apart = [network(images[2 * k : 2 * k + 2]).abs().mean() for k in range(3)]
+    together = network(images).abs().reshape(3, 2).mean(1)
+    parameters = list(network.parameters())
+    one, other = task_gradients(apart, parameters), task_gradients(list(together), parameters)
+    torch.testing.assert_close(one, other)
+    torch.testing.assert_close(one.mean(0)[:4], torch.autograd.grad(together_again(network, images), parameters)[0][0])
+
+
+def together_again(network, images):
+    return network(images).abs().mean()
+
+
+def test_tur_is_its_formula():
+    torch.manual_seed(0)
+    network = conformance._Toy()
+    strategy = art.make("tur", TASKS)
+    strategy.bind(network)
+    degraded, clean = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    errors = (network(degraded) - clean).abs().mean((1, 2, 3))
+    losses = torch.stack([errors[:2].mean(), errors[2:].mean(), torch.zeros(())])
+    features = torch.nn.functional.gelu(network.body(degraded))
+    spread = strategy.predictor(features).mean((1, 2, 3)).detach()
+    levels = torch.stack([spread[:2].mean(), spread[2:].mean()])
+    strategy.backward(losses, torch.tensor([2.0, 2.0, 0.0]))
+    torch.testing.assert_close(strategy.weights, torch.tensor([*(0.5 / levels), 0.0]))
+    assert all(parameter.grad is not None for parameter in strategy.parameters())
 
 
 def test_mix_weighs_samples_and_equal_weighs_tasks():
@@ -51,13 +109,13 @@ def test_strategy_equals_the_bare_scalarizer():
     torch.testing.assert_close(one_step(strategy, losses, counts), parameter.grad)
 
 
-def test_registered_defaults_are_those_of_the_classes():
+def test_registered_parameters_are_those_of_the_classes():
     for name, entry in art.entries().items():
         module, _, attribute = entry.target.partition(":")
-        method = getattr(__import__(module, fromlist=[attribute]), attribute)
-        signature = inspect.signature(method.__init__ if issubclass(method, Strategy) else method).parameters
+        signature = inspect.signature(getattr(__import__(module, fromlist=[attribute]), attribute)).parameters
         for key, value in entry.defaults.items():
-            assert signature[key].default == value, (name, key)
+            assert signature[key].default in (value, inspect.Parameter.empty), (name, key)
+        assert entry.about and (entry.source or name in ("mix", "equal")), name
 
 
 @pytest.mark.parametrize(
@@ -82,7 +140,8 @@ def test_canonical_spelling(spec, expected):
         ("art:=1", "expected parameter=value"),
         ("art:tau=", "expected parameter=value"),
         ("no.such.module:Thing", "cannot import"),
-        ("collections:OrderedDict", "unknown strategy"),
+        ("artt:released", "did you mean 'art'"),
+        ("collections:OrderedDict", "neither an art.Strategy"),
         ("os.path:join", "neither an art.Strategy"),
         ("art:tau=0", "tau must be positive"),
         ("art:tau=warm", "strategy 'art:tau=warm'"),
@@ -101,8 +160,8 @@ def test_released_freezes_snow_where_there_is_snow():
 
 def test_a_users_scalarizer_by_its_path():
     strategy = art.make("torchjd.scalarization:UW", TASKS)
-    assert isinstance(strategy, ScalarizerStrategy) and not strategy.handles_absent
-    assert not isinstance(strategy, MixStrategy) and len(list(strategy.parameters())) == 1
+    assert isinstance(strategy, ScalarizerStrategy) and not isinstance(strategy, MixStrategy)
+    assert not strategy.handles_absent and len(list(strategy.parameters())) == 1
 
 
 def test_listing_the_names_imports_no_torch():
