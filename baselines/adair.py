@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .restormer import Backbone, PixelLinear, attend, depthwise
+from .layers import DepthWise, PixelLinear
+from .restormer import Backbone, attend
 
 FREQUENCY_HEADS = 4
 SHARE = 128  # the box of low frequencies is at most this fraction (1/128) of the spectrum to each side
@@ -17,6 +18,8 @@ class AdaIR(Backbone):
 
     The arguments, and what `forward` takes, are the backbone's.
     """
+
+    output_layer = "output"
 
     def __init__(
         self,
@@ -85,13 +88,13 @@ class ChannelCrossAttention(nn.Module):
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(FREQUENCY_HEADS, 1, 1))
         self.q = PixelLinear(width, width)
-        self.q_dwconv = depthwise(width)
+        self.q_dwconv = DepthWise(width)
         self.kv = PixelLinear(width, 2 * width)
-        self.kv_dwconv = depthwise(2 * width)
+        self.kv_dwconv = DepthWise(2 * width)
         self.project_out = PixelLinear(width, width)
 
     def forward(self, querying: Tensor, features: Tensor) -> Tensor:
-        keys, values = self.kv_dwconv(self.kv(features)).chunk(2, dim=1)
+        keys, values = self.kv_dwconv.on_parts(self.kv.parts(features, 2))
         return self.project_out(attend(self.q_dwconv(self.q(querying)), keys, values, self.temperature))
 
 
@@ -102,7 +105,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.SpatialGate = SpatialGate()
         self.ChannelGate = ChannelGate(width)
-        self.proj = nn.Conv2d(width, width, 1)
+        self.proj = PixelLinear(width, width, bias=True)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         return self.proj(low * self.SpatialGate(high) + high * self.ChannelGate(low))

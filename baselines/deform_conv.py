@@ -10,6 +10,7 @@ three ways to the same result, and the fastest that this machine has is taken:
 
 import functools
 import importlib.util
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -17,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import torchvision_compat
+
+BAND = 2**18  # samples of a band for each thread: 1 MiB of float32, half of a usual L2 cache
 
 
 def deform_conv(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
@@ -36,15 +39,22 @@ def deform_conv(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, 
     if way == "torchvision":
         return torchvision_compat.torchvision().ops.deform_conv2d(features, offset, weight, padding=1, mask=mask)
     precision = torch.float64 if features.dtype == torch.float64 else torch.float32  # positions need more than bf16
-    columns = _columns_of_kernels if way == "kernels" else _columns_of_grid
-    sampled = columns(*(tensor.to(precision) for tensor in (features, offset, mask)))
     matrix = weight.permute(2, 3, 1, 0).flatten(0, 2).to(precision)
-    return (sampled @ matrix).permute(0, 3, 1, 2)
+    features, offset, mask = (tensor.to(precision) for tensor in (features, offset, mask))
+    if way == "grid":
+        return (_columns(features, offset, mask) @ matrix).permute(0, 3, 1, 2)
+    nhwc = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in (features, offset, mask))
+    return convolve(*nhwc, matrix).permute(0, 3, 1, 2)
+
+
+@torch.compiler.assume_constant_result
+def fastest(device: str) -> str:
+    """The fastest way on this type of device ("cpu", "cuda", ...)."""
+    return _fastest(device)
 
 
 @functools.cache
-def fastest(device: str) -> str:
-    """The fastest way on this type of device ("cpu", "cuda", ...)."""
+def _fastest(device: str) -> str:
     if device == "cpu" and importlib.util.find_spec("numba"):
         return "kernels"
     if importlib.util.find_spec("torchvision") and torchvision_compat.prepare():
@@ -54,7 +64,7 @@ def fastest(device: str) -> str:
     return "grid"
 
 
-def _columns_of_grid(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+def _columns(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
     """Masked samples as (B, H, W, 9 * C), all taps in one call by stacking them along the height."""
     height, width = features.shape[2:]
     taps = torch.arange(9, device=features.device)
@@ -68,59 +78,80 @@ def _columns_of_grid(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
     return (sampled * mask.unsqueeze(1)).permute(0, 3, 4, 2, 1).flatten(3)
 
 
-def _columns_of_kernels(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """Masked samples as (B, H, W, 9 * C)."""
-    nhwc = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in (features, offset, mask))
-    return sample(*nhwc).flatten(3)
-
-
 # Custom operators, so that torch.compile takes the kernels as they are instead of tracing into them.
-@torch.library.custom_op("baselines::deform_sample", mutates_args=())
-def sample(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """Masked samples (B, H, W, 9, C) of features (B, H, W, C), offset (B, H, W, 18) and mask (B, H, W, 9)."""
-    from . import deform_conv_kernels
+@torch.library.custom_op("baselines::deform_conv", mutates_args=())
+def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> Tensor:
+    """Deformable convolution in NHWC memory, by bands of rows.
 
-    columns = features.new_empty((*features.shape[:3], 9, features.shape[3]))
-    _share(deform_conv_kernels.sample, features, offset, mask, columns)
-    return columns
+    Features are (B, H, W, C), offset (B, H, W, 18), mask (B, H, W, 9), the weight is a matrix (9 * C, O), the result
+    (B, H, W, O).
+    """
+    from .deform_conv_kernels import sample
+
+    result = features.new_empty((*features.shape[:3], matrix.shape[1]))
+    for rows, columns in _bands(features):
+        _share(sample, features, offset, mask, columns, start=rows.start)
+        result[:, rows] = columns.flatten(3) @ matrix
+    return result
 
 
-@torch.library.custom_op("baselines::deform_sample_backward", mutates_args=())
-def sample_backward(features: Tensor, offset: Tensor, mask: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `sample` for features, offset and mask from that of its result."""
-    from . import deform_conv_kernels
+@torch.library.custom_op("baselines::deform_conv_backward", mutates_args=())
+def convolve_backward(
+    features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `convolve` for its four arguments from that of its result.
+
+    The samples are made again: to keep them would take nine times the memory of the features.
+    """
+    from .deform_conv_kernels import sample_backward
 
     grads = torch.zeros_like(features), torch.empty_like(offset), torch.empty_like(mask)
-    _share(deform_conv_kernels.sample_backward, features, offset, mask, grad.contiguous(), *grads)
-    return grads
+    grad_matrix = torch.zeros_like(matrix)
+    for rows, columns in _bands(features):
+        pixels = grad[:, rows].reshape(-1, grad.shape[3])
+        torch.mm(pixels, matrix.T, out=columns.view(-1, len(matrix)))
+        _share(sample_backward, features, offset, mask, columns, *grads, start=rows.start)
+        grad_matrix.addmm_(columns.view(-1, len(matrix)).T, pixels)
+    return *grads, grad_matrix
 
 
-@sample.register_fake
-def _(features, offset, mask):
-    return features.new_empty((*features.shape[:3], 9, features.shape[3]))
+@convolve.register_fake
+def _(features, offset, mask, matrix):
+    return features.new_empty((*features.shape[:3], matrix.shape[1]))
 
 
-@sample_backward.register_fake
-def _(features, offset, mask, grad):
-    return torch.empty_like(features), torch.empty_like(offset), torch.empty_like(mask)
+@convolve_backward.register_fake
+def _(features, offset, mask, matrix, grad):
+    return tuple(torch.empty_like(tensor) for tensor in (features, offset, mask, matrix))
 
 
-sample.register_autograd(
-    lambda ctx, grad: sample_backward(*ctx.saved_tensors, grad),
+convolve.register_autograd(
+    lambda ctx, grad: convolve_backward(*ctx.saved_tensors, grad),
     setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
 )
 
 
-def _share(kernel, *tensors: Tensor) -> None:
-    """Run a kernel over the batch, its images shared among torch's threads."""
+def _bands(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Bands of rows and memory for their samples (B, rows, W, 9, C), small enough to stay in the cores' caches."""
+    batch, height, width, channels = features.shape
+    most = max(1, BAND * torch.get_num_threads() // (batch * width * 9 * channels))
+    memory = features.new_empty((batch, min(most, height), width, 9, channels))
+    for start in range(0, height, most):
+        rows = slice(start, min(start + most, height))
+        full = rows.stop - start == memory.shape[1]
+        yield rows, memory if full else features.new_empty((batch, rows.stop - start, *memory.shape[2:]))
+
+
+def _share(kernel: Callable, *tensors: Tensor, start: int) -> None:
+    """Run a kernel on the band from row `start` on, the images of the batch shared among torch's threads."""
     arrays = [tensor.numpy() for tensor in tensors]
     batch = len(arrays[0])
     threads = min(torch.get_num_threads(), batch)
     if threads == 1:
-        return kernel(*arrays, 0, batch)
+        return kernel(*arrays, start, 0, batch)
     bounds = [batch * thread // threads for thread in range(threads + 1)]
-    # list: raises what a thread raised
-    list(_pool(threads).map(lambda thread: kernel(*arrays, bounds[thread], bounds[thread + 1]), range(threads)))
+    work = _pool(threads).map(lambda thread: kernel(*arrays, start, bounds[thread], bounds[thread + 1]), range(threads))
+    list(work)  # waits, and raises what a thread raised
 
 
 @functools.cache

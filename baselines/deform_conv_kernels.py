@@ -1,8 +1,9 @@
 """CPU kernels of the deformable convolution, compiled by numba at their first use and cached.
 
 Everything is in NHWC memory, so that the innermost loops run over the channels of one pixel and become vector
-instructions. Scalars keep the arrays' type: one integer mixed with a float32 would turn these loops into float64. The
-kernels release the interpreter's lock and work on the images [first, last) of the batch, so threads can share a batch.
+instructions. Scalars keep the arrays' type: one integer mixed with a float32 would turn these loops into float64. A
+call works on a band of rows from `start` on, as many as the columns hold. The kernels release the interpreter's lock
+and take the images [first, last) of the batch, so that threads can share it.
 """
 
 import numpy as np
@@ -17,25 +18,26 @@ def corners(y, x, height, width):
     """The four pixels around (y, x): rows, columns, whether each is inside (1 or 0), and the two fractions."""
     kind = type(y)
     lower, left = np.floor(y), np.floor(x)
-    y0, x0 = int(lower), int(left)
-    top, bottom = kind(y0 >= 0), kind(y0 + 1 < height)
-    near, far = kind(x0 >= 0), kind(x0 + 1 < width)
-    inside = (top * near, top * far, bottom * near, bottom * far)
-    return max(y0, 0), min(y0 + 1, height - 1), max(x0, 0), min(x0 + 1, width - 1), inside, y - lower, x - left
+    top, near = int(lower), int(left)
+    y0, y1 = min(max(top, 0), height - 1), min(max(top + 1, 0), height - 1)
+    x0, x1 = min(max(near, 0), width - 1), min(max(near + 1, 0), width - 1)
+    up, down, before, after = kind(y0 == top), kind(y1 == top + 1), kind(x0 == near), kind(x1 == near + 1)
+    inside = (up * before, up * after, down * before, down * after)
+    return y0, y1, x0, x1, inside, y - lower, x - left
 
 
 @kernel
-def sample(features, offset, mask, columns, first, last):
-    """Fill columns (B, H, W, 9, C) with the features (B, H, W, C) at the shifted taps, times the mask (B, H, W, 9)."""
+def sample(features, offset, mask, columns, start, first, last):
+    """Fill columns (B, rows, W, 9, C) with features (B, H, W, C) at the shifted taps, times the mask (B, H, W, 9)."""
     _, height, width, channels = features.shape
     kind = features.dtype.type
     for b in range(first, last):
-        for i in range(height):
+        for i in range(start, start + columns.shape[1]):
             for j in range(width):
                 for tap in range(9):
                     y = kind(i + tap // 3 - 1) + offset[b, i, j, 2 * tap]
                     x = kind(j + tap % 3 - 1) + offset[b, i, j, 2 * tap + 1]
-                    column = columns[b, i, j, tap]
+                    column = columns[b, i - start, j, tap]
                     if not (y > -1 and y < height and x > -1 and x < width):
                         column[:] = kind(0) * (y + x)  # 0, or NaN where the offset is not finite
                         continue
@@ -52,22 +54,26 @@ def sample(features, offset, mask, columns, first, last):
 
 
 @kernel
-def sample_backward(features, offset, mask, grad, grad_features, grad_offset, grad_mask, first, last):
-    """Add the gradient to grad_features, fill grad_offset and grad_mask, from grad (B, H, W, 9, C) of the columns."""
+def sample_backward(features, offset, mask, columns, grad_features, grad_offset, grad_mask, start, first, last):
+    """Add to grad_features, fill grad_offset and grad_mask, from the gradient of the columns (B, rows, W, 9, C).
+
+    The gradient is replaced by the samples themselves, which the weight's gradient needs: their pixels are at hand.
+    """
     _, height, width, channels = features.shape
     kind = features.dtype.type
     for b in range(first, last):
-        for i in range(height):
+        for i in range(start, start + columns.shape[1]):
             for j in range(width):
                 for tap in range(9):
                     y = kind(i + tap // 3 - 1) + offset[b, i, j, 2 * tap]
                     x = kind(j + tap % 3 - 1) + offset[b, i, j, 2 * tap + 1]
+                    g = columns[b, i - start, j, tap]
                     if not (y > -1 and y < height and x > -1 and x < width):
+                        g[:] = kind(0) * (y + x)
                         grad_offset[b, i, j, 2 * tap] = grad_offset[b, i, j, 2 * tap + 1] = kind(0) * (y + x)
                         grad_mask[b, i, j, tap] = kind(0)
                         continue
                     y0, y1, x0, x1, inside, fy, fx = corners(y, x, height, width)
-                    g = grad[b, i, j, tap]
                     f00, f01 = features[b, y0, x0], features[b, y0, x1]
                     f10, f11 = features[b, y1, x0], features[b, y1, x1]
                     d00 = d01 = d10 = d11 = kind(0)
@@ -98,3 +104,5 @@ def sample_backward(features, offset, mask, grad, grad_features, grad_offset, gr
                         t10[c] += w10 * g[c]
                     for c in range(channels):
                         t11[c] += w11 * g[c]
+                    for c in range(channels):
+                        g[c] = w00 * f00[c] + w01 * f01[c] + w10 * f10[c] + w11 * f11[c]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc
 from .network import Network
 
 
@@ -21,6 +21,7 @@ class NAFNet(Network):
         decoder: blocks of each decoder level, from the lowest.
     """
 
+    output_layer = "ending"
     multiple = 16
     local = False  # channel attention averages over the whole image
 
@@ -41,13 +42,13 @@ class NAFNet(Network):
         self.middle_blks = _level(widths[-1], middle)
         upwards = widths[::-1]
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=False), nn.PixelShuffle(2)) for width in upwards[:-1]
+            nn.Sequential(PixelLinear(width, 2 * width), nn.PixelShuffle(2)) for width in upwards[:-1]
         )
         self.decoders = nn.ModuleList(_level(*level) for level in zip(upwards[1:], decoder, strict=True))
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [0, 1]."""
-        image = image.contiguous(memory_format=torch.channels_last)
+        image = nhwc(image)
         features = self.intro(image)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
@@ -56,7 +57,7 @@ class NAFNet(Network):
             features = down(features)
         features = self.middle_blks(features)
         for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
-            features = decoder(up[1](pixel_linear(up[0], features)) + skip)
+            features = decoder(nhwc(up(features)) + skip)
         return self.ending(features) + image
 
 
@@ -67,40 +68,21 @@ class Block(nn.Module):
         super().__init__()
         self.beta = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
-        self.conv1 = nn.Conv2d(width, 2 * width, 1)
-        self.conv2 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
-        self.conv3 = nn.Conv2d(width, width, 1)
-        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1))
-        self.conv4 = nn.Conv2d(width, 2 * width, 1)
-        self.conv5 = nn.Conv2d(width, width, 1)
-        self.norm1 = Norm(width, eps=1e-6)
-        self.norm2 = Norm(width, eps=1e-6)
+        self.conv1 = PixelLinear(width, 2 * width, bias=True)
+        self.conv2 = DepthWise(2 * width, bias=True)
+        self.conv3 = PixelLinear(width, width, bias=True)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), PixelLinear(width, width, bias=True))
+        self.conv4 = PixelLinear(width, 2 * width, bias=True)
+        self.conv5 = PixelLinear(width, width, bias=True)
+        self.norm1 = ChannelNorm(width, eps=1e-6)
+        self.norm2 = ChannelNorm(width, eps=1e-6)
 
     def forward(self, features: Tensor) -> Tensor:
-        inner = _gate(self.conv2(pixel_linear(self.conv1, self.norm1(features))))
-        inner = pixel_linear(self.conv3, inner * self.sca(inner))
-        features = features + inner * self.beta
-        inner = pixel_linear(self.conv5, _gate(pixel_linear(self.conv4, self.norm2(features))))
-        return features + inner * self.gamma
-
-
-class Norm(nn.LayerNorm):
-    """LayerNorm over the channels of a map."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-def pixel_linear(convolution: nn.Conv2d, features: Tensor) -> Tensor:
-    """Apply a 1x1 convolution as a matrix product on NHWC pixels: faster on one CPU thread."""
-    pixels = F.linear(features.permute(0, 2, 3, 1), convolution.weight.flatten(1), convolution.bias)
-    return pixels.permute(0, 3, 1, 2)
-
-
-def _gate(features: Tensor) -> Tensor:
-    """The product of both halves of the channels."""
-    first, second = features.chunk(2, dim=1)
-    return first * second
+        first, second = self.conv2.on_parts(self.conv1.parts(self.norm1(features), 2))
+        inner = first * second
+        features = features + self.conv3(inner * self.sca(inner)) * self.beta
+        first, second = self.conv4.parts(self.norm2(features), 2)
+        return features + self.conv5(first * second) * self.gamma
 
 
 def _level(width: int, blocks: int) -> nn.Sequential:

@@ -33,10 +33,14 @@ class Network(nn.Module):
         multiple: both sides of the image given to `forward` must be multiples of this.
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
+        separable: False if in training one sample's output or loss depends on the others of the batch.
+        output_layer: name of the convolution that makes the image from the last feature map.
     """
 
     multiple: int = 1
     local: bool = True
+    separable: bool = True
+    output_layer: str
 
     def prepare(self, image: Tensor) -> Tensor:
         """Scale an image in [0, 1] to the range that `forward` takes; the identity unless a baseline says otherwise."""

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .restormer import Backbone, Block, PixelLinear, Upsample
+from .layers import PixelLinear, nhwc
+from .restormer import Backbone, Block, Upsample
 
 PROMPT_HEADS = 4
 
@@ -20,6 +21,8 @@ class PromptIR(Backbone):
 
     The other arguments, and what `forward` takes, are the backbone's.
     """
+
+    output_layer = "output"
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Prompt(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         weights = self.linear_layer(features.mean((2, 3))).softmax(1)
-        prompt = torch.tensordot(weights, self.prompt_param[0], 1)
+        components = self.prompt_param[0]
+        prompt = (weights @ components.flatten(1)).unflatten(1, components.shape[1:])
         prompt = F.interpolate(prompt, features.shape[-2:], mode="bilinear")
-        return self.conv3x3(prompt.contiguous(memory_format=torch.channels_last))
+        return self.conv3x3(nhwc(prompt))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc
 from .network import Network
 
 
@@ -63,8 +64,7 @@ class Backbone(Network):
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [0, 1]."""
-        # NHWC memory: LayerNorm and 1x1 convolutions then work on contiguous pixels.
-        image = image.contiguous(memory_format=torch.channels_last)
+        image = nhwc(image)
         first = self.encoder_level1(self.patch_embed(image))
         second = self.encoder_level2(self.down1_2(first))
         third = self.encoder_level3(self.down2_3(second))
@@ -83,6 +83,8 @@ class Backbone(Network):
 
 class Restormer(Backbone):
     """The backbone itself."""
+
+    output_layer = "output"
 
 
 class PatchEmbedding(nn.Module):
@@ -104,7 +106,7 @@ class Downsample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.body(features).contiguous(memory_format=torch.channels_last)
+        return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
 class Upsample(nn.Module):
@@ -115,7 +117,7 @@ class Upsample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(width, width * 2, 3, padding=1, bias=False), nn.PixelShuffle(2))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.body(features).contiguous(memory_format=torch.channels_last)
+        return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
 class Block(nn.Module):
@@ -134,24 +136,14 @@ class Block(nn.Module):
 
 
 class Norm(nn.Module):
-    """LayerNorm over the channels of a map."""
+    """Holds a LayerNorm over channels under the published name."""
 
     def __init__(self, width):
         super().__init__()
-        self.body = nn.LayerNorm(width)
+        self.body = ChannelNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.body(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class PixelLinear(nn.Conv2d):
-    """A bias-free 1x1 convolution, computed as a matrix product on NHWC pixels: faster on one CPU thread."""
-
-    def __init__(self, inputs, outputs):
-        super().__init__(inputs, outputs, 1, bias=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.linear(features.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
+        return self.body(features)
 
 
 class ChannelAttention(nn.Module):
@@ -161,11 +153,11 @@ class ChannelAttention(nn.Module):
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = PixelLinear(width, 3 * width)
-        self.qkv_dwconv = depthwise(3 * width)
+        self.qkv_dwconv = DepthWise(3 * width)
         self.project_out = PixelLinear(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
-        queries, keys, values = self.qkv_dwconv(self.qkv(features)).chunk(3, dim=1)
+        queries, keys, values = self.qkv_dwconv.on_parts(self.qkv.parts(features, 3))
         return self.project_out(attend(queries, keys, values, self.temperature))
 
 
@@ -175,25 +167,20 @@ class GatedFeedForward(nn.Module):
     def __init__(self, width, hidden):
         super().__init__()
         self.project_in = PixelLinear(width, 2 * hidden)
-        self.dwconv = depthwise(2 * hidden)
+        self.dwconv = DepthWise(2 * hidden)
         self.project_out = PixelLinear(hidden, width)
 
     def forward(self, features: Tensor) -> Tensor:
-        gate, value = self.dwconv(self.project_in(features)).chunk(2, dim=1)
+        gate, value = self.dwconv.on_parts(self.project_in.parts(features, 2))
         return self.project_out(F.gelu(gate) * value)
-
-
-def depthwise(width: int) -> nn.Conv2d:
-    """A bias-free depth-wise 3x3 convolution."""
-    return nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, temperature: Tensor) -> Tensor:
     """Attention whose tokens are channels and whose features are the pixels.
 
     Queries and keys are normalised over the pixels and their products multiplied by a learned temperature per head,
-    where usual attention divides by the square root of the width. Normalising the (channels x channels) products by the
-    norms is the same and spares two passes over the maps.
+    where usual attention divides by the square root of the width. Here the small (channels x channels) products are
+    divided by the norms instead of the maps: the same, in less than half the time.
 
     Args:
         queries, keys, values: (B, C, H, W).
@@ -204,8 +191,10 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, temperature: Tensor) -
     """
     heads, size = len(temperature), queries.shape[-2:]
     queries, keys, values = (_pixels(tensor, heads) for tensor in (queries, keys, values))
-    queries, keys = F.normalize(queries, dim=2), F.normalize(keys, dim=2)
-    weights = (queries.transpose(2, 3) @ keys * temperature).softmax(dim=-1)
+    # 1e-24 is the square of the smallest norm that the published normalisation divides by.
+    query_norms, key_norms = (tensor.square().sum(2).clamp_min(1e-24).rsqrt() for tensor in (queries, keys))
+    products = queries.transpose(2, 3) @ keys
+    weights = (products * (temperature * query_norms.unsqueeze(3) * key_norms.unsqueeze(2))).softmax(dim=-1)
     attended = values @ weights.transpose(2, 3)
     return attended.transpose(1, 2).flatten(2).unflatten(1, size).permute(0, 3, 1, 2)
 

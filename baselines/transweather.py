@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import nhwc
 from .network import Network
 
 BlockNorm = partial(nn.LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
@@ -32,6 +33,7 @@ class TransWeather(Network):
         drop_path: stochastic depth of the last encoder block; it grows linearly from 0.
     """
 
+    output_layer = "clean.conv2d"
     multiple = 64  # one decoder token; 32 would do, 64 is what Art's release tests with
     local = False
 
@@ -64,7 +66,7 @@ class TransWeather(Network):
     def forward(self, image: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [-1, 1]."""
         # NHWC memory makes every change between tokens and maps a view, and is the fast layout of the convolutions.
-        stages = self.Tenc(image.contiguous(memory_format=torch.channels_last))
+        stages = self.Tenc(nhwc(image))
         return self.clean(self.convtail(stages, self.Tdec(stages[3]))).tanh()
 
 

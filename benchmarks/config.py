@@ -59,6 +59,7 @@ class TrainConfig(_Section):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
     clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16"] = "fp32"
+    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA); 0: a pass over the training list
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)

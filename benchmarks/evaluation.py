@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def test_image(pool: TestPool, number: int, multiple: int = 1) -> tuple[Tensor, 
     clean_tensor = _tensor(_cut(clean, multiple))
     if degraded is None:
         kind = DEGRADATIONS[pool.task.degradation]
-        severity = kind.testing[0] if pool.task.severity is None else pool.task.severity
+        chosen = (pool.severity, pool.task.severity, kind.testing[0])
+        severity = next(value for value in chosen if value is not None)
         depth = None
         if kind.needs_depth:
             depth = torch.from_numpy(_cut(pool.depths[number], multiple).astype(np.float32) / 255)[None, None]
@@ -45,6 +46,7 @@ def evaluate(
     protocol: str,
     device: torch.device,
     report: Callable[[int, int], None] = lambda done, total: None,
+    further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Score every image of every pool.
 
@@ -54,6 +56,8 @@ def evaluate(
         protocol: a key of :data:`benchmarks.protocols.PROTOCOLS`.
         device: where the network is.
         report: told how many images are done, of how many.
+        further: metrics beside those of the protocol (:func:`benchmarks.metrics.further`), each of (restored, clean),
+            (3, H, W) in [0, 1] on the CPU.
 
     Returns:
         Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
@@ -67,7 +71,11 @@ def evaluate(
             degraded, clean = test_image(pool, number, multiple)
             restored = network.restore(degraded[None].to(device))[0].cpu()
             flat += _is_flat(restored, clean)
-            after, before = (protocols.score(image, clean, protocol) for image in (restored, degraded))
+            after, before = (
+                protocols.score(image, clean, protocol)
+                | {metric: compute(image, clean) for metric, compute in (further or {}).items()}
+                for image in (restored, degraded)
+            )
             rows += [
                 dict(
                     zip(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.errors import UserError
 
@@ -131,33 +132,53 @@ def _check_strategies(plans: Sequence) -> None:
 
     problems = []
     for plan in plans:
-        name, _ = art.parse(plan.config.strategy)
-        if name in ("mix", "equal", "art") and ":" not in plan.config.strategy:
+        if plan.config.strategy in ("mix", "equal", "art"):  # spares --dry-run the import of torch
             continue
         try:
             strategy = art.make(plan.config.strategy, settings.load(plan.config.setting).task_names)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if not strategy.handles_absent and plan.config.data.mixing != "balanced":
+        if not strategy.handles_absent and _leaves_out(plan.config):
             problems.append(
                 f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
-                "leaves some out. Use --set data.mixing=balanced"
+                f"in batches of {plan.config.train.batch} leaves some out. Use --set data.mixing=balanced"
             )
     if problems:
         raise UserError("these strategies cannot run:", dict.fromkeys(problems))
 
 
-def _check_patches(plans: Sequence) -> None:
-    import baselines
+def _leaves_out(config: Any) -> bool:
+    """Whether batches of this run may lack a task."""
+    from benchmarks import settings
+    from benchmarks.data.sources import list_length
 
-    problems = []
-    for name, size, patch in {(plan.config.baseline, plan.config.size, plan.config.train.patch) for plan in plans}:
-        multiple = baselines.build(name, size).multiple
-        if patch % multiple:
-            problems.append(f"{name} needs a multiple of {multiple}, train.patch is {patch}")
+    if config.data.mixing == "stratified":
+        lengths = [list_length(task) for task in settings.load(config.setting).tasks]
+        return config.train.batch * min(lengths) < sum(lengths)
+    return config.data.mixing == "shuffled"
+
+
+def _check_networks(plans: Sequence) -> None:
+    """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
+    import art
+    import baselines
+    from benchmarks import settings
+
+    problems, networks = set(), {}
+    for config in (plan.config for plan in plans):
+        key = config.baseline, config.size
+        network = networks[key] = networks.get(key) or baselines.build(*key)
+        if config.train.patch % network.multiple:
+            problems.add(
+                f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
+            )
+        try:
+            art.make(config.strategy, settings.load(config.setting).task_names).bind(network)
+        except ValueError as error:
+            problems.add(f"strategy {config.strategy!r}: {error}")
     if problems:
-        raise UserError("these patch sizes do not fit the networks:", sorted(problems))
+        raise UserError("these runs cannot be:", sorted(problems))
 
 
 def _check_output(output: Path) -> None:
@@ -208,7 +229,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     cache = options.output / "cache"
     config = wanted[0].config
     sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks; fills the cache
-    _check_patches(wanted)
+    _check_networks(wanted)
     for plan in wanted:
         check_checkpoint(plan.folder, plan.config)
     if uri != "none":

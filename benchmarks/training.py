@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import art
 import baselines
+from baselines.network import Output
 from benchmarks.config import Config, TrainConfig
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
@@ -49,6 +50,7 @@ class Training:
         torch.manual_seed(derive(*self.seed, "weights"))
         self.network = baselines.build(config.baseline, config.size).to(device)
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
+        self.strategy.bind(self.network)
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
@@ -93,28 +95,51 @@ class Training:
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         warmup = step < encoder_warmup_steps(train)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
-            output = self.network.training_forward(batch.degraded, batch.second, warmup=warmup)
-        if output.restored is None:
-            output.auxiliary.backward()
+        if self.strategy.needs_gradients and self.network.separable:
+            losses, auxiliary = self._losses_apart(batch), None
         else:
-            losses = task_losses(output.restored.float(), batch)
-            self.strategy.backward(losses, batch.counts, output.auxiliary)
-            self.rhythm.record(step + 1, losses.detach(), batch.counts, self.strategy.weights)
+            output = self._forward(batch.degraded, batch.second, warmup)
+            losses, auxiliary = None, output.auxiliary
+            if output.restored is not None:
+                losses = task_losses(output.restored.float(), batch)
+        if losses is None:
+            auxiliary.backward()  # the encoder's warm-up
+        else:
+            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters())
+            values = torch.stack([loss.detach() for loss in losses])
+            self.rhythm.record(step + 1, values, batch.counts, self.strategy.weights)
         if train.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), train.clip_norm)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
         self.strategy.after_step(lambda: self._losses_again(batch))
-        if self.batches.mixture.epoch(step + 1) > self.batches.mixture.epoch(step):
+        epoch = train.epoch or self.batches.mixture.steps_an_epoch
+        if (step + 1) // epoch > step // epoch:
             self.strategy.end_epoch()
+
+    def _forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+            return self.network.training_forward(degraded, second, warmup=warmup)
+
+    def _losses_apart(self, batch: Batch) -> list[Tensor]:
+        """Task losses with a graph each: K small forward passes cost what one over the batch does, and each task's
+        gradient then walks its own samples only."""
+        losses, start = [], 0
+        for size in batch.sizes:
+            if size:
+                restored = self._forward(batch.degraded[start : start + size]).restored.float()
+                losses.append((restored - batch.clean[start : start + size]).abs().mean())
+            else:
+                losses.append(batch.degraded.new_zeros(()))
+            start += size
+        return losses
 
     @torch.no_grad()
     def _losses_again(self, batch: Batch) -> Tensor:
         """The batch's task losses after the update, with the same stochastic depth."""
         torch.manual_seed(derive(*self.seed, "network", self.step))
-        return task_losses(self.network.training_forward(batch.degraded, batch.second).restored.float(), batch)
+        return task_losses(self._forward(batch.degraded, batch.second).restored.float(), batch)
 
     def _state(self) -> dict[str, Any]:
         return {

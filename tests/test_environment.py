@@ -13,7 +13,7 @@ PYPI_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # conda-forg
 
 def required():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = project["dependencies"] + project["optional-dependencies"]["dev"]
+    listed = project["dependencies"] + [entry for extra in project["optional-dependencies"].values() for entry in extra]
     return {requirement.name: requirement for requirement in map(Requirement, listed)}
 
 

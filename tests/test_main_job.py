@@ -220,7 +220,7 @@ def refused(capsys, *command):
         (["--set", "train.stepz=3"], "did you mean 'train.steps'"),
         (["--set", "evaluate.protocol=airnet"], "did you mean 'airnet_rgb'"),
         (["--set", "evaluate.extra=Rain200"], "unknown data set 'Rain200'"),
-        (["--baselines", "transweather", "--set", "train.patch=40"], "transweather needs a multiple of"),
+        (["--baselines", "transweather", "--set", "train.patch=40"], "transweather needs patches of a multiple of"),
         (["--data-root", "/nowhere/at/all"], "is not a folder"),
         (["--device", "gpu"], "unknown device 'gpu'"),
         (["--output", "/dev/null/here"], "cannot be written"),

@@ -7,8 +7,12 @@ same batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,19 +20,22 @@ from torch import Tensor
 
 from benchmarks.config import Config
 from benchmarks.data.degradations import DEGRADATIONS, degrade
-from benchmarks.data.sources import Pool, list_length
+from benchmarks.data.pools import Pool
+from benchmarks.data.sources import list_length
 from benchmarks.seeds import derive, generator
 
 
 @dataclass
 class Batch:
-    """``degraded`` and ``clean`` (B, 3, P, P) in [0, 1]; ``tasks`` (B,) task numbers; ``counts`` (K,) samples a task;
-    ``second``: further crops of the same degraded images, or ``None``."""
+    """``degraded`` and ``clean`` (B, 3, P, P) in [0, 1]; ``tasks`` (B,) task numbers; ``counts`` (K,) samples a task,
+    which lie together in task order, and ``sizes`` the same on the host; ``second``: further crops of the same degraded
+    images, or ``None``."""
 
     degraded: Tensor
     clean: Tensor
     tasks: Tensor
     counts: Tensor
+    sizes: tuple[int, ...]
     second: Tensor | None = None
 
 
@@ -39,14 +46,17 @@ class Mixture:
         self.lengths, self.pools, self.batch = np.asarray(lengths), np.asarray(pools), batch
         self.mixing, self.seed = mixing, seed
         self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._asking = Lock()
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Task numbers and image numbers, each (B,), of step 0, 1, ..."""
-        return getattr(self, f"_{self.mixing}")(step)
+        """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
+        with self._asking:
+            return getattr(self, f"_{self.mixing}")(step)
 
-    def epoch(self, step: int) -> int:
-        """Passes over the whole list completed before ``step``."""
-        return step * self.batch // int(self.lengths.sum())
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps of a pass over the whole list."""
+        return max(1, int(self.lengths.sum()) // self.batch)
 
     def _shuffled(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         ends = np.cumsum(self.lengths)
@@ -88,8 +98,44 @@ class Mixture:
         return self._orders[stream, lap]
 
 
+class _Crops(NamedTuple):
+    """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, P, P, 3), and
+    ``depths`` (V*B, P, P) where some task needs them. Inputs that are to be synthesised are unset."""
+
+    tasks: np.ndarray
+    clean: np.ndarray
+    inputs: np.ndarray
+    depths: np.ndarray | None
+
+
+class _Ahead:
+    """A function of the step, called for the next steps in background threads; its results are the same.
+
+    Args:
+        function: of the step alone, safe to call from several threads.
+        last: the step that ends training.
+    """
+
+    def __init__(self, function: Callable[[int], _Crops], last: int):
+        threads = min(8, os.cpu_count() or 1)
+        self.function, self.last, self.depth = function, last, 2 * threads
+        self._threads = ThreadPoolExecutor(threads, "crops")
+        self._waiting: dict[int, Future[_Crops]] = {}
+
+    def __call__(self, step: int) -> _Crops:
+        wanted = range(step, max(min(step + self.depth, self.last), step + 1))
+        for other in set(self._waiting) - set(wanted):
+            self._waiting.pop(other).cancel()
+        for next_step in wanted:
+            if next_step not in self._waiting:
+                self._waiting[next_step] = self._threads.submit(self.function, next_step)
+        return self._waiting.pop(step).result()
+
+
 class Batches:
     """The training batches of one run.
+
+    Images that are decoded when asked for, and any images for a GPU, are cropped some steps ahead in the background.
 
     Args:
         pools: the tasks' training images, in the order of the setting.
@@ -104,30 +150,29 @@ class Batches:
         lengths = [list_length(pool.task) for pool in pools]
         sizes = [len(pool.names) for pool in pools]
         self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed)
+        ahead = device.type == "cuda" or any(pool.streams for pool in pools)
+        self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
 
     def __call__(self, step: int) -> Batch:
         """The batch of step 0, 1, ...; the same whenever it is asked for."""
-        tasks, images = self.mixture(step)
-        order = np.argsort(tasks, kind="stable")  # a task's samples lie together, to be degraded together
-        tasks, images = tasks[order], images[order]
-        crops = self._crops(tasks, images, np.random.default_rng(derive(*self.seed, "crops", step)))
-        clean, degraded = (self._tensor(side) for side in crops[:2])
-        depths = self._tensor(crops[2]) if crops[2] is not None else None
+        crops = self.crops(step)
+        tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
+        clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
+        depths = self._tensor(crops.depths) if crops.depths is not None else None
         chance = generator(*self.seed, "degradation", step)
-        views = self.train.views
         for task in np.unique(tasks):
             pool = self.pools[task]
             if pool.inputs is None:
                 chosen = np.flatnonzero(tasks == task)
-                rows = torch.from_numpy(np.concatenate([chosen + len(tasks) * view for view in range(views)]))
+                rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
                 degraded[rows] = self._degraded(pool, clean[rows], None if depths is None else depths[rows], chance)
-        size = len(tasks)
-        counts = torch.from_numpy(np.bincount(tasks, minlength=len(self.pools)).astype(np.float32))
+        counts = np.bincount(tasks, minlength=len(self.pools))
         return Batch(
             degraded=degraded[:size],
             clean=clean[:size],
             tasks=torch.from_numpy(tasks).to(self.device),
-            counts=counts.to(self.device),
+            counts=torch.from_numpy(counts.astype(np.float32)).to(self.device),
+            sizes=tuple(counts.tolist()),
             second=degraded[size:] if views == 2 else None,
         )
 
@@ -136,16 +181,17 @@ class Batches:
         kind = DEGRADATIONS[pool.task.degradation]
         severity = pool.task.severity
         if severity is None:
-            low, high = kind.training
+            low, high = pool.task.drawn or kind.training
             drawn = low + (high - low) * torch.rand(len(clean) // self.train.views, generator=chance)
             severity = drawn.repeat(self.train.views)
         return degrade(kind.name, clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
 
-    def _crops(
-        self, tasks: np.ndarray, images: np.ndarray, chance: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Clean and input crops, uint8 (V*B, P, P, 3), and depths (V*B, P, P) where some task needs them; flipped and
-        turned alike. Inputs that are to be synthesised are left unset."""
+    def _crops(self, step: int) -> _Crops:
+        """The step's samples, cut, flipped and turned alike; a task's samples lie together, to be degraded together."""
+        tasks, images = self.mixture(step)
+        order = np.argsort(tasks, kind="stable")
+        tasks, images = tasks[order], images[order]
+        chance = np.random.default_rng(derive(*self.seed, "crops", step))
         patch, total = self.train.patch, self.train.views * len(tasks)
         clean = np.empty((total, patch, patch, 3), np.uint8)
         inputs = np.empty_like(clean)
@@ -153,18 +199,26 @@ class Batches:
             pool.inputs is None and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools
         )
         depths = np.zeros((total, patch, patch), np.uint8) if needs_depth else None
-        for row in range(total):
-            pool, image = self.pools[tasks[row % len(tasks)]], int(images[row % len(tasks)])
-            picture = pool.clean[image]
-            top, left = (int(chance.random() * (max(side - patch, 0) + 1)) for side in picture.shape[:2])
-            turn = int(chance.integers(8)) if self.train.augment else 0
-            window = (top, left, patch, turn)
-            clean[row] = _crop(picture, *window)
-            if pool.inputs is not None:
-                inputs[row] = _crop(pool.inputs[image], *window)
-            elif depths is not None and pool.depths is not None:
-                depths[row] = _crop(pool.depths[image], *window)
-        return clean, inputs, depths
+        draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
+        for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
+            picture, partner, depth = self._pictures(task, int(image))
+            room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
+            for row in range(sample, total, len(tasks)):  # the views of this sample
+                down, across, turn = draws[row]
+                window = (int(down * room[0]), int(across * room[1]), patch, int(turn))
+                clean[row] = _crop(picture, *window)
+                if partner is not None:
+                    inputs[row] = _crop(partner, *window)
+                elif depths is not None and depth is not None:
+                    depths[row] = _crop(depth, *window)
+        return _Crops(tasks, clean, inputs, depths)
+
+    def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """A sample's clean image, its degraded partner and its depth, as far as its pool has them."""
+        pool = self.pools[task]
+        if pool.inputs is not None:
+            return pool.clean[image], pool.inputs[image], None
+        return pool.clean[image], None, None if pool.depths is None else pool.depths[image]
 
     def _tensor(self, crops: np.ndarray) -> Tensor:
         """(N, C, P, P) float in [0, 1] on the device, from uint8 (N, P, P, 3) or (N, P, P)."""

@@ -8,6 +8,7 @@ pixels decide. The work grows with the number of images, not of pairs. Resized, 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,11 +42,13 @@ class Match:
 
 @dataclass
 class _Places:
-    """Characteristic places of many images: ``image`` (N,) numbers, ``where`` (N, 2) pixels, ``look`` (N, D)."""
+    """Characteristic places of many images: ``image`` (N,) numbers, ``where`` (N, 2) pixels, ``look`` (N, D);
+    ``digests`` of whole images with their numbers."""
 
     image: np.ndarray
     where: np.ndarray
     look: np.ndarray
+    digests: dict[bytes, list[int]]
 
 
 def find(
@@ -61,27 +64,37 @@ def find(
     Returns:
         All pairs whose common window is at least a quarter of the smaller image.
     """
+    first, second = (_places(paths, title, tell) for paths, title in ((wholes, "training"), (crops, "test")))
+    equal = {
+        (crop, whole)
+        for digest, numbers in second.digests.items()
+        for crop in numbers
+        for whole in first.digests.get(digest, ())
+    }
+    matches = {pair: Match(crops[pair[0]], wholes[pair[1]], (0, 0), 1.0, 0.0) for pair in equal}
+    for pair, offsets in _alike(first, second).items():
+        offset, votes = _agreed(offsets)
+        if votes >= _VOTES and pair not in matches:
+            match = _verified(crops[pair[0]], wholes[pair[1]], offset)
+            if match:
+                matches[pair] = match
+    return [matches[pair] for pair in sorted(matches)]
+
+
+def _alike(first: _Places, second: _Places) -> dict[tuple[int, int], list[np.ndarray]]:
+    """By (image of ``second``, image of ``first``): how far apart their places lie that look alike."""
     from scipy.spatial import cKDTree
 
-    first, second = (_places(paths, title, tell) for paths, title in ((wholes, "training"), (crops, "test")))
-    if not len(first.image) or not len(second.image):
-        return []
-    tree = cKDTree(first.look)
-    neighbours = min(_NEIGHBOURS, len(first.image))
-    _, found = tree.query(second.look, k=neighbours, distance_upper_bound=_ALIKE, workers=-1)
-    found = found.reshape(len(second.look), neighbours)
     offsets: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
+    if not len(first.image) or not len(second.image):
+        return offsets
+    neighbours = min(_NEIGHBOURS, len(first.image))
+    _, found = cKDTree(first.look).query(second.look, k=neighbours, distance_upper_bound=_ALIKE, workers=-1)
+    found = found.reshape(len(second.look), neighbours)
     for place, near in zip(*np.nonzero(found < len(first.image)), strict=True):
         other = found[place, near]
         offsets[int(second.image[place]), int(first.image[other])].append(first.where[other] - second.where[place])
-    matches = []
-    for (crop, whole), seen in sorted(offsets.items()):
-        offset, votes = _agreed(seen)
-        if votes >= _VOTES:
-            match = _verified(crops[crop], wholes[whole], offset)
-            if match:
-                matches.append(match)
-    return matches
+    return offsets
 
 
 def _agreed(offsets: list[np.ndarray]) -> tuple[tuple[int, int], int]:
@@ -130,17 +143,30 @@ def _common(small: np.ndarray, large: np.ndarray, offset: tuple[int, int]) -> tu
 
 
 def _places(paths: Sequence[Path], title: str, tell: Callable[[str], None]) -> _Places:
-    images, places, looks = [], [], []
-    for number, (path, found, problem) in enumerate(attempts(lambda path: _describe(decode(path)), paths, title)):
+    images, places, looks = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [np.zeros((0, _COSINES**2 - 1))]
+    digests: dict[bytes, list[int]] = defaultdict(list)
+    for number, (path, found, problem) in enumerate(attempts(_read, paths, title)):
         if problem:
             tell(f"{path}: {problem}")
             continue
-        images.append(np.full(len(found[0]), number, np.int32))
-        places.append(found[0])
-        looks.append(found[1])
-    if not images:
-        return _Places(np.zeros(0, int), np.zeros((0, 2), int), np.zeros((0, _COSINES**2 - 1)))
-    return _Places(np.concatenate(images), np.concatenate(places), np.concatenate(looks))
+        digest, where, look = found
+        digests[digest].append(number)
+        images.append(np.full(len(where), number, np.int32))
+        places.append(where)
+        looks.append(look)
+    return _Places(np.concatenate(images), np.concatenate(places), np.concatenate(looks), digests)
+
+
+def _read(path: Path) -> tuple[bytes, np.ndarray, np.ndarray]:
+    image = decode(path)
+    return digest_of(image), *_describe(image)
+
+
+def digest_of(image: np.ndarray) -> bytes:
+    """The same for equal pixels only, whatever the file."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
 
 
 def _describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

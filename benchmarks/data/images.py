@@ -67,8 +67,8 @@ def _as_rgb(image: Any) -> Any:
 
 def _turn(image: Any) -> int | None:
     """How the pixels must be turned to stand upright, by the image's EXIF data; ``None``: not at all."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return None  # Pillow would decode the whole file to look for it at the end
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return None  # Pillow turns TIFF by itself, and would decode a whole PNG to look for EXIF data at its end
     return _TURNS.get(image.getexif().get(0x0112, 1))
 
 
@@ -119,6 +119,11 @@ class Images(Sequence[np.ndarray]):
         """Height and width, without decoding."""
         _, height, width = self._where[self.paths[number]]
         return height, width
+
+    @property
+    def bytes(self) -> int:
+        """Of all pixels, decoded."""
+        return sum(3 * height * width for _, height, width in self._where.values())
 
     @staticmethod
     def _decoded(path: Path) -> np.ndarray:

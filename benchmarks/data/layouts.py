@@ -81,8 +81,10 @@ class DataSet(BaseModel):
         """Its layout and source, for somebody who has to fetch it."""
         layout = self.layouts[0]
         parts = [f"{self.folders[0]}/{part}/" for part in (layout.input, layout.target) if part is not None]
-        places = " with ".join(dict.fromkeys(part.replace("/./", "/") for part in parts)).format(part=self.part)
-        return f"{self.expected} expected in {places}; from {self.home}"
+        places = " with ".join(dict.fromkeys(part.replace("/./", "/") for part in parts)).format(
+            part=self.part or "<part>"
+        )
+        return f"{self.expected:,} expected in {places}; from {self.home}"
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,12 @@ def locate(name: str, root: Path) -> Located | None:
         return None
     problem = f"{found.relative_to(root)}: no image that fits the layout of {name}. {data_set.where()}"
     return Located(data_set, root, (), (problem,))
+
+
+def pairs_in(name: str, folder: Path, root: Path) -> bool:
+    """Whether some layout of the set finds samples in ``folder``."""
+    data_set = get(name)
+    return any(_Pairing(data_set, layout, folder, root).pairs for layout in data_set.layouts if not layout.shared)
 
 
 def resolve(root: Path, place: str) -> Path | None:

@@ -72,8 +72,8 @@ class Leak:
     def __str__(self) -> str:
         down, across = self.match.offset
         how = "pixel for pixel" if self.match.difference == 0 else f"mean difference {self.match.difference:.1f} levels"
-        where = "the whole of" if self.match.share == 1 and (down, across) == (0, 0) else f"{self.match.share:.0%} at"
-        return f"{self.name} is in {self.match.whole.name} ({where} ({down}, {across}), {how})"
+        part = "" if self.match.share == 1 else f"{self.match.share:.0%} of "
+        return f"{part}{self.name} is in {self.match.whole.name} from row {down} and column {across} on, {how}"
 
 
 def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tuple[list[Leak], list[str], list[str]]:
@@ -102,7 +102,13 @@ def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tupl
         if match.whole in clean[train]
         for name in clean[test].get(match.crop, ())
     ]
-    return leaks, tests, trains
+    return sorted(leaks, key=_place), tests, trains
+
+
+def _place(leak: Leak) -> tuple:
+    """Sort key: sets, then images with numbers by value."""
+    parts = re.split(r"(\d+)", leak.name)  # text, number, text, ...
+    return leak.test_set, leak.train_set, [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _sets(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -122,3 +128,30 @@ def _clean(located: layouts.Located) -> dict[Path, list[str]]:
     for pair in located.pairs:
         files.setdefault(pair.target, []).append(pair.name)
     return files
+
+
+def text(leaks: Sequence[Leak], tests: Sequence[str], trains: Sequence[str]) -> str:
+    """The findings for a terminal, by pair of sets."""
+    if not tests or not trains:
+        return "There is no test set or no training set here to compare."
+    lines = [f"Compared the clean images of {', '.join(tests)} with those of {', '.join(trains)}."]
+    pairs = dict.fromkeys((leak.test_set, leak.train_set) for leak in leaks)
+    for test, train in pairs:
+        found = [leak for leak in leaks if (leak.test_set, leak.train_set) == (test, train)]
+        images = len({leak.name for leak in found})
+        new = sum(not leak.known for leak in found)
+        lines.append(f"{test}: {images} images are in {train}{f' ({new} not known before)' if new else ''}")
+        lines += [f"    {leak}" for leak in found]
+    return "\n".join([*lines, "" if leaks else "No test image is among the training images."]).rstrip()
+
+
+def write(leaks: Sequence[Leak], path: Path) -> None:
+    """The findings as CSV, one row a pair of images."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("test_set", "image", "train_set", "train_image", "down", "across", "share", "difference"))
+        for leak in leaks:
+            match = leak.match
+            place = (*match.offset, round(match.share, 4), round(match.difference, 3))
+            rows.writerow((leak.test_set, leak.name, leak.train_set, match.whole.name, *place))

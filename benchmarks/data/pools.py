@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class _InventedDepths(Sequence[np.ndarray]):
         self.names, self.images = names, images
         self._made: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
         self._bytes = 0
+        self._keeping = Lock()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,10 +126,11 @@ class _InventedDepths(Sequence[np.ndarray]):
         return as_bytes(depth_proxy(image, chance)), shape
 
     def _keep(self, number: int, made: tuple[np.ndarray, tuple[int, int]]) -> None:
-        self._made[number] = made
-        self._bytes += made[0].size
-        while self._bytes > _KEPT and len(self._made) > 1:
-            self._bytes -= self._made.pop(next(iter(self._made)))[0].size
+        with self._keeping:
+            self._made[number] = made
+            self._bytes += made[0].size
+            while self._bytes > _KEPT and len(self._made) > 1:
+                self._bytes -= self._made.pop(next(iter(self._made)))[0].size
 
 
 def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

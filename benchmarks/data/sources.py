@@ -4,65 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.config import DataConfig
 from benchmarks.data import layouts
-from benchmarks.data.images import open_images
+from benchmarks.data.images import CACHE_LIMIT, Images, open_images
+from benchmarks.data.leaks import leaked
+from benchmarks.data.pools import Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.errors import UserError
-from benchmarks.seeds import derive
 from benchmarks.settings import Setting, Task, TestSet
+
+__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "list_length", "open_set", "prepare"]
 
 EMBEDDED = "embedded-1"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
-
-
-@dataclass
-class Pool:
-    """Images one task trains on or is tested on, uint8 (H, W, 3). ``inputs`` are the degraded partners; without them
-    the task's degradation is applied, with ``depths`` uint8 (H, W), 255 far, where it needs them."""
-
-    task: Task
-    names: Sequence[str]
-    clean: Sequence[np.ndarray]
-    inputs: Sequence[np.ndarray] | None = None
-    depths: Sequence[np.ndarray] | None = None
-
-
-@dataclass
-class TestPool(Pool):
-    """A column of the table. ``extra``: outside the average."""
-
-    __test__ = False  # pytest: not a test
-
-    dataset: str = ""
-    extra: bool = False
-
-
-@dataclass
-class Prepared:
-    """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used
-    (:data:`results.schema.DATA_FIELDS`)."""
-
-    train: list[Pool] = field(default_factory=list)
-    tests: list[TestPool] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
-
-    def record(self, role: str, task: Task, dataset: str, found: int, expected: int | None, origin: str) -> None:
-        self.records.append(
-            {
-                "role": role,
-                "task": task.name,
-                "dataset": dataset,
-                "found": found,
-                "expected": expected,
-                "origin": origin,
-            }
-        )
+TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
+TOLD = 20  # problems of one set that an error lists
 
 
 def list_length(task: Task) -> int:
@@ -78,11 +37,29 @@ def fingerprint(setting: Setting, data: DataConfig) -> str:
     if data.source == "embedded":
         return EMBEDDED
     root = _root(data)
+    names = dict.fromkeys(setting.train_sets)
+    located = {name: _located(name, root) for name in names}
+    if data.missing == "synthesise" and not all(located.values()):
+        located |= {name: _located(name, root) for name in _makers(setting.train_sets, "train", root)}
     digest = hashlib.sha256()
-    for name in sorted({name for task in setting.tasks for name in task.train}):
-        located = layouts.locate(name, root)
-        digest.update(f"{name} {located.fingerprint() if located else 'absent'}\n".encode())
+    for name in sorted(located):
+        found = located[name]
+        digest.update(f"{name} {found.fingerprint() if found else 'absent'}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _located(name: str, root: Path) -> layouts.Located | None:
+    """The set; where it is missing, the one that its samples were taken from."""
+    instead = layouts.get(name).instead
+    return layouts.locate(name, root) or (layouts.locate(instead, root) if instead else None)
+
+
+def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
+    """Clean sets from which missing ones may be made: those among ``names``, else those kept for the role."""
+    own = [name for name in names if not layouts.get(name).paired]
+    kept = [name for name, data_set in layouts.known().items() if data_set.make == role]
+    there = ([name for name in some if layouts.locate(name, root)] for some in (own, kept))
+    return next(filter(None, there), [])
 
 
 def prepare(setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path) -> Prepared:
@@ -110,16 +87,25 @@ def _embedded(setting: Setting, cache: Path) -> Prepared:
     prepared = Prepared()
     images, depths = _scenes(cache)
     photos = photographs()
+    names = list(photos)
+    photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
         prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
         prepared.record("train", task, "scenes", len(images), None, "embedded")
-        label = f"s{task.severity:g}" if task.degradation == "noise" else task.degradation
-        names = list(photos)
-        photo_depths = [_as_bytes(depth_of(name)) for name in names]
-        pool = TestPool(task, names, list(photos.values()), depths=photo_depths, dataset=f"Photos-{label}")
-        prepared.tests.append(pool)
-        prepared.record("test", task, pool.dataset, len(photos), None, "embedded")
+        for test in task.test:
+            pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
+            pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
+            prepared.tests.append(pool)
+            prepared.record("test", task, pool.dataset, len(photos), None, "embedded")
     return prepared
+
+
+def _label(task: Task, test: TestSet) -> str:
+    """What tells the photographs' columns apart: the noise level, the degradation, or the set they stand for."""
+    severity = task.severity if test.severity is None else test.severity
+    if task.degradation == "noise":
+        return f"s{severity:g}"
+    return task.degradation if len(task.test) == 1 else f"{task.degradation}-{test.set.rpartition('-')[2]}"
 
 
 def _scenes(cache: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -145,6 +131,32 @@ def _root(data: DataConfig) -> Path:
     return root
 
 
+def open_set(located: layouts.Located, cache: Path, trains: bool) -> tuple[Images, Images | None, list[str]]:
+    """Open a set's images; what is ``trains`` (or may stand in for it) is cached up to a higher limit.
+
+    Returns:
+        Targets, inputs where the set is paired, and its problems; where there are any, the images are of no use.
+    """
+    limit = CACHE_LIMIT if trains or located.data_set.make == "train" else TEST_LIMIT
+    title = located.data_set.name.replace(":", "-")
+    targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
+    inputs = None
+    if located.pairs and located.pairs[0].input is not None:
+        inputs, more = open_images([pair.input for pair in located.pairs], cache, f"{title}-input", limit)
+        bad |= more
+    shown = {
+        path: path.relative_to(located.root) for pair in located.pairs for path in (pair.input, pair.target) if path
+    }
+    problems = [*located.problems, *(f"{shown[path]}: {reason}" for path, reason in bad.items())]
+    if not bad and inputs is not None:
+        for number, pair in enumerate(located.pairs):
+            sizes = [images.shape(number) for images in (inputs, targets)]
+            if sizes[0] != sizes[1]:
+                told = " and ".join("x".join(map(str, size)) for size in sizes)
+                problems.append(f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, {told}")
+    return targets, inputs, problems
+
+
 class _Files:
     """Collects sets below a data root, and every problem on the way, so that all are told at once."""
 
@@ -160,12 +172,12 @@ class _Files:
         for task in self.setting.tasks:
             self._train(task)
         for task, test, is_extra in self._wanted_tests():
-            self._test(task, test.name, test.set, is_extra)
+            self._test(task, test, is_extra)
         if self.problems:
             raise UserError(f"the data below {self.root} cannot be used as they are:", dict.fromkeys(self.problems))
         return self.prepared
 
-    def _wanted_tests(self) -> Iterator[tuple[Task, Any, bool]]:
+    def _wanted_tests(self) -> Iterator[tuple[Task, TestSet, bool]]:
         for task in self.setting.tasks:
             for test in task.test:
                 yield task, test, False
@@ -186,22 +198,13 @@ class _Files:
         located = layouts.locate(name, self.root)
         if located is None:
             return None
-        self.problems += located.problems
-        images, bad = open_images([pair.target for pair in located.pairs], self.cache, f"{name}-target")
-        inputs = None
-        if located.pairs and located.pairs[0].input is not None:
-            inputs, more = open_images([pair.input for pair in located.pairs], self.cache, f"{name}-input")
-            bad |= more
-        self.problems += [f"{path.relative_to(self.root)}: {reason}" for path, reason in bad.items()]
-        if not bad and inputs is not None:
-            for number, pair in enumerate(located.pairs):
-                if images.shape(number) != inputs.shape(number):
-                    sizes = " and ".join("x".join(map(str, side.shape(number))) for side in (inputs, images))
-                    self.problems.append(
-                        f"{pair.input.relative_to(self.root)} and {pair.target.relative_to(self.root)}: "
-                        f"a pair of different sizes, {sizes}"
-                    )
-        return Pool(task, [pair.name for pair in located.pairs], images, inputs)
+        clean, inputs, problems = open_set(located, self.cache, name in self.setting.train_sets)
+        self.problems += problems[:TOLD]
+        if len(problems) > TOLD:
+            self.problems.append(
+                f"{name}: {len(problems) - TOLD} more; `python -m benchmarks.data check` tells them all"
+            )
+        return Pool(task, [pair.name for pair in located.pairs], clean, inputs)
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
@@ -210,100 +213,60 @@ class _Files:
         )
 
     def _train(self, task: Task) -> None:
-        found = {name: self._open(name, task) for name in task.train}
-        pools = [pool for pool in found.values() if pool is not None]
-        for name, pool in found.items():
-            expected = layouts.get(name).expected
+        pools = {}
+        for name in task.train:
+            data_set = layouts.get(name)
+            pool, used = self._open(name, task), name
+            if pool is None and data_set.instead:
+                pool, used = self._open(data_set.instead, task), data_set.instead
             if pool is not None:
-                self.prepared.record("train", task, name, len(pool.names), expected, "real")
+                pools[name] = pool
+                self.prepared.record("train", task, used, len(pool.names), data_set.expected, "real")
             elif self.data.missing == "error":
                 self._missing(name, f"training of {task.name}")
                 return
-            elif pools:  # another of the task's sets is there; nothing to make this one's images from
-                self.prepared.record("train", task, name, 0, expected, "absent")
-        if not pools:
-            pool = self._clean_pool([name for other in self.setting.tasks for name in other.train], task)
-            if pool is None:
+        for name in task.train:
+            if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
+                self.prepared.record("train", task, name, 0, layouts.get(name).expected, "absent")
+        chosen = list(pools.values())
+        if not chosen:
+            made = self._clean_pool(self.setting.train_sets, "train", task)
+            if made is None:
                 self._missing(task.train[0], f"training of {task.name}, and no clean image to make it from")
                 return
+            pool, of = made
             name = task.train[0]
-            self.prepared.record("train", task, name, len(pool.names), layouts.get(name).expected, "synthesised")
-            pools = [pool]
-        self.prepared.train.append(_joined(task, pools))
+            expected = layouts.get(name).expected
+            self.prepared.record("train", task, name, len(pool.names), expected, "synthesised", made_from=of)
+            chosen = [pool]
+        self.prepared.train.append(with_depths(joined(task, chosen)))
 
-    def _test(self, task: Task, dataset: str, name: str, extra: bool) -> None:
-        pool, origin = self._open(name, task), "real"
+    def _test(self, task: Task, test: TestSet, extra: bool) -> None:
+        pool, origin, of = self._open(test.set, task), "real", []
         if pool is None:
             if self.data.missing == "error" or extra:
-                self._missing(name, f"test of {task.name}")
+                self._missing(test.set, f"test of {task.name}")
                 return
-            origin = "synthesised"
-            pool = self._clean_pool([test.set for other in self.setting.tasks for test in other.test], task)
-            if pool is None:
-                self._missing(name, f"test of {task.name}, and no clean image to make it from")
+            made = self._clean_pool(self.setting.test_sets, "test", task)
+            if made is None:
+                self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
-        self.prepared.tests.append(
-            TestPool(task, pool.names, pool.clean, pool.inputs, pool.depths, dataset=dataset, extra=extra)
-        )
-        role, expected = ("extra" if extra else "test"), layouts.get(name).expected
-        self.prepared.record(role, task, dataset, len(pool.names), expected, origin)
+            origin, (pool, of) = "synthesised", made
+        opened = TestPool(task, pool.names, pool.clean, pool.inputs, pool.depths)
+        opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
+        self.prepared.tests.append(with_depths(opened))
+        role, expected = ("extra" if extra else "test"), layouts.get(test.set).expected
+        trained = {record["dataset"] for record in self.prepared.records if record["origin"] == "real"}
+        trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
+        known = leaked(test.set, trained, pool.names) if origin == "real" else []
+        found = len(pool.names)
+        self.prepared.record(role, task, test.name, found, expected, origin, made_from=of, leaked=known)
 
-    def _clean_pool(self, names: Sequence[str], task: Task) -> Pool | None:
-        """Clean images to synthesise from: the clean sets among ``names``, else the targets of the paired ones."""
-        pools = [pool for name in dict.fromkeys(names) if (pool := self._open(name, task)) is not None and pool.names]
-        chosen = [pool for pool in pools if pool.inputs is None] or pools
-        if not chosen:
-            return None
-        pool = _joined(task, [Pool(task, pool.names, pool.clean) for pool in chosen])
-        pool.depths = _InventedDepths(pool.names, pool.clean)
-        return pool
-
-
-def _as_bytes(depth: np.ndarray) -> np.ndarray:
-    return np.round(255 * depth).astype(np.uint8)
-
-
-class _InventedDepths(Sequence[np.ndarray]):
-    """A plausible depth for each real image without one, uint8 (H, W), made on first use and kept."""
-
-    def __init__(self, names: Sequence[str], images: Sequence[np.ndarray]):
-        self.names, self.images = names, images
-        self._made: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        if number not in self._made:
-            from benchmarks.data.procedural import depth_proxy
-
-            chance = np.random.default_rng(derive("depth", self.names[number]))
-            self._made[number] = _as_bytes(depth_proxy(self.images[number], chance))
-        return self._made[number]
-
-
-class _Chain(Sequence[Any]):
-    """Several sequences as one."""
-
-    def __init__(self, parts: Sequence[Sequence[Any]]):
-        self.parts = parts
-        self.ends = np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
-    def __getitem__(self, number: int) -> Any:
-        part = int(np.searchsorted(self.ends, number, side="right"))
-        return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
-
-
-def _joined(task: Task, pools: Sequence[Pool]) -> Pool:
-    """One pool of several, clean ones or paired ones."""
-    if len(pools) == 1:
-        return Pool(task, pools[0].names, pools[0].clean, pools[0].inputs, pools[0].depths)
-    paired = [pool.inputs is not None for pool in pools]
-    if any(paired) != all(paired):
-        raise UserError(f"the training sets of {task.name} mix clean and paired images.")
-    names = [name for pool in pools for name in pool.names]
-    inputs = _Chain([pool.inputs for pool in pools]) if all(paired) else None
-    return Pool(task, names, _Chain([pool.clean for pool in pools]), inputs)
+    def _clean_pool(self, names: Sequence[str], role: str, task: Task) -> tuple[Pool, list[str]] | None:
+        """Clean images to synthesise from, and their sets: clean sets, else the targets of the paired ones."""
+        for some in (_makers(names, role, self.root), names):
+            found = {name: pool for name in some if (pool := self._open(name, task)) is not None and pool.names}
+            if found:
+                pools = [Pool(task, pool.names, pool.clean) for pool in found.values()]
+                return joined(task, pools), list(found)
+        return None

@@ -21,7 +21,7 @@ def split_by_definition(module, mapped):
             torch.fft.ifft2(torch.roll(part, (-(height // 2), -(width // 2)), (2, 3)), norm="forward").abs()
             for part in (spectrum * (1 - box), spectrum * box)
         )
-        highs, lows = (all_ + [part] for all_, part in zip((highs, lows), parts, strict=True))
+        highs, lows = ([*all_, part] for all_, part in zip((highs, lows), parts, strict=True))
     return torch.cat(highs), torch.cat(lows)
 
 

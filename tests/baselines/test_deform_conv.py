@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.deform_conv import deform_conv, fastest, sample
+from baselines.deform_conv import convolve, deform_conv, fastest
 from baselines.torchvision_compat import torchvision
 
 
@@ -82,8 +82,10 @@ def test_far_offsets_give_nothing_and_nan_shows(way):
 
 
 def test_operator_is_registered_correctly():
-    features, offset, mask, _ = (tensor.detach().permute(0, 2, 3, 1).contiguous() for tensor in inputs())
-    torch.library.opcheck(sample, (features.requires_grad_(), offset.requires_grad_(), mask.requires_grad_()))
+    features, offset, mask, weight = inputs()
+    maps = (tensor.detach().permute(0, 2, 3, 1).contiguous() for tensor in (features, offset, mask))
+    matrix = weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
+    torch.library.opcheck(convolve, tuple(tensor.requires_grad_() for tensor in (*maps, matrix)))
 
 
 def test_half_precision_is_sampled_in_float32():

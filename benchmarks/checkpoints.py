@@ -1,0 +1,217 @@
+"""Loading networks from checkpoint files: those that the networks' authors published, and those of this project's runs.
+
+Nothing in a file is ever executed: torch's restricted reader builds tensors and plain containers only. Files of
+training frameworks hold other objects beside the weights (hyper-parameters, state of callbacks, a score as a number of
+NumPy's). Those of :data:`BESIDE` are read as inert stand-ins, for which nothing is imported; a file with any other
+object is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import baselines
+from benchmarks.config import Config
+from benchmarks.errors import UserError, nearest
+from results import Run
+from results.schema import CHECKPOINT, CONFIG
+
+BESIDE = (
+    "addict",
+    "argparse",
+    "collections",
+    "datetime",
+    "easydict",
+    "enum",
+    "lightning",
+    "lightning_fabric",
+    "ml_collections",
+    "numpy",
+    "omegaconf",
+    "pathlib",
+    "pytorch_lightning",
+    "typing",
+    "yacs",
+)
+"""Modules whose objects may lie beside the weights."""
+
+_PLAIN = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "slice", "str", "tuple")}
+_MAPPINGS = {"collections.defaultdict", "addict.addict.Dict", "easydict.EasyDict", "yacs.config.CfgNode"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with published or trained weights, in evaluation mode.
+
+    ``baseline``, ``size``: what it is; ``path``: the file; ``about``: what was found in it, for people; ``run``: the run
+    that it is from, and ``config`` that run's configuration, ``None`` for a published file.
+    """
+
+    network: Any
+    baseline: str
+    size: str
+    path: Path
+    about: str
+    run: Run | None = None
+    config: Config | None = None
+
+    @property
+    def title(self) -> str:
+        """The baseline's display name."""
+        return baselines.describe(self.baseline)["name"]
+
+
+def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
+    """A baseline with the weights of a file in its authors' layout (:meth:`baselines.Network.load_published`).
+
+    Args:
+        path: written by ``torch.save``; wrappers around the weights are found and told.
+        baseline: one of :func:`baselines.names`.
+        size: ``paper`` or ``tiny``.
+
+    Raises:
+        UserError: for an unknown baseline, an unreadable file, one that holds code, or weights of another network,
+            with the first mismatches.
+    """
+    if baseline not in baselines.names():
+        known = baselines.names()
+        raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
+    content = read(path)
+    network = baselines.build(baseline, size)
+    try:
+        found = network.load_published(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.{_fits(content, but=(baseline, size))}") from error
+    about = "the network's own names" if found == "plain" else f"wrapper {found}"
+    return Loaded(network.eval(), baseline, size, path, about)
+
+
+def load_run(folder: Path) -> Loaded:
+    """The network of one of this project's runs, as it is scored: the weight average where the run keeps one.
+
+    Args:
+        folder: of the run, with ``config.json`` and ``checkpoint.pt``.
+
+    Raises:
+        UserError: if the folder holds no run, or one without a checkpoint that fits its configuration.
+    """
+    run, path = Run(folder), folder / CHECKPOINT
+    config = _config(run)
+    if not path.exists():
+        raise UserError(f"{folder} has no {CHECKPOINT} (status: {run.status.state}); the run must train first.")
+    content = read(path)
+    if content.get("hash") != run.record.get("hash"):
+        raise UserError(f"{path} belongs to another configuration than the {CONFIG} beside it.")
+    weights, about = content.get("network", {}), f"after step {content.get('step')} of {config.train.steps}"
+    if "average" in content:
+        weights = {name: value for name, value in content["average"].items() if name != "n_averaged"}
+        about += ", moving average"
+    network = baselines.build(config.baseline, config.size)
+    try:
+        network.load_published(weights)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}. It was made by another version of this project.") from error
+    return Loaded(network.eval(), config.baseline, config.size, path, about, run, config)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint file, tensors on the CPU, without executing anything in it.
+
+    Raises:
+        UserError: if there is no such file, it is no checkpoint, or it holds more than weights and plain values.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a checkpoint file.")
+    others = _others(path)
+    refused = sorted(name for name in others if name.partition(".")[0] not in BESIDE and name not in _PLAIN)
+    if refused:
+        raise UserError(_refusal(path, refused))
+    try:
+        with torch.serialization.safe_globals([_stand_in(name) for name in others]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
+        refused = re.findall(r"GLOBAL (\S+)", str(error))
+        reason = f"damaged, cut short or not of torch.save ({_line(error)})"
+        raise UserError(_refusal(path, refused) if refused else f"{path} is no checkpoint: {reason}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no named weights but a {type(content).__name__}.")
+    return content
+
+
+def _config(run: Run) -> Config:
+    if not run.config:
+        raise UserError(f"{run.folder} is not the folder of a run: there is no {CONFIG} in it.")
+    try:
+        return Config.model_validate(run.config)
+    except ValueError as error:
+        raise UserError(f"{run.folder / CONFIG} is not a configuration of this version: {_line(error)}.") from error
+
+
+def _others(path: Path) -> list[str]:
+    """Full names of what a file would import beyond torch's weights, found without importing it."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    except Exception:  # not of today's format, or damaged: torch.load will say
+        return []
+
+
+def _stand_in(name: str) -> type:
+    """A class that goes by ``name`` and does nothing; of a kind of dictionary, one that makes plain ones."""
+    module, _, own = name.rpartition(".")
+    mapping = name in _MAPPINGS or own in ("AttributeDict", "ConfigDict")
+    return type(own, (_Mapping if mapping else _Object,), {"__module__": module, "__qualname__": own})
+
+
+class _Object:
+    """Takes whatever an object is built from, and keeps nothing of it."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Object:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any):
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+class _Mapping:
+    """An ordered dictionary instead of another kind: the only one whose items and state the reader fills in."""
+
+    def __new__(cls, *_: Any) -> OrderedDict:
+        return OrderedDict()
+
+
+def _refusal(path: Path, names: Iterable[str]) -> str:
+    names = list(names)
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return (
+        f"{path} holds more than weights ({shown}), which could run code when loaded; nothing of it was executed. "
+        "Where you trust the file and have its code, save the weights alone: torch.save(network.state_dict(), FILE)."
+    )
+
+
+def _fits(content: dict[str, Any], but: tuple[str, str]) -> str:
+    """`` They fit promptir, size paper.`` where another baseline or size takes these weights."""
+    others = [(name, size) for name in baselines.names() for size in baselines.describe(name)["sizes"]]
+    for name, size in sorted(others, key=lambda other: other[0] != but[0]):
+        try:
+            baselines.build(name, size).load_published(content)
+        except ValueError:
+            continue
+        return f" They fit {name}, size {size}."
+    return ""
+
+
+def _line(error: BaseException) -> str:
+    """The first line that says what is wrong, shortened."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
+    line = next(iter(text.splitlines()), "").partition(". ")[0].strip(".: ")
+    return f"{type(error).__name__}: {line[:160]}" if line else type(error).__name__

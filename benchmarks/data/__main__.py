@@ -1,0 +1,156 @@
+"""Data sets: what a setting needs, whether it is there and sound, and what it looks like.
+
+python -m benchmarks.data list
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import settings
+from benchmarks.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser("python -m benchmarks.data", description=__doc__.split("\n")[0])
+    commands = result.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, run: Callable[[argparse.Namespace], int], root: str) -> argparse.ArgumentParser:
+        """``root``: whether --data-root is ``needed``, ``optional`` or not there."""
+        made = commands.add_parser(name, help=about, description=about)
+        made.add_argument("--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())} (default: all)")
+        if root:
+            where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
+            made.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
+        made.set_defaults(run=run)
+        return made
+
+    command("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
+    check = command("check", "Decode every file and tell every defect by name.", _check, "needed")
+    check.add_argument("--all", action="store_true", help="tell all problems, not the first ten of a set")
+    leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed")
+    leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
+    cache = command("cache", "Decode images once, for all runs.", _cache, "needed")
+    show = command("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional")
+    show.add_argument("--train", action="store_true", help="training images instead of test images")
+    show.add_argument("--images", type=int, default=2, metavar="N", help="images a task (default: 2)")
+    show.add_argument("--missing", choices=["error", "synthesise"], default="error",
+        help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
+    show.add_argument("--file", type=Path, metavar="FILE", help="the PNG (default: OUTPUT/sheets/SETTING.png)")
+    for made in (cache, show):
+        made.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
+            help="holds the cache of decoded images (default: results)")  # fmt: skip
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 1 if data are missing, defective or leaked, 2 for a mistake in the
+    command."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.setting:
+            settings.load(options.setting)
+        if getattr(options, "data_root", None) and not options.data_root.is_dir():
+            raise UserError(
+                f"the data root {str(options.data_root)!r} is not a folder; see the data layouts in the README."
+            )
+        return options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted.", file=sys.stderr)
+        return 130
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    return [options.setting] if options.setting else settings.names()
+
+
+def _sets(options: argparse.Namespace) -> list[str]:
+    from benchmarks.data.listing import sets_of
+
+    loaded = [settings.load(name) for name in _names(options)]
+    return list(dict.fromkeys(name for setting in loaded for name in sets_of(setting)))
+
+
+def _list(options: argparse.Namespace) -> int:
+    from benchmarks.data.listing import describe
+
+    print(describe(_names(options)))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from benchmarks.data import layouts
+    from benchmarks.data.check import check, text
+
+    names = _sets(options)
+    tasks = {task for name in _names(options) for task in settings.load(name).task_names}
+    # further test sets, what may stand in, and without a setting whatever else is known, as far as it is there
+    more = [layouts.get(name).instead for name in names]
+    more += [name for name, data_set in layouts.known().items() if not options.setting or data_set.task in tasks]
+    wholes = {name.partition(":")[0] for name in names}
+    names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
+    reports = check(dict.fromkeys(names), options.data_root)
+    print(text(reports, options.all))
+    return int(any(report.state != "complete" for report in reports))
+
+
+def _leaks(options: argparse.Namespace) -> int:
+    from benchmarks.data import leaks
+
+    def tell(problem: str) -> None:
+        print(f"not read: {problem}", file=sys.stderr)
+
+    found, tests, trains = leaks.search(options.data_root, options.setting, tell)
+    print(leaks.text(found, tests, trains))
+    if options.csv:
+        leaks.write(found, options.csv)
+    return int(bool(found))
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from benchmarks.data import layouts
+    from benchmarks.data.sources import open_set
+
+    trains = {name for setting in map(settings.load, _names(options)) for name in setting.train_sets}
+    problems = []
+    for name in _sets(options):
+        located = layouts.locate(name, options.data_root)
+        if located is None or not located.pairs:
+            print(f"{name}: not there")
+            continue
+        targets, inputs, found = open_set(located, options.output / "cache", name in trains)
+        problems += found
+        for title, images in (("targets" if inputs else "images", targets), ("inputs", inputs)):
+            if images is not None and not found:
+                how = "are decoded when asked for" if images.streams else "cached"
+                print(f"{name}: {len(set(images.paths)):,} {title}, {images.bytes / 2**20:,.0f} MiB decoded, {how}")
+    if problems:
+        raise UserError("these files cannot be used:", problems)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from benchmarks.config import DataConfig
+    from benchmarks.data import sources
+    from benchmarks.data.sheet import write
+
+    data = DataConfig()
+    if options.data_root:
+        data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
+    for name in _names(options):
+        prepared = sources.prepare(settings.load(name), data, (), options.output / "cache")
+        path = options.file or options.output / "sheets" / f"{name}{'-train' if options.train else ''}.png"
+        write(prepared, path, images=options.images, train=options.train)
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
