@@ -26,7 +26,7 @@ class Entry:
         defaults: its parameters; where a library or paper leaves one open, ``about`` says whose value this is.
         cost: ``losses`` (task losses only), ``losses twice`` (a second forward pass), ``last layer`` (its gradient for
             every task), ``gradients`` (every task's gradient of all parameters), ``features`` (a small head).
-        extra: what ``pip install`` must add, if anything.
+        solver: whether it needs the optional dependencies ``solvers``.
     """
 
     target: str
@@ -34,15 +34,15 @@ class Entry:
     source: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     cost: str = "losses"
-    extra: str = ""
+    solver: bool = False
 
 
 def _scalarizer(name: str, about: str, source: str, cost: str = "losses", **defaults: Any) -> Entry:
     return Entry(f"torchjd.scalarization:{name}", about, source, defaults, cost)
 
 
-def _aggregator(name: str, about: str, source: str, extra: str = "", **defaults: Any) -> Entry:
-    return Entry(f"torchjd.aggregation:{name}", about, source, defaults, "gradients", extra)
+def _aggregator(name: str, about: str, source: str, solver: bool = False, **defaults: Any) -> Entry:
+    return Entry(f"torchjd.aggregation:{name}", about, source, defaults, "gradients", solver)
 
 
 _KNOWN = {
@@ -80,14 +80,14 @@ _KNOWN = {
     "stch": _scalarizer("STCH", "smooth Tchebycheff (mu: ours)", "Lin et al., ICML 2024", mu=0.1),
     "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
     "cagrad": _aggregator(
-        "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", "torchjd[cagrad]", c=0.5
+        "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", True, c=0.5
     ),
     "mgda": _aggregator(
         "MGDA", "minimum-norm point of the gradients' hull", "Desideri 2012; Sener, Koltun, NeurIPS 2018",
         epsilon=1e-3, max_iters=100,
     ),
     "nash_mtl": _aggregator(
-        "NashMTL", "Nash bargaining solution", "Navon et al., ICML 2022", "torchjd[nash_mtl]",
+        "NashMTL", "Nash bargaining solution", "Navon et al., ICML 2022", True,
         max_norm=1.0, update_weights_every=1, optim_niter=20,
     ),
     "aligned_mtl": _aggregator("AlignedMTL", "aligned principal components", "Senushkin et al., CVPR 2023",
@@ -99,9 +99,9 @@ _KNOWN = {
     "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
     "fairgrad": _aggregator("FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", alpha=1.0),
     "dualproj": _aggregator("DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017",
-                            "torchjd[quadprog_projector]"),
+                            True),
     "upgrad": _aggregator("UPGrad", "every gradient projected on the dual cone", "Quinton, Rey 2024",
-                          "torchjd[quadprog_projector]"),
+                          True),
 }  # fmt: skip
 
 

@@ -13,15 +13,17 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 import baselines
-from benchmarks.config import Config
 from benchmarks.errors import UserError, nearest
 from results import Run
 from results.schema import CHECKPOINT, CONFIG
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from benchmarks.config import Config
 
 BESIDE = (
     "addict",
@@ -50,8 +52,8 @@ _MAPPINGS = {"collections.defaultdict", "addict.addict.Dict", "easydict.EasyDict
 class Loaded:
     """A network with published or trained weights, in evaluation mode.
 
-    ``baseline``, ``size``: what it is; ``path``: the file; ``about``: what was found in it, for people; ``run``: the run
-    that it is from, and ``config`` that run's configuration, ``None`` for a published file.
+    ``baseline``, ``size``: what it is; ``path``: the file; ``about``: what was found in it, for people; ``run``: the
+    run that it is from, and ``config`` that run's configuration, ``None`` for a published file.
     """
 
     network: Any
@@ -66,6 +68,34 @@ class Loaded:
     def title(self) -> str:
         """The baseline's display name."""
         return baselines.describe(self.baseline)["name"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Let a command take a network: ``--run``, or ``--baseline`` with ``--checkpoint`` and ``--size``."""
+    group = parser.add_argument_group("the network, one of")
+    group.add_argument("--run", type=Path, metavar="RUN_FOLDER", help="a run of this project")
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="weights with the authors' names; --baseline tells whose"
+    )
+    group.add_argument("--baseline", metavar="NAME", help=f"of the checkpoint: {', '.join(baselines.names())}")
+    group.add_argument("--size", choices=["paper", "tiny"], help="of the checkpoint's network (default: paper)")
+
+
+def load(options: Namespace) -> Loaded:
+    """The network that the options of :func:`add_arguments` name.
+
+    Raises:
+        UserError: for options that do not go together, and as :func:`load_run` and :func:`load_published` do.
+    """
+    published = {"--checkpoint": options.checkpoint, "--baseline": options.baseline}
+    given = [name for name, value in (published | {"--size": options.size}).items() if value]
+    if options.run:
+        if given:
+            raise UserError(f"--run names a network already; leave out {' and '.join(given)}.")
+        return load_run(options.run)
+    if missing := [name for name, value in published.items() if not value]:
+        raise UserError(f"{' and '.join(missing)} missing: name a network by --checkpoint and --baseline, or by --run.")
+    return load_published(options.checkpoint, options.baseline, options.size or "paper")
 
 
 def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
@@ -129,6 +159,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a checkpoint file.")
+    import torch
+
     others = _others(path)
     refused = sorted(name for name in others if name.partition(".")[0] not in BESIDE and name not in _PLAIN)
     if refused:
@@ -146,16 +178,23 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _config(run: Run) -> Config:
+    from pydantic import ValidationError
+
+    from benchmarks.config import Config
+
     if not run.config:
         raise UserError(f"{run.folder} is not the folder of a run: there is no {CONFIG} in it.")
     try:
         return Config.model_validate(run.config)
-    except ValueError as error:
-        raise UserError(f"{run.folder / CONFIG} is not a configuration of this version: {_line(error)}.") from error
+    except ValidationError as error:
+        told = (f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors())
+        raise UserError(f"{run.folder / CONFIG} is not a configuration of this version:", told) from error
 
 
 def _others(path: Path) -> list[str]:
     """Full names of what a file would import beyond torch's weights, found without importing it."""
+    import torch
+
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
     except Exception:  # not of today's format, or damaged: torch.load will say

@@ -63,6 +63,10 @@ class TrainConfig(_Section):
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)
+    probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
+
+
+OBSERVING = ("checkpoint_every", "probe_every")  # training is the same with other values
 
 
 class EvaluateConfig(_Section):
@@ -97,7 +101,8 @@ class Config(_Section):
         """``hash`` of what training depends on; ``pair``, the same without the strategy; ``cohort``, what one table
         may not mix: setting, size, profile, data and departures from the baselines' recipes."""
         full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
-        full["train"].pop("checkpoint_every")
+        for key in OBSERVING:
+            full["train"].pop(key)
         pair = {key: value for key, value in full.items() if key != "strategy"}
         cohort = {key: pair[key] for key in ("setting", "size", "profile", "data")} | {"departures": self.departures()}
         return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
@@ -108,7 +113,7 @@ class Config(_Section):
         return [
             f"train.{key}={value}"
             for key, value in self.train
-            if key != "checkpoint_every" and value != getattr(recipe, key)
+            if key not in OBSERVING and value != getattr(recipe, key)
         ]
 
 

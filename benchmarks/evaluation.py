@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmarks import protocols
 from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.sources import TestPool
 from benchmarks.seeds import generator
+from benchmarks.tiling import Tell, restore
 from results.schema import SCORE_COLUMNS
 
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
@@ -47,6 +49,7 @@ def evaluate(
     device: torch.device,
     report: Callable[[int, int], None] = lambda done, total: None,
     further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
+    tell: Tell = warnings.warn,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Score every image of every pool.
 
@@ -58,6 +61,7 @@ def evaluate(
         report: told how many images are done, of how many.
         further: metrics beside those of the protocol (:func:`benchmarks.metrics.further`), each of (restored, clean),
             (3, H, W) in [0, 1] on the CPU.
+        tell: told in a sentence when an image did not fit into memory and was restored in tiles.
 
     Returns:
         Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
@@ -69,7 +73,7 @@ def evaluate(
         flat = 0
         for number, name in enumerate(pool.names):
             degraded, clean = test_image(pool, number, multiple)
-            restored = network.restore(degraded[None].to(device))[0].cpu()
+            restored = restore(network, degraded[None], device, tell=tell)[0]
             flat += _is_flat(restored, clean)
             after, before = (
                 protocols.score(image, clean, protocol)
@@ -115,6 +119,6 @@ def write_samples(network: Any, pools: Sequence[TestPool], folder: Path, device:
     folder.mkdir(parents=True, exist_ok=True)
     for pool in pools:
         degraded, clean = test_image(pool, 0)
-        restored = network.restore(degraded[None].to(device))[0].cpu()
+        restored = restore(network, degraded[None], device, tell=lambda told: None)[0]  # scoring has told it
         strip = torch.cat([degraded, restored, clean], dim=2).nan_to_num().mul(255).round().byte()
         Image.fromarray(strip.permute(1, 2, 0).numpy()).save(folder / f"{pool.dataset}.png")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import art
 import baselines
 from benchmarks import settings
 from benchmarks.config import Config
@@ -167,7 +168,10 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
 
 
 def record(config: Config) -> dict[str, Any]:
-    """What ``config.json`` holds: identities, departures from the recipe, names for display, configuration."""
+    """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
+    display, configuration."""
+    name, parameters = art.parse(config.strategy)
+    defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
         "setting": settings.load(config.setting).title,
         "baseline": baselines.describe(config.baseline)["name"],
@@ -175,6 +179,7 @@ def record(config: Config) -> dict[str, Any]:
     return {
         **config.identity(),
         "overrides": config.departures(),
+        "parameters": defaults | parameters,
         "display": display,
         "config": config.model_dump(mode="json"),
     }

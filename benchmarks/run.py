@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
+    add(
+        "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
+    )
     add("--dry-run", action="store_true", help="list the runs, their state and cost, and stop")
     add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
     return result
@@ -106,6 +109,9 @@ def _plans(options: argparse.Namespace) -> list:
     if options.data_root is not None:
         data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
     data = data.model_copy(update={"fingerprint": sources.fingerprint(setting, data)})
+    overrides = list(options.overrides)
+    if options.probe_conflicts is not None:
+        overrides.append(f"train.probe_every={options.probe_conflicts}")
     names = baselines.names() if options.baselines == ["all"] else options.baselines
     specs = art.names() if options.strategies == ["all"] else options.strategies
     plans = {}
@@ -114,7 +120,7 @@ def _plans(options: argparse.Namespace) -> list:
             for seed in options.seeds:
                 config = resolve(
                     options.setting, baseline, spec, seed=seed, profile=options.profile,
-                    size=options.size, data=data, overrides=options.overrides,
+                    size=options.size, data=data, overrides=overrides,
                 )  # fmt: skip
                 plan = grid.plan(config, options.output)
                 plans[plan.folder] = plan  # the same run named twice (art, art:tau=0.1) is one

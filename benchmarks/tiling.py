@@ -48,9 +48,8 @@ def restore(
     Raises:
         UserError: if ``tile`` is below :func:`smallest_tile`, or even such tiles do not fit into memory.
     """
+    check_tile(network, tile)
     smallest = smallest_tile(network)
-    if tile is not None and tile < smallest:
-        raise UserError(f"tiles of {tile} pixels are too small for {_name(network)}; the smallest are {smallest}.")
     side = _fitting_side(network, image.shape, device) if tile is None else tile
     while True:
         try:
@@ -101,6 +100,17 @@ def restore_tiled(
             weights = (row_weights[:, None] * column_weights).to(image)
             restored[..., top:bottom, left:right] += network.restore(part).to(image.device) * weights
     return restored.clamp_(0, 1)
+
+
+def check_tile(network: Any, tile: int | None) -> None:
+    """Refuse tiles that are too small.
+
+    Raises:
+        UserError: if ``tile`` is below :func:`smallest_tile`.
+    """
+    smallest = smallest_tile(network)
+    if tile is not None and tile < smallest:
+        raise UserError(f"tiles of {tile} pixels are too small for {_name(network)}; the smallest are {smallest}.")
 
 
 def smallest_tile(network: Any) -> int:

@@ -18,6 +18,7 @@ import art
 import baselines
 from baselines.network import Output
 from benchmarks.config import Config, TrainConfig
+from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
 from benchmarks.errors import UserError
@@ -55,6 +56,8 @@ class Training:
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
+        probes = config.train.probe_every
+        self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps) if probes else None
         self.step = 0
         self.seconds = 0.0
         self._continue()
@@ -73,6 +76,8 @@ class Training:
             while self.step < train.steps:
                 self._step(self.batches(self.step))
                 self.step += 1
+                if self.probe and self.step % train.probe_every == 0:
+                    self.probe.record(self.step, self.network)
                 last = self.step == train.steps
                 now = time.perf_counter()
                 if self.step % FLUSH == 0 or last or now - told > TELL_SECONDS:
@@ -152,6 +157,8 @@ class Training:
         """The rhythm first: a checkpoint never knows of steps that the rhythm lacks."""
         self.rhythm.flush()
         self.run.write_rhythm(self.rhythm.table())
+        if self.probe:
+            self.run.write_conflicts(self.probe.table())
         content = {name: part.state_dict() for name, part in self._state().items()}
         content |= {"step": self.step, "seconds": self.seconds, "running": self.rhythm.running}
         content |= {"hash": self.config.identity()["hash"]}
@@ -167,6 +174,8 @@ class Training:
             part.load_state_dict(content[name])
         self.step, self.seconds = content["step"], content["seconds"]
         self.rhythm.restore(self.run.rhythm(), content["running"], self.step)
+        if self.probe:
+            self.probe.restore(self.run.conflicts(), self.step)
 
 
 def task_losses(restored: Tensor, batch: Batch) -> Tensor:

@@ -9,6 +9,7 @@ One run folder holds
 ``status``          first line ``running``, ``done`` or ``failed``; further lines say why, or warn
 ``rhythm.parquet``  :data:`RHYTHM_COLUMNS`, one row a recorded step and task
 ``scores.csv``      :data:`SCORE_COLUMNS`, one row an image and metric
+``conflicts.parquet``  :data:`CONFLICT_COLUMNS`, where task gradients were probed
 ``checkpoint.pt``   everything needed to continue or to restore images
 ==================  =======================================================================================
 """
@@ -18,6 +19,10 @@ RHYTHM_COLUMNS = ("step", "task", "loss", "running", "pace", "weight")
 ``running``: the level Lbar after the step, ``Lbar <- a L + (1 - a) Lbar`` with a = 0.01 and Lbar = 0.1 at the start,
 for every strategy alike, so that rhythms compare. ``pace``: loss / level before the step. ``weight``: the factor of
 the task's loss in the update, NaN where a strategy has no such factor."""
+
+CONFLICT_COLUMNS = ("step", "task", "other", "cosine", "norm")
+"""Gradients of two tasks' losses on fixed batches after ``step`` steps: ``cosine`` between them, in [-1, 1], and the
+``norm`` of the first (a row ``task == other`` for each task). Below 0 an update for one task hurts the other."""
 
 SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "input_value")
 """``value``: the metric (PSNR in dB) of the restored image, ``input_value``: of the degraded input, both against the
@@ -35,3 +40,4 @@ sets whose clean images a ``synthesised`` one was made from."""
 
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
+CONFLICTS = "conflicts.parquet"

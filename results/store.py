@@ -56,7 +56,7 @@ class Run:
     def _json(self, name: str) -> Any:
         try:
             return json.loads((self.folder / name).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write_json(self, name: str, content: Any) -> None:
@@ -87,7 +87,7 @@ class Run:
     def status(self) -> Status:
         try:
             state, _, reason = (self.folder / schema.STATUS).read_text().partition("\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Status("absent")
         return Status(state.strip(), reason.strip())
 
@@ -110,16 +110,26 @@ class Run:
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
-        import pandas as pd
-
-        path = self.folder / schema.RHYTHM
-        if not path.exists():
-            return pd.DataFrame(columns=list(schema.RHYTHM_COLUMNS))
-        return pd.read_parquet(path)
+        return self._table(schema.RHYTHM, schema.RHYTHM_COLUMNS)
 
     def write_rhythm(self, rhythm: pd.DataFrame) -> None:
-        table = rhythm[list(schema.RHYTHM_COLUMNS)]
-        write_atomically(self.folder / schema.RHYTHM, lambda path: table.to_parquet(path, index=False))
+        self._write_table(schema.RHYTHM, rhythm[list(schema.RHYTHM_COLUMNS)])
+
+    def conflicts(self) -> pd.DataFrame:
+        """Probed conflicts with :data:`results.schema.CONFLICT_COLUMNS`; empty where none were probed."""
+        return self._table(schema.CONFLICTS, schema.CONFLICT_COLUMNS)
+
+    def write_conflicts(self, conflicts: pd.DataFrame) -> None:
+        self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
+
+    def _table(self, name: str, columns: Iterable[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.folder / name
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=list(columns))
+
+    def _write_table(self, name: str, table: pd.DataFrame) -> None:
+        write_atomically(self.folder / name, lambda path: table.to_parquet(path, index=False))
 
 
 def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] | None = None) -> list[Run]:

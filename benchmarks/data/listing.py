@@ -19,10 +19,15 @@ def sets_of(setting: Setting, extra: bool = False) -> list[str]:
 
 
 def describe(names: Iterable[str]) -> str:
-    """The settings of those names, then every set they need with counts, places, home page and licence."""
+    """The settings of those names, then every set they need with counts, places, home page and licence; of all
+    settings, every set that is known."""
     loaded = [settings.load(name) for name in names]
     blocks = [_setting(setting) for setting in loaded]
-    sets = dict.fromkeys(name.partition(":")[0] for setting in loaded for name in sets_of(setting, extra=True))
+    wanted = [name for setting in loaded for name in sets_of(setting, extra=True)]
+    wanted += [instead for name in wanted if (instead := layouts.get(name).instead)]
+    if len(loaded) == len(settings.names()):
+        wanted += layouts.known()
+    sets = dict.fromkeys(name.partition(":")[0] for name in wanted)
     return "\n\n".join([*blocks, *(_set(name) for name in sets)])
 
 
@@ -47,6 +52,8 @@ def _set(name: str) -> str:
     lines = [f"{name}: {data_set.title}", f"    {data_set.expected:,} samples"]
     if data_set.task:
         lines[-1] += f"; a further test set of {data_set.task} (--set evaluate.extra={name})"
+    if data_set.make:
+        lines[-1] += f"; may stand in where a {data_set.make} set is missing (--missing synthesise)"
     if data_set.parts:
         parts = ", ".join(f"{part} {fields.expected:,}" for part, fields in data_set.parts.items())
         lines.append(f"    parts    {parts}")

@@ -89,7 +89,8 @@ def _renamed(data_set: DataSet, folder: Path) -> str:
         if layout.input is None or "." in wanted or "*" in "".join(wanted):
             continue
         if _fit(first, layout.input_name) and _fit(second, layout.target_name):
-            return f"rename {first.name}/ to {wanted[0]}/ and {second.name}/ to {wanted[1]}/"
+            changes = [(old.name, new) for old, new in zip((first, second), wanted, strict=True) if old.name != new]
+            return "rename " + " and ".join(f"{old}/ to {new}/" for old, new in changes)
     return ""
 
 

@@ -62,7 +62,9 @@ def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
     return next(filter(None, there), [])
 
 
-def prepare(setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path) -> Prepared:
+def prepare(
+    setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path, trained: Sequence[str] | None = None
+) -> Prepared:
     """Find, check and open everything the setting needs.
 
     Args:
@@ -70,6 +72,7 @@ def prepare(setting: Setting, data: DataConfig, extra: Sequence[str], cache: Pat
         data: embedded images or files below a root, and what to do where a set is missing.
         extra: further test sets, by name.
         cache: folder for decoded images.
+        trained: open the test sets only, for a network that was trained on the sets of these names.
 
     Raises:
         UserError: listing every problem of the files by name.
@@ -77,21 +80,22 @@ def prepare(setting: Setting, data: DataConfig, extra: Sequence[str], cache: Pat
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
-        return _embedded(setting, cache)
-    return _Files(setting, data, extra, cache).prepare()
+        return _embedded(setting, cache, trains=trained is None)
+    return _Files(setting, data, extra, cache, trained).prepare()
 
 
-def _embedded(setting: Setting, cache: Path) -> Prepared:
+def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
     from benchmarks.data.photographs import depth_of, photographs
 
     prepared = Prepared()
-    images, depths = _scenes(cache)
+    images, depths = _scenes(cache) if trains else (None, None)
     photos = photographs()
     names = list(photos)
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
-        prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-        prepared.record("train", task, "scenes", len(images), None, "embedded")
+        if trains:
+            prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
+            prepared.record("train", task, "scenes", len(images), None, "embedded")
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
@@ -160,8 +164,10 @@ def open_set(located: layouts.Located, cache: Path, trains: bool) -> tuple[Image
 class _Files:
     """Collects sets below a data root, and every problem on the way, so that all are told at once."""
 
-    def __init__(self, setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path):
-        self.setting, self.data, self.cache = setting, data, cache
+    def __init__(
+        self, setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path, trained: Sequence[str] | None
+    ):
+        self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = _root(data)
         self.extra = [layouts.get(name) for name in extra]
         self.prepared = Prepared()
@@ -169,7 +175,7 @@ class _Files:
         self._opened: dict[str, Pool | None] = {}
 
     def prepare(self) -> Prepared:
-        for task in self.setting.tasks:
+        for task in self.setting.tasks if self.trained is None else ():
             self._train(task)
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
@@ -257,6 +263,7 @@ class _Files:
         self.prepared.tests.append(with_depths(opened))
         role, expected = ("extra" if extra else "test"), layouts.get(test.set).expected
         trained = {record["dataset"] for record in self.prepared.records if record["origin"] == "real"}
+        trained |= set(self.trained or ())
         trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
         known = leaked(test.set, trained, pool.names) if origin == "real" else []
         found = len(pool.names)

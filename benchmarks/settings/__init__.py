@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.errors import UserError, nearest
 
@@ -113,9 +113,15 @@ def load(name: str) -> Setting:
     """The setting of that name.
 
     Raises:
-        UserError: if there is none, naming the nearest.
+        UserError: if there is none, naming the nearest, or if its file has mistakes, naming each.
     """
     path = FOLDER / f"{name}.toml"
     if name not in names():
         raise UserError(f"unknown setting {name!r}{nearest(name, names())} Known: {', '.join(names())}.")
-    return Setting(name=name, **tomllib.loads(path.read_text()))
+    try:
+        return Setting(name=name, **tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path.name} is not TOML: {error}.") from error
+    except ValidationError as error:
+        told = (f"{'.'.join(map(str, one['loc'])) or 'together'}: {one['msg']}" for one in error.errors())
+        raise UserError(f"the setting {path.name} is not valid:", told) from error

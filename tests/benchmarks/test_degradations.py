@@ -13,6 +13,8 @@ from benchmarks.data.degradations import (
     blur,
     degrade,
     downscale,
+    gamma,
+    gaussian_blur,
     haze,
     jpeg,
     low_light,
@@ -203,6 +205,22 @@ def test_downscale_of_a_batch_treats_each_factor_alone(pictures):
     for index in range(4):
         alone = downscale(images[index : index + 1], factors[index : index + 1], seeded())
         assert (together[index] - alone[0]).abs().max() < 1 / 255
+
+
+def test_gaussian_blur_is_scipys(pictures):
+    from scipy.ndimage import gaussian_filter
+
+    image = pictures[0][1:2, :, :90]
+    ours = gaussian_blur(image, torch.tensor([2.0]), seeded())
+    theirs = gaussian_filter(image.numpy(), (0, 0, 2, 2), mode="mirror", truncate=3)
+    assert np.abs(ours.numpy() - theirs).max() < 1 / 255
+    assert (gaussian_blur(image, torch.zeros(1), seeded()) - image).abs().max() < 1e-5
+
+
+def test_gamma_darkens_by_a_power(pictures):
+    images = pictures[0]
+    dark = gamma(images, torch.tensor([1.0, 2.0, 2.0, 3.0]), seeded())
+    assert (dark[0] - images[0]).abs().max() < 1e-5 and (dark[2] - images[2] ** 2).abs().max() < 0.51 / 255
 
 
 def test_blur_spreads_light_without_moving_or_losing_it():

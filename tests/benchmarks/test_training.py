@@ -129,3 +129,31 @@ def test_a_checkpoint_with_code_inside_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         load_checkpoint(path)
     assert not (tmp_path / "owned").exists()
+
+
+def test_probing_conflicts_changes_nothing_and_costs_nothing_when_off(pools, tmp_path):
+    plain = training(pools, tmp_path / "plain")
+    probed = training(pools, tmp_path / "probed", "mix", "train.probe_every=2")
+    assert plain.probe is None and plain.config.identity() == probed.config.identity()
+    for one, other in zip(plain.finish().parameters(), probed.finish().parameters(), strict=True):
+        assert torch.equal(one, other)
+    table = Run(tmp_path / "probed").conflicts()
+    assert len(table) == 2 * 25 and set(table["step"]) == {2, 4}
+    own = table[table["task"] == table["other"]]
+    assert (
+        np.allclose(own["cosine"], 1, atol=1e-4)
+        and (own["norm"] > 0).all()
+        and table["cosine"].between(-1.001, 1.001).all()
+    )
+    assert not Run(tmp_path / "plain").conflicts().shape[0]
+
+
+def test_gradient_strategies_train_with_a_graph_a_task(pools, tmp_path):
+    """TransWeather's samples are separable: five small forward passes; the mean of the gradients is mix's update."""
+    mix = training(pools, tmp_path / "mix")
+    mean = training(pools, tmp_path / "mean", "torchjd.aggregation:Mean")
+    assert mean.strategy.needs_gradients and mean.network.separable
+    mix.finish()
+    mean.finish()
+    for one, other in zip(mix.network.parameters(), mean.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-4)

@@ -1,0 +1,27 @@
+"""List the strategies with their papers, parameters and cost: ``python -m art``."""
+
+from __future__ import annotations
+
+import art
+
+COSTS = {
+    "losses": "task losses only",
+    "losses twice": "task losses, before and after the step",
+    "last layer": "every task's gradient at the output layer",
+    "features": "task losses and a small head on the last features",
+    "gradients": "every task's gradient",
+}
+
+
+def table() -> str:
+    """All strategies as a Markdown table."""
+    lines = ["| name | what it does | source | parameters | looks at |", "|---|---|---|---|---|"]
+    for name, entry in sorted(art.entries().items()):
+        parameters = ", ".join(f"{key}={value}" for key, value in entry.defaults.items()) or "–"
+        about = f"{entry.about}; needs `solvers`" if entry.solver else entry.about
+        lines.append(f"| `{name}` | {about} | {entry.source or '–'} | {parameters} | {COSTS[entry.cost]} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

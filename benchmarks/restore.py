@@ -1,0 +1,197 @@
+"""Restore photographs of any size with a trained network.
+
+python -m benchmarks.restore photo.jpg holiday/ --run results/runs/three_task/airnet/art/0-1234abcd
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import checkpoints
+from benchmarks.errors import UserError
+
+BESIDE = ".side-by-side.png"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        "python -m benchmarks.restore",
+        description="Restore photographs of any size with a trained network; names and formats stay.",
+    )
+    result.add_argument("inputs", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="folders with all below them")
+    checkpoints.add_arguments(result)
+    add = result.add_argument
+    add("--output", type=Path, default=Path("restored"), metavar="DIR", help="default: restored")
+    add("--overwrite", action="store_true", help="replace what an earlier call wrote; inputs are never replaced")
+    add("--side-by-side", action="store_true", help=f"also NAME{BESIDE}: before and after in one picture")
+    add(
+        "--tile",
+        type=int,
+        metavar="N",
+        help="in tiles of at most N pixels (default: whole, tiles where memory is short)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 1 if a file could not be restored, 2 for a mistake in the command."""
+    options = parser().parse_args(arguments)
+    try:
+        summary = restore_all(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was written is whole.", file=sys.stderr)
+        return 130
+    print(summary.text())
+    for path, reason in summary.failed.items():
+        print(f"not restored: {path}: {reason}", file=sys.stderr)
+    return 1 if summary.failed else 0
+
+
+@dataclass
+class Summary:
+    """What became of the files: ``failed`` with the reasons, ``notes`` with how many files they are about."""
+
+    output: Path
+    done: int = 0
+    failed: dict[Path, str] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Count a note."""
+        self.notes[text] = self.notes.get(text, 0) + 1
+
+    def text(self) -> str:
+        """For a terminal."""
+        pictures = f"{self.done} picture{'s' * (self.done != 1)}"
+        lines = [f"* {text}{f' ({count} files)' if count > 1 else ''}." for text, count in self.notes.items()]
+        return "\n".join([f"{pictures} restored in {self.output}.", *lines])
+
+
+def restore_all(options: argparse.Namespace) -> Summary:
+    """Restore the files and folders that the options name.
+
+    Raises:
+        UserError: for inputs, outputs or a network that cannot be used; a single bad file is in the summary instead.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from benchmarks import environment
+    from benchmarks.data.images import UnusableImage
+    from benchmarks.tiling import check_tile
+
+    device = environment.device(options.device)
+    targets = _targets(options.inputs, options.output)
+    _check(targets, options)
+    loaded = checkpoints.load(options)
+    network = loaded.network.to(device)
+    check_tile(network, options.tile)
+    summary = Summary(options.output)
+    print(f"{loaded.title} ({loaded.size}), {loaded.path}: {loaded.about}.")
+    for source, target in tqdm(
+        targets.items(), unit="picture", leave=False, disable=None if len(targets) > 1 else True
+    ):
+        started = time.perf_counter()
+        try:
+            size = _restore_one(network, source, target, device, options, summary)
+        except UnusableImage as problem:
+            summary.failed[source] = str(problem)
+        except (UserError, OSError, torch.OutOfMemoryError) as problem:
+            summary.failed[source] = str(getattr(problem, "strerror", None) or problem)
+        else:
+            summary.done += 1
+            tqdm.write(f"{source} -> {target}  ({size}, {time.perf_counter() - started:.1f} s)")
+    return summary
+
+
+def _restore_one(
+    network: Any, source: Path, target: Path, device: Any, options: argparse.Namespace, summary: Summary
+) -> str:
+    """Restore one file; returns its size in words."""
+    from benchmarks import photos
+    from benchmarks.tiling import restore
+
+    photo = photos.read(source)
+    image = restore(network, photo.tensor(), device, options.tile, tell=summary.note)
+    if not image.isfinite().all():
+        raise UserError("the network's output is not finite")
+    restored = photo.with_pixels(image)
+    restored.write(target)
+    if options.side_by_side:
+        photos.side_by_side(photo, restored).write(_beside(target))
+    for note in photo.notes:
+        summary.note(note)
+    return "x".join(map(str, photo.pixels.shape[1::-1]))
+
+
+def _targets(inputs: Iterable[Path], output: Path) -> dict[Path, Path]:
+    """Every picture with where its restored one goes: by its name, those of a folder by their place in it."""
+    inputs = list(dict.fromkeys(inputs))
+    several = sum(path.is_dir() for path in inputs) > 1
+    found: dict[Path, Path] = {}
+    for path in inputs:
+        if path.is_dir():
+            below = Path(path.resolve().name) if several else Path()
+            found |= {picture: output / below / picture.relative_to(path) for picture in _pictures(path, output)}
+        elif path.exists():
+            found[path] = output / path.name
+        else:
+            raise UserError(f"{path} is not there.")
+    if not found:
+        raise UserError(f"there is no picture in {', '.join(map(str, inputs))}.")
+    return found
+
+
+def _pictures(folder: Path, output: Path) -> list[Path]:
+    """Image files below a folder, but for those of an output folder in it."""
+    from benchmarks.data.layouts import IMAGE_SUFFIXES
+
+    inside = output.resolve() if folder.resolve() in output.resolve().parents else None
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and inside not in path.resolve().parents
+    ]
+
+
+def _check(targets: dict[Path, Path], options: argparse.Namespace) -> None:
+    """No two results in one place, none over an input, none over another file unless that is wanted."""
+    places: dict[Path, Path] = {}
+    originals = {source.resolve() for source in targets}
+    problems = []
+    for source, target in targets.items():
+        for place in [target, *([_beside(target)] if options.side_by_side else [])]:
+            resolved = place.resolve()
+            if resolved in originals:
+                problems.append(f"{place} is an input")
+            elif resolved in places:
+                problems.append(f"{source} and {places[resolved]} would both become {place}")
+            elif place.exists() and not options.overwrite:
+                problems.append(f"{place} exists; --overwrite replaces it")
+            places.setdefault(resolved, source)
+    if problems:
+        more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
+        raise UserError("nothing was restored; choose another --output:", problems[:10] + more)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the output folder {options.output} cannot be written: {error.strerror}.") from error
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(target.name + BESIDE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
