@@ -63,7 +63,7 @@ def restore(
             torch.cuda.empty_cache()
         if side <= smallest:
             raise UserError(f"{_name(network)} does not fit into memory even with tiles of {smallest} pixels.")
-        side = max(smallest, min(side, *image.shape[-2:]) // 2)
+        side = max(smallest, min(side, max(image.shape[-2:])) // 2)
     if side < max(image.shape[-2:]):
         tell(_told(network, image, side))
     return restored
@@ -180,7 +180,7 @@ def _bytes_a_pixel(network: Any, device: torch.device) -> float:
         side = -(-PROBE // getattr(network, "multiple", 1)) * getattr(network, "multiple", 1)
         with _Meter(network) as meter:
             network.restore(torch.zeros(1, 3, side, side, device=device))
-        _needs[network] = meter.peak / side**2
+        _needs[network] = max(meter.peak / side**2, 1)
     return _needs[network]
 
 

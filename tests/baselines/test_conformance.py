@@ -92,6 +92,14 @@ def test_compiled_forward_gives_the_same(network):
     torch.testing.assert_close(compiled(image), network(image), rtol=1e-4, atol=1e-5)
 
 
+def test_a_separable_network_trains_each_sample_alone(network):
+    if not network.separable:
+        pytest.skip("says itself that samples of a batch depend on each other")
+    images = torch.rand(3, 3, 64, 64)
+    alone = torch.cat([network.train().training_forward(image[None]).restored for image in images])
+    torch.testing.assert_close(network.training_forward(images).restored, alone, rtol=1e-4, atol=1e-5)
+
+
 def test_state_survives_saving(name, network, tmp_path):
     loss_of(network.train(), *torch.rand(2, 2, 3, 64, 64))  # moves statistics and AirNet's queue
     torch.save(network.state_dict(), tmp_path / "weights.pt")

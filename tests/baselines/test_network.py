@@ -74,6 +74,15 @@ def test_training_forward_is_restoration_plus_own_loss(name):
     assert (output.auxiliary is None) == (views == 1)
 
 
+def test_output_layer_makes_the_image(name):
+    network = baselines.build(name, "tiny").eval()
+    seen = []
+    network.get_submodule(network.output_layer).register_forward_hook(lambda module, inputs, made: seen.append(made))
+    image = network.prepare(torch.rand(1, 3, 64, 64))
+    network(image)
+    assert [made.shape for made in seen] == [image.shape]
+
+
 def test_unknown_words_get_the_nearest_known():
     with pytest.raises(ValueError, match="unknown baseline 'transwether'; did you mean transweather"):
         baselines.build("transwether")

@@ -1,0 +1,130 @@
+"""Measure the networks: parameters, multiply-adds, step time, memory.
+
+python -m benchmarks.speed            # every network, both sizes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROUNDS = 5
+BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
+THREADS = {"tiny": 1, "paper": 2}
+COLUMNS = (
+    "network",
+    "size",
+    "parameters",
+    "gmac_128",
+    "gmac_256",
+    "batch",
+    "threads",
+    "step_ms",
+    "memory_mib",
+    "device",
+)
+
+
+def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
+    """One network's row of :data:`COLUMNS`.
+
+    ``gmac_*``: billions of multiply-adds of one forward pass, counted by torch's FlopCounterMode (convolutions, matrix
+    products and attention; not sampling, norms or activations). ``step_ms``: median of forward, backward and AdamW.
+    ``memory_mib``: peak of the process on a CPU, peak allocation on a GPU; both with the batch named.
+    """
+    import torch
+
+    import baselines
+    from benchmarks import environment
+
+    device = environment.device(device_name)
+    torch.set_num_threads(THREADS[size])
+    torch.manual_seed(0)
+    network = baselines.build(name, size).to(device)
+    batch = torch.rand(BATCH[size], 3, 64, 64, device=device)
+    second = batch.flip(0) if baselines.recipe(name, "demo")["views"] == 2 else None
+    optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
+    times = []
+    for _ in range(ROUNDS + 2):
+        started = time.perf_counter()
+        output = network.training_forward(batch, second)
+        loss = (output.restored - batch).abs().mean()
+        (loss if output.auxiliary is None else loss + output.auxiliary).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - started))
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    macs = [_multiply_adds(network.eval(), side, device) for side in (128, 256)]
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    values = (name, size, parameters, *macs, BATCH[size], THREADS[size], sorted(times[2:])[ROUNDS // 2], memory)
+    return dict(zip(COLUMNS, (*values, environment.describe(device)["device"]), strict=True))
+
+
+def _multiply_adds(network: Any, side: int, device: Any) -> float:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, side, side, device=device))
+    return counter.get_total_flops() / 2e9
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    head = (
+        "| network | size | parameters | G multiply-adds 128x128 | 256x256 | step, ms | batch x threads | memory, MiB |"
+    )
+    lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        lines.append(
+            f"| {row['network']} | {row['size']} | {row['parameters']:,} | {row['gmac_128']:.2f} "
+            f"| {row['gmac_256']:.2f} | {row['step_ms']:.0f} | {row['batch']} x {row['threads']} "
+            f"| {row['memory_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; each network is measured in a process of its own, so that its memory is its own."""
+    import baselines
+
+    parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.split("\n")[0])
+    parser.add_argument("--baselines", nargs="+", default=baselines.names(), choices=baselines.names(), metavar="NAME")
+    parser.add_argument("--sizes", nargs="+", default=["tiny", "paper"], choices=["tiny", "paper"])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help="also write the rows here")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(measure(options.baselines[0], options.sizes[0], options.device)))
+        return 0
+    rows = []
+    for name in options.baselines:
+        for size in options.sizes:
+            command = [sys.executable, "-m", "benchmarks.speed", "--one", "--baselines", name, "--sizes", size]
+            done = subprocess.run([*command, "--device", options.device], stdout=subprocess.PIPE, text=True, check=True)
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{name} {size}: {rows[-1]['step_ms']:.0f} ms a step", file=sys.stderr)
+    print(table(rows))
+    if options.csv:
+        import pandas as pd
+
+        options.csv.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(options.csv, index=False, float_format="%.5g")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
