@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing was written.", file=sys.stderr)
+        print("\ninterrupted; there are no scores.", file=sys.stderr)
         return 130
 
 
@@ -73,12 +73,16 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     Raises:
         UserError: for whatever the user can mend.
     """
+    import torch
+
     from benchmarks import environment, metrics, settings
     from benchmarks.data import sources
 
     device = environment.device(options.device)
     _check(options)
     loaded = checkpoints.load(options)
+    if loaded.config:
+        torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
     config = _config(options, loaded)
     setting = settings.load(config.setting)
     further = metrics.further(config.evaluate.metrics, device)
@@ -187,14 +191,11 @@ def _score(
 ) -> tuple[Any, list[str]]:
     """Per-image scores (written, with samples), and what is to be said about them."""
     import pandas as pd
-    import torch
     from tqdm import tqdm
 
     from benchmarks.evaluation import evaluate, write_samples
     from results import Run
 
-    if loaded.config:
-        torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
     notes: dict[str, None] = {}
     network = loaded.network.to(device)
     pace = 0.1 if sys.stderr.isatty() else 20  # seconds between updates

@@ -74,7 +74,8 @@ class Summary:
     def text(self) -> str:
         """For a terminal."""
         pictures = f"{self.done} picture{'s' * (self.done != 1)}"
-        lines = [f"* {text}{f' ({count} files)' if count > 1 else ''}." for text, count in self.notes.items()]
+        counted = {text: f" ({count} files)" if count > 1 else "" for text, count in self.notes.items()}
+        lines = [f"* {text.rstrip('.')}{count}." for text, count in counted.items()]
         return "\n".join([f"{pictures} restored in {self.output}.", *lines])
 
 
@@ -99,9 +100,7 @@ def restore_all(options: argparse.Namespace) -> Summary:
     check_tile(network, options.tile)
     summary = Summary(options.output)
     print(f"{loaded.title} ({loaded.size}), {loaded.path}: {loaded.about}.")
-    for source, target in tqdm(
-        targets.items(), unit="picture", leave=False, disable=None if len(targets) > 1 else True
-    ):
+    for source, target in tqdm(targets.items(), unit="picture", leave=False, disable=len(targets) == 1 or None):
         started = time.perf_counter()
         try:
             size = _restore_one(network, source, target, device, options, summary)

@@ -14,6 +14,7 @@ from benchmarks import settings
 from reports.cohorts import AVERAGE, COUNTED, Column, Outcome
 from reports.comparability import Figure, complete, figures, run_obstacles
 from reports.markdown import pipe_table
+from reports.summary import LOWER_IS_BETTER
 from reports.text import DIGITS, EMPTY, blocks, metric_name, number, wrapped
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Scorecard:
         parts = [self.title, "\n".join(wrapped(f"  {label:<12}", value) for label, value in self.facts)]
         for metrics in (self.metrics[:2], *([metric] for metric in self.metrics[2:])):
             lines = [[row.label, "", *texts] for row, texts in self._lines(datasets, metrics)]
-            parts += blocks(" / ".join(map(metric_name, metrics)), head, lines)
+            parts += blocks(" / ".join(map(_title, metrics)), head, lines)
         parts.append("\n".join(wrapped("* ", note) for note in self.notes))
         return "\n\n".join(parts) + "\n"
 
@@ -75,7 +76,7 @@ class Scorecard:
         for metric in self.metrics:
             lines = self._lines([dataset for dataset, _ in headings], [metric])
             table = pipe_table(["", *names], [[row.label.strip(), *texts] for row, texts in lines], left=1)
-            parts += [f"## {metric_name(metric)}", table]
+            parts += [f"## {_title(metric)}", table]
         parts += ["## Notes", "\n".join(f"- {note}" for note in self.notes)]
         return "\n\n".join(parts) + "\n"
 
@@ -114,6 +115,10 @@ def scorecard(
         [inputs, own, *beside],
         [f"{note.rstrip('.')}." for note in (*told, *notes)],
     )
+
+
+def _title(metric: str) -> str:
+    return f"{metric_name(metric)} (lower is better)" if metric in LOWER_IS_BETTER else metric_name(metric)
 
 
 def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
@@ -213,15 +218,15 @@ def _obstacles(loaded: Loaded, config: Config, columns: Sequence[Column], datase
     protocol = config.evaluate.protocol
     if loaded.run:
         told = (loaded.baseline, loaded.title, loaded.config.strategy, loaded.config.seed, "", COUNTED, "", protocol)
-        reasons = run_obstacles(Outcome(loaded.run, *told), figure.protocol)
+        reasons = [] if loaded.config.setting == config.setting else [f"trained on {loaded.config.setting}"]
+        reasons += run_obstacles(Outcome(loaded.run, *told), figure.protocol)
     else:
         reasons = [] if loaded.size == "paper" else [f"{loaded.size} networks"]
         reasons += [] if protocol == figure.protocol else [f"protocol {protocol}, published with {figure.protocol}"]
     if reasons:
         return reasons
     if dataset == AVERAGE:
-        lacking = [column.title for column in columns if column.role != "extra" and not complete(column)]
-        return [f"the average needs the complete {', '.join(lacking)}"] if lacking else []
+        return [] if all(complete(column) for column in columns if column.role != "extra") else ["the average"]
     return [column.title for column in columns if column.dataset == dataset and not complete(column)]
 
 

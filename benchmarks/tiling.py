@@ -258,5 +258,5 @@ def _told(network: Any, image: Tensor, side: int) -> str:
     height, width = image.shape[-2:]
     told = f"restored {width}x{height} pixels in overlapping tiles of at most {side}"
     if getattr(network, "local", True):
-        return f"{told}; their seams do not show."
-    return f"{told}: {_name(network)} looks at a whole image at once, so the result is not that of the whole image."
+        return f"{told}; their seams do not show"
+    return f"{told}: {_name(network)} looks at a whole image at once, so the result is not that of the whole image"

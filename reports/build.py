@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from results import Run, find_runs, write_atomically
 
 if TYPE_CHECKING:
     from reports.cohorts import Cohort
+    from reports.sweeps import Sweep
+    from reports.tables import GainTable
 
 
 class NothingToReport(ValueError):
@@ -74,8 +76,7 @@ def build(
         tables += written
         figures += drawn
     _remove_stale(folder, tables + figures, every=runs is None)
-    names = ", ".join(path.name for path in tables + figures)
-    texts[-1] += f"\n{wrapped(f'Written to {folder}: ', names)}\n"
+    texts[-1] += f"\n{wrapped(f'Written to {folder}: ', _told(tables + figures))}\n"
     return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
 
 
@@ -106,27 +107,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(cohort: Cohort, folder: Path, suffix: str) -> tuple[str, list[Path], list[Path]]:
-    from reports import tidy
+    from reports import markdown, tidy
+    from reports.conflicts import conflict_table, conflict_text, conflicts
     from reports.latex import latex
-    from reports.markdown import page
-    from reports.plots import gain_figure, rhythm_figures
+    from reports.sweeps import sweep_text, sweeps
     from reports.tables import gain_table
     from reports.text import terminal
 
-    table = gain_table(cohort)
-    figures = gain_figure(table, folder / f"gains{suffix}")
-    for baseline in cohort.baselines:
-        figures += rhythm_figures(cohort, baseline, folder / f"rhythm-{baseline}{suffix}")
+    table, probed = gain_table(cohort), conflicts(cohort)
+    swept = sweeps(table)
+    figures = _figures(table, probed, swept, folder, suffix)
+    sections = [markdown.sweep_section(sweep) for sweep in swept]
+    sections += [markdown.conflict_section(probed)] if probed else []
     pictures = [path for path in figures if path.suffix == ".png"]
     contents = {
-        f"gains{suffix}.md": page(table, pictures),
+        f"gains{suffix}.md": markdown.page(table, pictures, sections),
         f"gains{suffix}.csv": tidy.tidy(table).to_csv(index=False, lineterminator="\n"),
         f"gains{suffix}.tex": latex(table),
         f"runs{suffix}.csv": tidy.runs(cohort).to_csv(index=False, lineterminator="\n"),
     }
+    if probed:
+        contents[f"conflicts{suffix}.csv"] = conflict_table(cohort).to_csv(index=False, lineterminator="\n")
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
-    return terminal(table), [folder / name for name in contents], figures
+    more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
+    return terminal(table, more), [folder / name for name in contents], figures
+
+
+def _figures(table: GainTable, probed: Mapping, swept: Sequence[Sweep], folder: Path, suffix: str) -> list[Path]:
+    from reports.conflict_plots import conflict_figures
+    from reports.plots import gain_figure, rhythm_figures
+    from reports.sweeps import sweep_figure
+
+    figures = gain_figure(table, folder / f"gains{suffix}")
+    for sweep in swept:
+        figures += sweep_figure(table, sweep, folder / f"{sweep.stem}{suffix}")
+    for baseline in table.cohort.baselines:
+        figures += rhythm_figures(table.cohort, baseline, folder / f"rhythm-{baseline}{suffix}")
+    for baseline, found in probed.items():
+        figures += conflict_figures(table.cohort, found, folder / f"conflicts-{baseline}{suffix}")
+    return figures
+
+
+def _told(paths: Sequence[Path]) -> str:
+    """``gains (md csv png), runs.csv``: every name once, with its kinds and parts."""
+
+    kinds: dict[str, list[str]] = {}
+    parts: dict[str, int] = {}
+    for path in paths:
+        name, _, part = path.stem.partition("-part")
+        kinds[name] = list(dict.fromkeys([*kinds.get(name, []), path.suffix[1:]]))
+        parts[name] = max(parts.get(name, 1), int(part or 1))
+    told = []
+    for name, several in kinds.items():
+        more = f", {parts[name]} parts" * (parts[name] > 1)
+        told.append(f"{name} ({' '.join(several)}{more})" if len(several) > 1 else f"{name}.{several[0]}")
+    return ", ".join(told)
 
 
 def _remove_stale(folder: Path, written: Sequence[Path], every: bool) -> None:
@@ -136,7 +172,9 @@ def _remove_stale(folder: Path, written: Sequence[Path], every: bool) -> None:
     """
     import re
 
-    ours = re.compile(r"(gains|runs|rhythm-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|png|svg)")
+    ours = re.compile(
+        r"(gains|runs|conflicts|(?:rhythm|conflicts|sweep)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|png|svg)"
+    )
     for path in sorted(folder.iterdir()):
         match = ours.fullmatch(path.name)
         if match and path not in written and (every or not match[2]):

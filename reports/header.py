@@ -30,6 +30,13 @@ def title(cohort: Cohort) -> str:
     return cohort.title if cohort.title == cohort.setting else f"{cohort.title} ({cohort.setting})"
 
 
+def context(cohort: Cohort) -> str:
+    """What a reader of a figure must know about the numbers: ``tiny network, demo profile, embedded data``."""
+    config = cohort.config
+    source = {"embedded": "embedded data", "files": "data from files"}.get(config.get("data", {}).get("source"), "data")
+    return f"{config.get('size')} network, {config.get('profile')} profile, {source}"
+
+
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
     """``(label, value)`` lines; where runs differ, each value is told with its baselines."""
     config = cohort.config

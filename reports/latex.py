@@ -45,8 +45,8 @@ def _metric(table: GainTable, metric: str) -> str:
     digits = DIGITS.get(metric, 3)
     names = ["Baseline", "Strategy", "$n$", *(escape(table.heading(dataset)) for dataset in table.datasets)]
     rows = [["Degraded input", "", "", *(_plain(number(table.inputs[d, metric], digits)) for d in table.datasets)]]
-    for baseline in dict.fromkeys(row.baseline for row in table.rows):
-        rows += _block(table, [row for row in table.rows if row.baseline == baseline], metric, digits)
+    for baseline in dict.fromkeys(row.baseline for row in table.ranked):
+        rows += _block(table, [row for row in table.ranked if row.baseline == baseline], metric, digits)
     frame = pd.DataFrame(rows, columns=names)
     return frame.style.hide(axis="index").to_latex(
         hrules=True,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports import header
 from reports.cohorts import AVERAGE, REFERENCE
+from reports.conflicts import LEGEND, NAMES, Conflict, conflict_rows
 from reports.statistics import LEVEL
+from reports.sweeps import Sweep, sweep_cells
 from reports.tables import GainTable, Row
 from reports.text import DIGITS, EMPTY, MEASURES, legend, measure_cells, metric_name, number, with_spread
 
 
-def page(table: GainTable, figures: Sequence[Path] = ()) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, notes, ``figures`` (same folder)."""
+def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = ()) -> str:
+    """Header, score tables with gains in brackets, comparison, image-level view, ``more`` sections, notes, ``figures``
+    (same folder)."""
     facts = "\n".join(f"- **{label}**: {_escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", facts]
     if table.datasets:
@@ -25,6 +28,7 @@ def page(table: GainTable, figures: Sequence[Path] = ()) -> str:
             parts += ["## Sampling of images", _images_caption(), images]
     else:
         parts.append("No run counts so far.")
+    parts += more
     parts += ["## Notes", "\n".join(f"- {_escaped(note)}" for note in table.notes)] if table.notes else []
     parts += ["## Figures", "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)] if figures else []
     return "\n\n".join(parts) + "\n"
@@ -38,7 +42,7 @@ def _caption(table: GainTable) -> str:
 def _scores(table: GainTable, metric: str) -> str:
     digits = DIGITS.get(metric, 3)
     rows = [["degraded input", "", "", *(number(table.inputs[d, metric], digits) for d in table.datasets)]]
-    for row in table.rows:
+    for row in table.ranked:
         cells = [_cell(row, dataset, metric, digits) for dataset in table.datasets]
         if not row.n:
             cells[-1] = row.remark
@@ -60,12 +64,23 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 def _comparison(table: GainTable) -> str:
     rows = []
-    for row in table.rows:
+    for row in table.ranked:
         pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
         cell = row.cells.get((AVERAGE, "psnr"))
         p = cell.p_holm if cell else math.nan
         rows.append([row.display, row.strategy, pairs, *measure_cells(row), EMPTY if math.isnan(p) else f"{p:.3g}"])
     return pipe_table(["baseline", "strategy", "n", *MEASURES, "p (Holm)"], rows)
+
+
+def sweep_section(sweep: Sweep) -> str:
+    (names,), lines = sweep_cells(sweep)
+    title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
+    values = pipe_table(["baseline", *names[1:]], lines, left=1)
+    return f"{_escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+
+
+def conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:
+    return f"## Task gradients\n\n{LEGEND.capitalize()}.\n\n{pipe_table(NAMES, conflict_rows(found))}"
 
 
 def _images_caption() -> str:
@@ -78,7 +93,7 @@ def _images_caption() -> str:
 
 def _images(table: GainTable) -> str:
     rows = []
-    for row in table.rows:
+    for row in table.ranked:
         for dataset in table.datasets:
             view = row.cells[dataset, "psnr"].images if (dataset, "psnr") in row.cells else None
             if view is not None and view.n:

@@ -149,23 +149,3 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     image.quantize(256, dither=Image.Dither.NONE).save(paths[0], optimize=True, dpi=(DPI, DPI))
     figure.savefig(paths[1], metadata={"Date": None})
     return paths
-
-
-def spread_apart(positions: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """Label positions moved as little as possible (least squares) so that neighbours are ``least`` apart.
-
-    All stay between ``low`` and ``high``; where they do not fit, they are spread over the whole range.
-    """
-    import numpy as np
-    from scipy.optimize import isotonic_regression
-
-    count = len(positions)
-    if not count:
-        return []
-    least = min(least, (high - low) / max(1, count - 1))
-    order = np.argsort(positions, kind="stable")
-    steps = least * np.arange(count)
-    placed = isotonic_regression(np.asarray(positions, dtype=float)[order] - steps).x
-    result = np.empty(count)
-    result[order] = np.clip(placed, low, high - steps[-1]) + steps
-    return result.tolist()

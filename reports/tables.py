@@ -13,6 +13,9 @@ from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, REFERENCE, Cohort, Outc
 from reports.comparability import Figure, figures, obstacles
 from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gain, paired_gain, spread, verdict
 
+MANY = 4
+"""Strategies of a baseline up to which a table keeps their own order."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -95,6 +98,20 @@ class GainTable:
         return tested + [AVERAGE] * bool(tested) + extra
 
     @property
+    def large(self) -> bool:
+        """Whether a baseline has so many strategies (over :data:`MANY`) that their order should be that of merit."""
+        names = [row.baseline for row in self.rows]
+        return max(map(names.count, names), default=0) > MANY
+
+    @property
+    def ranked(self) -> list[Row]:
+        """Rows as they are printed: of a large table by falling average gain within a baseline, mix at its zero."""
+        if not self.large or "psnr" not in self.cohort.metrics:
+            return self.rows
+        order = list(dict.fromkeys(row.baseline for row in self.rows))
+        return sorted(self.rows, key=lambda row: (order.index(row.baseline), *_merit(row)))
+
+    @property
     def several_seeds(self) -> bool:
         return any(row.n > 1 for row in self.rows)
 
@@ -139,6 +156,23 @@ def score(cohort: Cohort, outcome: Outcome, dataset: str, metric: str) -> float:
     if dataset == AVERAGE:
         return outcome.average(cohort.tested, metric)
     return outcome.mean(dataset, metric)
+
+
+def seed_gains(cohort: Cohort, row: Row, dataset: str, metric: str = "psnr") -> list[float]:
+    """The gain of each seed that has a pair with mix, by seed."""
+    mixes = {outcome.pair: outcome for outcome in cohort.counted(row.baseline, REFERENCE)}
+    return [
+        score(cohort, outcome, dataset, metric) - score(cohort, mixes[outcome.pair], dataset, metric)
+        for outcome in cohort.counted(row.baseline, row.strategy)
+        if outcome.pair in mixes
+    ]
+
+
+def _merit(row: Row) -> tuple[bool, float]:
+    """Sort key: falling average gain, then what has none."""
+    cell = row.cells.get((AVERAGE, "psnr"))
+    gain = cell.gain.mean if cell and cell.gain else 0.0 if row.strategy == REFERENCE and row.n else math.nan
+    return math.isnan(gain), 0.0 if math.isnan(gain) else -gain
 
 
 def _row(cohort: Cohort, baseline: str, strategy: str, images: bool) -> Row:
@@ -259,22 +293,15 @@ def _input(cohort: Cohort, dataset: str, metric: str) -> float:
 
 
 def _notes(cohort: Cohort) -> list[str]:
-    """What does not count and why, and warnings of what does."""
-    notes = []
+    """What does not count and why, and warnings of what does; seeds of which the same is told share a note."""
+    told: dict[tuple[str, str, str], list[int]] = {}
     for outcome in cohort.outcomes:
-        who = f"{outcome.display}, {outcome.strategy}, seed {outcome.seed}"
-        if outcome.state != COUNTED:
-            level = outcome.average(cohort.tested, "psnr") if outcome.state == COLLAPSED else math.nan
-            average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
-            notes.append(f"Left out: {who}: {outcome.state}: {outcome.reason}{average}.".replace("..", "."))
-        elif outcome.reason:
-            notes.append(f"Warning of {who}, counted: {outcome.reason}.".replace("..", "."))
-        if outcome.state == COUNTED:
-            absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means.index]
-            if absent:
-                notes.append(f"No average of {who}: not scored on {', '.join(absent)}.")
-            if missing := int(outcome.means["missing"].sum()):
-                notes.append(f"{who}: {missing} image scores are missing and left out of the means.")
+        for before, after in _run_notes(cohort, outcome):
+            told.setdefault((before, f"{outcome.display}, {outcome.strategy}", after), []).append(outcome.seed)
+    notes = [
+        f"{before}{who}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{after}"
+        for (before, who, after), seeds in told.items()
+    ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append("No gains: no finished run of mix to measure them against.")
     if cohort.unseen:
@@ -282,6 +309,22 @@ def _notes(cohort: Cohort) -> list[str]:
         notes.append(f"Test sets without scores: {titles}.")
     if cohort.unstarted:
         notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
+    return notes
+
+
+def _run_notes(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str]]:
+    """Sentences about one run: what stands before its name and after it."""
+    reason = outcome.reason.rstrip(".")
+    if outcome.state != COUNTED:
+        level = outcome.average(cohort.tested, "psnr") if outcome.state == COLLAPSED else math.nan
+        average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
+        return [("Left out: ", f": {outcome.state}: {reason}{average}.")]
+    notes = [("Warning of ", f", counted: {reason}.")] if reason else []
+    absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means.index]
+    if absent:
+        notes.append(("No average of ", f": not scored on {', '.join(absent)}."))
+    if missing := int(outcome.means["missing"].sum()):
+        notes.append(("", f": {missing} image scores are missing and left out of the means."))
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from reports import header
@@ -18,6 +18,9 @@ DIGITS = {"psnr": 2, "ssim": 3}
 """Digits after the point; further metrics take three."""
 
 EMPTY = "–"
+
+LONGEST = 32
+"""Characters of a name beyond which it gets a line of its own above its numbers."""
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:
@@ -38,17 +41,18 @@ def metric_name(metric: str) -> str:
     return NAMES.get(metric, metric.upper())
 
 
-def terminal(table: GainTable) -> str:
-    """The whole report of a cohort as text."""
+def terminal(table: GainTable, more: Sequence[str] = ()) -> str:
+    """The whole report of a cohort as text; ``more`` blocks stand before the notes."""
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
     else:
         parts += _score_blocks(table)
         if any(row.pairs for row in table.rows):
-            parts += _blocks(table, "Gain over mix, PSNR in dB" + _spread_words(table), _gain_lines(table))
+            if not table.large:  # there, the average gains below are the view; the single ones stand in the files
+                parts += _blocks(table, "Gain over mix, PSNR in dB" + _spread_words(table), _gain_lines(table))
             parts.append(_measures(table))
-    parts.append("\n".join(wrapped("* ", note) for note in table.notes))
+    parts += [*more, "\n".join(wrapped("* ", note) for note in table.notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -71,8 +75,15 @@ def legend(table: GainTable) -> list[str]:
 
 
 def grid(rows: list[list[str]], ruled: int = 1) -> str:
-    """Right-aligned columns, the first left-aligned, a rule below the first ``ruled`` rows."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    """Right-aligned columns, the first left-aligned, a rule below the first ``ruled`` rows.
+
+    A first cell alone in its row is a heading: it takes no part in the widths. A name with which the row would be
+    wider than :data:`WIDTH` becomes such a heading of its numbers.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(1, len(rows[0]))]
+    longest = max(WIDTH - sum(widths) - 2 * len(widths), len(rows[0][0]))
+    rows = _headed(rows, longest)
+    widths.insert(0, max(len(row[0]) for row in rows if any(row[1:])))
     lines = [
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -89,8 +100,9 @@ def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[st
 
     The first two columns (name and n) are repeated in every block.
     """
-    rows = head + lines
+    rows = _headed(head + lines, LONGEST)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths[0] = max((len(row[0]) for row in rows if any(row[1:])), default=0)
     chunks: list[list[int]] = [[]]
     used = lead = sum(widths[:2]) + 2
     for index in range(2, len(widths)):
@@ -107,6 +119,17 @@ def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[st
     return parts
 
 
+def _headed(rows: list[list[str]], longest: int) -> list[list[str]]:
+    """``rows``, names longer than ``longest`` in a row of their own above their numbers."""
+    split = []
+    for row in rows:
+        if len(row[0]) > longest and any(row[1:]):
+            split += [[row[0], *[""] * (len(row) - 1)], ["", *row[1:]]]
+        else:
+            split.append(row)
+    return split
+
+
 def wrapped(lead: str, text: str) -> str:
     """``lead`` and ``text`` within :data:`WIDTH`; further lines are indented by the length of a short ``lead``."""
     indent = " " * (len(lead) if len(lead) < 20 else 2)
@@ -116,20 +139,20 @@ def wrapped(lead: str, text: str) -> str:
 
 
 def measure_cells(row: Row) -> list[str]:
-    """Average gain, its interval, sets won-lost, delta-m, rank, pace spread, verdict."""
+    """Average gain with its spread, its interval, sets won-lost, delta-m, rank, pace spread, verdict."""
     cell, measures = row.cells.get((AVERAGE, "psnr")), row.measures
     gain = cell.gain if cell else None
     interval = EMPTY
     if gain is not None and not math.isnan(gain.low):
         interval = f"{number(gain.low, 2, True)} to {number(gain.high, 2, True)}"
     return [
-        EMPTY if gain is None else number(gain.mean, 2, True),
+        EMPTY if gain is None else with_spread(Spread(gain.mean, gain.std, gain.n), 2, True),
         interval,
         EMPTY if measures.won is None else f"{measures.won}-{measures.lost}",
         EMPTY if math.isnan(measures.delta_m) else number(measures.delta_m, 2, True) + " %",
         number(measures.mean_rank, 2),
         number(measures.pace_spread, 3),
-        "" if row.strategy == REFERENCE else row.remark if not row.n else cell.verdict if cell else "",
+        row.remark if not row.n else "reference" if row.strategy == REFERENCE else cell.verdict if cell else "",
     ]
 
 
@@ -147,19 +170,28 @@ def _spread_words(table: GainTable) -> str:
 
 
 def _score_blocks(table: GainTable) -> list[str]:
-    """PSNR and SSIM in one block while there is one seed; each metric in its own when spreads need the room."""
+    """Each metric in its own block where spreads need the room; PSNR and SSIM in one without them.
+
+    Of a large table no spread is printed: that of the gain, further down, is the one to judge by.
+    """
     metrics = table.cohort.metrics
+    spreads = table.several_seeds and not table.large
     groups = [[metric] for metric in metrics]
-    if not table.several_seeds and metrics[:2] == ["psnr", "ssim"]:
+    if not spreads and metrics[:2] == ["psnr", "ssim"]:
         groups = [["psnr", "ssim"], *groups[2:]]
-    blocks = []
+    words = (
+        _spread_words(table)
+        if spreads
+        else "; mean over n seeds; spreads and single gains: in the files" * table.several_seeds
+    )
+    parts = []
     for group in groups:
-        title = " / ".join(metric_name(metric) for metric in group) + _spread_words(table)
-        blocks += _blocks(table, title, _score_lines(table, group))
-    return blocks
+        title = " / ".join(metric_name(metric) for metric in group) + words
+        parts += _blocks(table, title, _score_lines(table, group, spreads))
+    return parts
 
 
-def _score_lines(table: GainTable, metrics: list[str]) -> list[list[str]]:
+def _score_lines(table: GainTable, metrics: list[str], spreads: bool) -> list[list[str]]:
     def cells(value: Callable[[str, str], str]) -> list[str]:
         texts = [[value(dataset, metric) for metric in metrics] for dataset in table.datasets]
         return [EMPTY if set(several) == {EMPTY} else " / ".join(several) for several in texts]
@@ -168,7 +200,7 @@ def _score_lines(table: GainTable, metrics: list[str]) -> list[list[str]]:
     for row, first in _with_groups(table):
         if first:
             lines.append([row.display] + [""] * (1 + len(table.datasets)))
-        texts = cells(partial(_score, row)) if row.n else [EMPTY] * (len(table.datasets) - 1) + [row.remark]
+        texts = cells(partial(_score, row, spreads)) if row.n else [EMPTY] * (len(table.datasets) - 1) + [row.remark]
         lines.append([f"  {row.strategy}", row.count, *texts])
         if any((dataset, metric) in row.published for dataset in table.datasets for metric in metrics):
             lines.append(["    published", "", *cells(partial(_published, row))])
@@ -179,8 +211,9 @@ def _digits(metric: str) -> int:
     return DIGITS.get(metric, 3)
 
 
-def _score(row: Row, dataset: str, metric: str) -> str:
-    return with_spread(row.cells[dataset, metric].score, _digits(metric))
+def _score(row: Row, spreads: bool, dataset: str, metric: str) -> str:
+    score = row.cells[dataset, metric].score
+    return with_spread(score, _digits(metric)) if spreads else number(score.mean, _digits(metric))
 
 
 def _published(row: Row, dataset: str, metric: str) -> str:
@@ -208,7 +241,7 @@ def _gain_lines(table: GainTable) -> list[list[str]]:
 
 
 def _with_groups(table: GainTable) -> list[tuple[Row, bool]]:
-    rows = table.rows
+    rows = table.ranked
     return [(row, i == 0 or rows[i - 1].baseline != row.baseline) for i, row in enumerate(rows)]
 
 
@@ -219,7 +252,7 @@ def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
 
 
 def _measures(table: GainTable) -> str:
-    rows = [["Against mix", "n", *MEASURES]]
+    rows = [["Best first" if table.large else "Against mix", "n", *MEASURES]]
     for row, first in _with_groups(table):
         if first:
             rows.append([row.display] + [""] * (1 + len(MEASURES)))

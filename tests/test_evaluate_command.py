@@ -98,7 +98,6 @@ def test_only_test_sets_are_needed(published, data, tmp_path, capsys):
     command = arguments(published, tmp_path / "out", "--data-root", root)
     assert main(command) == 2
     told = capsys.readouterr().err
-    print(told)
     assert told.count(" is missing") == 1 and "SOTS-outdoor (test of dehaze) is missing" in told
     assert main([*command, "--missing", "synthesise"]) == 0
     assert "synthesised" in capsys.readouterr().out
@@ -124,7 +123,7 @@ def test_another_evaluation_has_its_own_folder(published, data, tmp_path):
     [
         (100, "airnet_rgb", "paper", "Comparable with the published figures (same protocol, real and complete data): "
          "Rain100L, average.", 3),
-        (99, "airnet_rgb", "paper", "Not comparable with the published figures: Rain100L (99 of 100); the average", 0),
+        (99, "airnet_rgb", "paper", "Not comparable with the published figures: Rain100L (99 of 100); the average.", 0),
         (100, "weather_y", "paper", "protocol weather_y, published with airnet_rgb", 0),
         (100, "airnet_rgb", "tiny", "tiny networks", 0),
     ],

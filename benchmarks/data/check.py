@@ -31,12 +31,15 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``complete``, ``partial``, ``missing``, or ``defective`` where there are problems."""
+        """``complete``, ``partial``, ``surplus`` (more than published), ``missing``, or ``defective`` where there are
+        problems."""
         if self.problems:
             return "defective"
         if not self.found:
             return "missing"
-        return "complete" if self.found >= self.data_set.expected else "partial"
+        if self.found == self.data_set.expected:
+            return "complete"
+        return "partial" if self.found < self.data_set.expected else "surplus"
 
 
 def check(names: Iterable[str], root: Path) -> list[Report]:

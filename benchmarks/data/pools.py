@@ -78,12 +78,12 @@ def joined(task: Task, pools: Sequence[Pool]) -> Pool:
     return Pool(task, names, _Chain([pool.clean for pool in pools]), inputs)
 
 
-def with_depths(pool: Pool) -> Pool:
-    """The pool, with invented depths where its degradation needs some and has none."""
+def with_depths(pool: Pool, depths: InventedDepths | None = None) -> Pool:
+    """The pool, with invented depths (by default its own) where its degradation needs some and has none."""
     from benchmarks.data.degradations import DEGRADATIONS
 
     if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
-        pool.depths = _InventedDepths(pool.names, pool.clean)
+        pool.depths = depths or InventedDepths(pool.names, pool.clean)
     return pool
 
 
@@ -92,7 +92,7 @@ def as_bytes(depth: np.ndarray) -> np.ndarray:
     return np.round(255 * depth).astype(np.uint8)
 
 
-class _InventedDepths(Sequence[np.ndarray]):
+class InventedDepths(Sequence[np.ndarray]):
     """A plausible depth for each real image without one, uint8 (H, W), made on first use; the latest are kept.
 
     Depths are smooth: those of large images are made at reduced size and enlarged.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from benchmarks.config import DataConfig
 from benchmarks.data import layouts
 from benchmarks.data.images import CACHE_LIMIT, Images, open_images
 from benchmarks.data.leaks import leaked
-from benchmarks.data.pools import Pool, Prepared, TestPool, as_bytes, joined, with_depths
+from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.errors import UserError
 from benchmarks.settings import Setting, Task, TestSet
 
@@ -161,6 +162,15 @@ def open_set(located: layouts.Located, cache: Path, trains: bool) -> tuple[Image
     return targets, inputs, problems
 
 
+class _Clean(NamedTuple):
+    """Clean images from which missing sets are made, with depths that their tasks share."""
+
+    names: Sequence[str]
+    images: Sequence[np.ndarray]
+    depths: InventedDepths
+    sets: list[str]
+
+
 class _Files:
     """Collects sets below a data root, and every problem on the way, so that all are told at once."""
 
@@ -173,6 +183,7 @@ class _Files:
         self.prepared = Prepared()
         self.problems: list[str] = []
         self._opened: dict[str, Pool | None] = {}
+        self._made_of: dict[str, _Clean] = {}
 
     def prepare(self) -> Prepared:
         for task in self.setting.tasks if self.trained is None else ():
@@ -234,46 +245,48 @@ class _Files:
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
                 self.prepared.record("train", task, name, 0, layouts.get(name).expected, "absent")
-        chosen = list(pools.values())
-        if not chosen:
-            made = self._clean_pool(self.setting.train_sets, "train", task)
-            if made is None:
-                self._missing(task.train[0], f"training of {task.name}, and no clean image to make it from")
-                return
-            pool, of = made
-            name = task.train[0]
-            expected = layouts.get(name).expected
-            self.prepared.record("train", task, name, len(pool.names), expected, "synthesised", made_from=of)
-            chosen = [pool]
-        self.prepared.train.append(with_depths(joined(task, chosen)))
+        if pools:
+            self.prepared.train.append(with_depths(joined(task, list(pools.values()))))
+            return
+        made = self._clean(self.setting.train_sets, "train", task)
+        name = task.train[0]
+        if made is None:
+            self._missing(name, f"training of {task.name}, and no clean image to make it from")
+            return
+        found, expected = len(made.names), layouts.get(name).expected
+        self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets)
+        self.prepared.train.append(with_depths(Pool(task, made.names, made.images), made.depths))
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
-        pool, origin, of = self._open(test.set, task), "real", []
+        pool, made = self._open(test.set, task), None
         if pool is None:
             if self.data.missing == "error" or extra:
                 self._missing(test.set, f"test of {task.name}")
                 return
-            made = self._clean_pool(self.setting.test_sets, "test", task)
+            made = self._clean(self.setting.test_sets, "test", task)
             if made is None:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
-            origin, (pool, of) = "synthesised", made
-        opened = TestPool(task, pool.names, pool.clean, pool.inputs, pool.depths)
+            pool = Pool(task, made.names, made.images)
+        opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
-        self.prepared.tests.append(with_depths(opened))
+        self.prepared.tests.append(with_depths(opened, made.depths if made else None))
         role, expected = ("extra" if extra else "test"), layouts.get(test.set).expected
         trained = {record["dataset"] for record in self.prepared.records if record["origin"] == "real"}
         trained |= set(self.trained or ())
         trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
-        known = leaked(test.set, trained, pool.names) if origin == "real" else []
-        found = len(pool.names)
-        self.prepared.record(role, task, test.name, found, expected, origin, made_from=of, leaked=known)
+        found, origin = len(pool.names), "synthesised" if made else "real"
+        notes = {"made_from": made.sets} if made else {"leaked": leaked(test.set, trained, pool.names)}
+        self.prepared.record(role, task, test.name, found, expected, origin, **notes)
 
-    def _clean_pool(self, names: Sequence[str], role: str, task: Task) -> tuple[Pool, list[str]] | None:
-        """Clean images to synthesise from, and their sets: clean sets, else the targets of the paired ones."""
-        for some in (_makers(names, role, self.root), names):
-            found = {name: pool for name in some if (pool := self._open(name, task)) is not None and pool.names}
-            if found:
-                pools = [Pool(task, pool.names, pool.clean) for pool in found.values()]
-                return joined(task, pools), list(found)
-        return None
+    def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
+        """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""
+        if role not in self._made_of:
+            for some in (_makers(names, role, self.root), names):
+                found = {name: pool for name in some if (pool := self._open(name, task)) is not None and pool.names}
+                if found:
+                    pool = joined(task, [Pool(task, pool.names, pool.clean) for pool in found.values()])
+                    depths = InventedDepths(pool.names, pool.clean)
+                    self._made_of[role] = _Clean(pool.names, pool.clean, depths, list(found))
+                    break
+        return self._made_of.get(role)

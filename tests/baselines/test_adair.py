@@ -29,8 +29,8 @@ def test_split_follows_the_definition():
     module = baselines.build("adair", "tiny").fre3
     with torch.no_grad():  # boxes of different sizes for the images
         module.rate_conv[2].weight.mul_(50)
-    for size in ((64, 400), (96, 80), (512, 400), (391, 640)):
-        mapped = torch.randn(3, module.conv1.out_channels, *size, requires_grad=True)
+    for size in ((64, 400), (96, 80), (391, 384)):
+        mapped = torch.randn(2, module.conv1.out_channels, *size, requires_grad=True)
         ours, right = module.split(mapped), split_by_definition(module, mapped)
         for part, definition in zip(ours, right, strict=True):
             torch.testing.assert_close(part, definition, rtol=1e-4, atol=1e-5)

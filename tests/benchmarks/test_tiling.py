@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from miniature import picture
 from torch import nn
 
 import baselines
 from baselines.network import Network
 from benchmarks import tiling
+from benchmarks.data.sources import TestPool
 from benchmarks.errors import UserError
 from benchmarks.evaluation import evaluate
+from benchmarks.settings import load
 from benchmarks.tiling import restore, restore_tiled
 
 CPU = torch.device("cpu")
@@ -98,12 +101,12 @@ def test_where_memory_is_short_tiles_are_made_and_told(local, words, monkeypatch
 
 
 def test_evaluation_uses_tiles_where_memory_is_short(monkeypatch):
-    from test_evaluation import noisy
-
+    task = load("three_task").tasks[0]
+    pool = TestPool(task, ["a"], [picture(1, 65, 83)], dataset="mini")
     network, told = Same(), []
     monkeypatch.setattr(tiling, "_budget", lambda device: 0)
     monkeypatch.setattr(tiling, "OVERLAP", 16)
-    rows, _ = evaluate(network, [noisy(["a"])], "airnet_rgb", CPU, tell=told.append)
+    rows, _ = evaluate(network, [pool], "airnet_rgb", CPU, tell=told.append)
     assert rows[0]["value"] == pytest.approx(rows[0]["input_value"], abs=1e-4)
     assert len(network.sides) > 2 and "80x64" in told[0]
 

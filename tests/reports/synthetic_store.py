@@ -1,6 +1,6 @@
 """Write a synthetic run store in the true layout, with numbers one can check by hand.
 
-``python tests/reports/synthetic_store.py FOLDER`` writes a store to look at reports with.
+``python tests/reports/synthetic_store.py FOLDER [leaderboard]`` writes a store to look at reports with.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from results import Run
 
@@ -56,13 +57,16 @@ def write_run(
     data: list[dict] | None = None,
     overrides: tuple[str, ...] = (),
     rhythm: pd.DataFrame | None = None,
+    conflict: pd.DataFrame | None = None,
+    parameters: dict | None = None,
+    samples: bool = False,
     age: float = 0,
     setting: str = "three_task",
 ) -> Run:
     """One run. ``psnr``: mean by test set, or one gain over the input for all; ``None`` writes no scores.
 
-    ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``age`` (seconds) sets
-    how long ago the run ended.
+    ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``parameters`` are
+    the strategy's, resolved; ``age`` (seconds) sets how long ago the run ended.
     """
     resolved = {
         "setting": setting, "baseline": baseline, "strategy": strategy, "seed": seed, "size": "tiny", "profile": "demo",
@@ -83,7 +87,7 @@ def write_run(
     run.write_json("config.json", {
         "hash": _hash(resolved), "pair": _hash(pair), "cohort": _hash(shared), "overrides": list(overrides),
         "display": {"setting": "Three degradations: noise, rain, haze", "baseline": DISPLAY.get(baseline, baseline)},
-        "config": resolved,
+        "config": resolved, **({} if parameters is None else {"parameters": parameters}),
     })  # fmt: skip
     run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
     run.write_json("data.json", data)
@@ -91,6 +95,10 @@ def write_run(
         run.write_scores(scores(psnr, data, resolved["evaluate"]["protocol"]))
     if rhythm is not None:
         run.write_rhythm(rhythm)
+    if conflict is not None:
+        run.write_conflicts(conflict)
+    if samples:
+        draw_samples(run.folder / "samples", sorted({r["dataset"] for r in data if r["role"] == "test"}), seed)
     run.write_status(*status)
     then = (run.folder / "status").stat().st_mtime - age
     os.utime(run.folder / "status", (then, then))
@@ -144,10 +152,57 @@ def simulate(
     return pd.DataFrame(rows, columns=["step", "task", "loss", "running", "pace", "weight"])
 
 
+def probe(strategy: str = "mix", steps: int = 600, seed: int = 0, tasks: list[str] = TASKS) -> pd.DataFrame:
+    """Probed gradients: tasks as directions that turn away from each other, the last task against the others."""
+    generator = np.random.default_rng(seed)
+    count = len(tasks)
+    apart = {"mix": 0.9, "art": 1.3}.get(strategy, 0.5)
+    rows = []
+    for step in np.unique(np.linspace(1, steps, 12).round().astype(int)):
+        turned = apart * (0.4 + 0.8 * step / steps) * (np.arange(count) - (count - 1) / 2) * 0.7
+        gradients = np.stack([np.cos(turned), np.sin(turned)], axis=1)
+        gradients = np.concatenate([gradients, 0.25 * generator.standard_normal((count, 4))], axis=1)
+        gradients *= np.geomspace(0.3, 1.5, count)[:, None] * (0.3 + np.exp(-3 * step / steps))
+        norms = np.linalg.norm(gradients, axis=1)
+        cosines = gradients @ gradients.T / np.outer(norms, norms)
+        rows += [(int(step), a, b, cosines[i, j], norms[i]) for i, a in enumerate(tasks) for j, b in enumerate(tasks)]
+    return pd.DataFrame(rows, columns=["step", "task", "other", "cosine", "norm"])
+
+
+def draw_samples(folder: Path, datasets: list[str], seed: int = 0, size: int = 96) -> None:
+    """Strips as the grid leaves them: degraded, restored and clean picture side by side."""
+    folder.mkdir(parents=True)
+    across, down = np.meshgrid(np.linspace(0, 1, size), np.linspace(0, 1, size))
+    generator = np.random.default_rng(seed)
+    for place, name in enumerate(datasets):
+        bands = np.sin(20 * across * (1 + place) + 5 * down**2)
+        clean = np.stack([across, 0.5 + 0.4 * bands, 1 - down], axis=2)
+        noise = generator.standard_normal(clean.shape)
+        parts = [np.clip(clean + sigma * noise, 0, 1) for sigma in (0.25, 0.08, 0)]
+        Image.fromarray((255 * np.concatenate(parts, axis=1)).astype(np.uint8)).save(folder / f"{name}.png")
+
+
+def leaderboard(output: Path) -> None:
+    """Twelve strategies, two baselines, three seeds."""
+    names = ["mix", "equal", "art", "art:tau=1", "art:tau=10", "pcgrad", "cagrad", "famo", "dwa", "nash_mtl",
+             "mypkg.optimizers:Mine:gamma=0.5:rate=0.01", "uw"]  # fmt: skip
+    generator = np.random.default_rng(1)
+    for baseline in ("transweather", "airnet"):
+        for place, strategy in enumerate(names):
+            for seed in range(3):
+                psnr = {
+                    n: INPUTS[n] + 3 + 0.1 * ((5 * place) % 12 - 5) + 0.1 * generator.standard_normal() for n in SETS
+                }
+                failed = (baseline, strategy) == ("airnet", "nash_mtl")
+                write_run(output, baseline, strategy, seed, None if failed else psnr,
+                          status=("failed", "the solver found no solution") if failed else ("done", ""),
+                          rhythm=simulate(strategy, seed=seed))  # fmt: skip
+
+
 def showcase(output: Path) -> None:
     """Several baselines, strategies and seeds, a collapsed and a failed run, two cohorts."""
     generator = np.random.default_rng(0)
-    means = {"mix": 3.0, "art": 2.2, "art:tau=1": 3.1, "pcgrad": 3.3}
+    means = {"mix": 3.0, "art": 2.2, "art:tau=1": 3.1, "art:tau=10": 3.2, "pcgrad": 3.3}
     for baseline, extra in (("transweather", 0.0), ("airnet", 0.6)):
         for strategy, gain in means.items():
             for seed in range(3):
@@ -158,7 +213,9 @@ def showcase(output: Path) -> None:
                     psnr = {name: 4.5 for name in SETS}
                 if (baseline, strategy, seed) == ("airnet", "art", 2):
                     status, psnr = ("failed", "loss is NaN at step 212"), None
-                write_run(output, baseline, strategy, seed, psnr, status=status, rhythm=rhythm)
+                parameters = {"tau": float(strategy.partition("tau=")[2] or 0.1), "momentum": 0.01, "released": False}
+                write_run(output, baseline, strategy, seed, psnr, status=status, rhythm=rhythm, samples=seed == 0,
+                          conflict=probe(strategy, seed=seed), parameters=parameters if strategy.startswith("art") else {})  # fmt: skip
     for strategy in ("mix", "art"):
         psnr = {name: INPUTS[name] + means[strategy] + 0.2 * generator.standard_normal() for name in SETS}
         data = records("real", {"Rain100L": 2})
@@ -169,4 +226,6 @@ def showcase(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    showcase(Path(sys.argv[1]))
+    {"showcase": showcase, "leaderboard": leaderboard}[sys.argv[2] if len(sys.argv) > 2 else "showcase"](
+        Path(sys.argv[1])
+    )

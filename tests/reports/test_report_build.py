@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from synthetic_store import TASKS, simulate, write_run
 
-from reports import style
+from reports import labels, style
 from reports.build import NothingToReport, build, main
 from results import Run, find_runs
 
@@ -158,6 +158,6 @@ def test_tasks_shown_together_never_look_alike():
 
 
 def test_labels_move_apart_within_their_bounds():
-    places = style.spread_apart([0.5, 0.5, 0.51, 0.99, 1.0], 0.1, 0.02, 0.98)
+    places = labels.spread_apart([0.5, 0.5, 0.51, 0.99, 1.0], 0.1, 0.02, 0.98)
     assert max(places) <= 0.98
     assert all(b - a >= 0.1 - 1e-9 for a, b in pairwise(sorted(places)))
