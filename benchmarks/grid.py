@@ -61,10 +61,17 @@ def state(plan: Plan) -> str:
 
 
 def _unscored(plan: Plan) -> bool:
-    """Whether the protocol or a further test set asked for is not among the scores."""
-    scores = plan.run.scores()
-    scored = set(scores.loc[scores["protocol"] == plan.config.evaluate.protocol, "dataset"])
+    """Whether a protocol, metric or further test set asked for is not among the scores."""
+    scored = _scored(plan.run, plan.config)
     return not scored or not set(plan.config.evaluate.extra) <= scored
+
+
+def _scored(run: Run, config: Config) -> set[str]:
+    """Test sets that have every wanted metric by the wanted protocol."""
+    scores = run.scores()
+    scores = scores[scores["protocol"] == config.evaluate.protocol]
+    wanted = {"psnr", "ssim", *config.evaluate.metrics}
+    return {dataset for dataset, rows in scores.groupby("dataset") if wanted <= set(rows["metric"])}
 
 
 def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
@@ -99,6 +106,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     run.write_json(DATA, prepared.records)
     facts = run.environment | environment.describe(device)
     run.write_json(ENVIRONMENT, facts)
+    before = run.status.reason if run.status.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("running")
     tracker = Tracker(tracking_uri, run, config, command)
     tracker.start()
@@ -113,7 +121,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
     (plan.folder / PROGRESS).unlink(missing_ok=True)
     tracker.finish("done")
-    run.write_status("done", warning)
+    run.write_status("done", warning or before)
 
 
 def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
@@ -147,23 +155,23 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
     import pandas as pd
 
     from benchmarks.evaluation import evaluate, write_samples
+    from benchmarks.metrics import further
 
-    protocol, scores = config.evaluate.protocol, run.scores()
-    known = set(scores.loc[scores["protocol"] == protocol, "dataset"])
-    pools = [pool for pool in prepared.tests if pool.dataset not in known]
+    protocol, scored = config.evaluate.protocol, _scored(run, config)
+    pools = [pool for pool in prepared.tests if pool.dataset not in scored]
     started = time.perf_counter()
 
     def report(done: int, total: int) -> None:
         left = (time.perf_counter() - started) / done * (total - done)
         _tell(run, phase="scoring", done=done, total=total, left=left)
 
-    rows, collapsed = evaluate(network, pools, protocol, device, report)
-    fresh = pd.DataFrame(rows)
-    run.write_scores(pd.concat([scores, fresh], ignore_index=True) if len(scores) else fresh)
+    rows, collapsed = evaluate(network, pools, protocol, device, report, further(config.evaluate.metrics, device))
+    fresh, scores = pd.DataFrame(rows), run.scores()
+    again = (scores["protocol"] == protocol) & scores["dataset"].isin([pool.dataset for pool in pools])
+    kept = scores[~again]
+    run.write_scores(pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh)
     write_samples(network, pools, run.folder / "samples", device)
-    warning = run.status.reason
-    if collapsed:
-        warning = f"collapsed: constant output on {', '.join(collapsed)}"
+    warning = f"collapsed: constant output on {', '.join(collapsed)}" if collapsed else ""
     return warning, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
     )
+    add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
@@ -112,6 +113,8 @@ def _plans(options: argparse.Namespace) -> list:
     overrides = list(options.overrides)
     if options.probe_conflicts is not None:
         overrides.append(f"train.probe_every={options.probe_conflicts}")
+    if options.metrics:
+        overrides.append(f"evaluate.metrics={','.join(options.metrics)}")
     names = baselines.names() if options.baselines == ["all"] else options.baselines
     specs = art.names() if options.strategies == ["all"] else options.strategies
     plans = {}
@@ -226,7 +229,7 @@ def _command(options: argparse.Namespace) -> str:
 def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> None:
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
-    from benchmarks import environment, grid, settings
+    from benchmarks import environment, grid, metrics, settings
     from benchmarks.data import sources
     from benchmarks.overview import Overview
     from benchmarks.training import check_checkpoint
@@ -235,6 +238,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     cache = options.output / "cache"
     config = wanted[0].config
     sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks; fills the cache
+    metrics.further(config.evaluate.metrics, device)  # says now what cannot be computed
     _check_networks(wanted)
     for plan in wanted:
         check_checkpoint(plan.folder, plan.config)

@@ -114,8 +114,9 @@ def _heat(axis: Axes, conflict: Conflict, limit: float):
             axis.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=size, color=colour)
     axis.set_xticks(range(len(tasks) - 1), tasks[:-1], rotation=90)
     axis.set_yticks(range(1, len(tasks)), tasks[1:])
-    axis.set_xlim(-0.5, len(tasks) - 1.5)
-    axis.set_ylim(len(tasks) - 0.5, 0.5)
+    if len(tasks) > 1:
+        axis.set_xlim(-0.5, len(tasks) - 1.5)
+        axis.set_ylim(len(tasks) - 0.5, 0.5)
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

@@ -84,7 +84,7 @@ def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -
         strategy: score by pair (``Run.record["pair"]``: same baseline, seed, data and training).
         reference: the same of the reference strategy.
     """
-    from scipy import stats
+    from scipy.special import stdtr, stdtrit
 
     common = [pair for pair in strategy if pair in reference]
     differences = np.array([strategy[pair] - reference[pair] for pair in common], dtype=float)
@@ -93,10 +93,10 @@ def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -
     if whole.n < 2:
         return PairedGain(whole.mean, math.nan, whole.n, math.nan, math.nan, math.nan)
     error = whole.std / math.sqrt(whole.n)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, whole.n - 1)) * error
+    half = float(stdtrit(whole.n - 1, (1 + LEVEL) / 2)) * error
     p = float(whole.mean == 0)  # identical differences: the quotient below would divide by zero
     if error > 0:
-        p = 2 * float(stats.t.sf(abs(whole.mean) / error, whole.n - 1))
+        p = 2 * float(stdtr(whole.n - 1, -abs(whole.mean) / error))
     return PairedGain(whole.mean, whole.std, whole.n, whole.mean - half, whole.mean + half, p)
 
 

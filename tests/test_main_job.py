@@ -139,7 +139,7 @@ def test_dry_run_lists_and_does_nothing(data, tmp_path, capsys):
 def test_another_protocol_and_test_set_score_without_training(finished, data, tmp_path):
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
-    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none"]
+    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none", "--metrics", "gmsd"]
     overrides = [*SMALL, "evaluate.extra=Rain100H", "evaluate.protocol=weather_y"]
     (run,) = find_runs(output, "three_task", {"baseline": ["transweather"], "strategy": ["mix"]})
     trained = (run.folder / "checkpoint.pt").stat().st_mtime_ns
@@ -148,6 +148,7 @@ def test_another_protocol_and_test_set_score_without_training(finished, data, tm
     assert (run.folder / "checkpoint.pt").stat().st_mtime_ns == trained
     assert set(scores["protocol"]) == {"airnet_rgb", "weather_y"}
     assert set(scores.loc[scores["protocol"] == "weather_y", "dataset"]) == {*SETS, "Rain100H"}
+    assert set(scores.loc[scores["protocol"] == "weather_y", "metric"]) == {"psnr", "ssim", "gmsd"}
 
 
 def states(folder):
@@ -316,6 +317,6 @@ def test_help_is_quick_and_complete():
     command = [sys.executable, "-m", "benchmarks.run", "--help"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
     options = ["setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set"]
-    for option in [*options, "output", "tracking-uri", "device", "dry-run", "fresh"]:
+    for option in [*options, "output", "metrics", "tracking-uri", "device", "dry-run", "fresh"]:
         assert f"--{option}" in printed
     assert "transweather" in printed and "active reweighting" in printed

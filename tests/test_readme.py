@@ -51,7 +51,7 @@ def test_every_command_of_the_readme_is_understood():
 
 def test_every_option_is_described():
     for option in ("setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set",
-                   "output", "tracking-uri", "device", "jobs", "dry-run", "fresh"):  # fmt: skip
+                   "output", "metrics", "probe-conflicts", "tracking-uri", "device", "jobs", "dry-run", "fresh"):  # fmt: skip
         assert f"`--{option}" in TEXT, option
 
 

@@ -213,9 +213,10 @@ def showcase(output: Path) -> None:
                     psnr = {name: 4.5 for name in SETS}
                 if (baseline, strategy, seed) == ("airnet", "art", 2):
                     status, psnr = ("failed", "loss is NaN at step 212"), None
-                parameters = {"tau": float(strategy.partition("tau=")[2] or 0.1), "momentum": 0.01, "released": False}
+                tau = float(strategy.partition("tau=")[2] or 0.1)
+                parameters = {"tau": tau, "momentum": 0.01, "released": False} if strategy.startswith("art") else {}
                 write_run(output, baseline, strategy, seed, psnr, status=status, rhythm=rhythm, samples=seed == 0,
-                          conflict=probe(strategy, seed=seed), parameters=parameters if strategy.startswith("art") else {})  # fmt: skip
+                          conflict=probe(strategy, seed=seed), parameters=parameters)  # fmt: skip
     for strategy in ("mix", "art"):
         psnr = {name: INPUTS[name] + means[strategy] + 0.2 * generator.standard_normal() for name in SETS}
         data = records("real", {"Rain100L": 2})

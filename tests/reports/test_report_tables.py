@@ -114,6 +114,24 @@ def test_terminal_text_fits_its_width(two_seeds):
     assert max(map(len, terminal(table_of(two_seeds)).splitlines())) <= 118
 
 
+def test_many_strategies_are_ranked_and_stay_readable(tmp_path):
+    long = "mypkg.optimizers:Mine:gamma=0.5:rate=0.01:more=1"
+    for seed in range(2):
+        for strategy, gain in {"mix": 0, "equal": -0.2, "art": 0.4, "uw": 0.1, "famo": 0.9, long: 0.2}.items():
+            write_run(tmp_path, strategy=strategy, seed=seed, psnr=3.0 + gain * (1 + 0.1 * seed))
+        write_run(tmp_path, strategy="cagrad", seed=seed, status=("failed", "no solver"))
+    table = table_of(tmp_path)
+    order = ["famo", "art", long, "uw", "mix", "equal", "cagrad"]
+    assert [row.strategy for row in table.ranked] == order
+    text = terminal(table)
+    board = text[text.index("Best first") :]
+    assert [line.split()[0] for line in board.splitlines()[3:11] if line[2:3].strip()] == order
+    assert "+0.42 ±0.03" in board and "failed 2 of 2" in board and board.count("reference") == 1
+    assert max(map(len, text.splitlines())) <= 118
+    assert "cagrad, seeds 0, 1: failed: no solver." in text
+    assert text.index("famo") < text.index("art ") and page(table).index("famo") < page(table).index("uw")
+
+
 def test_cohorts_are_never_mixed(tmp_path):
     write_run(tmp_path, strategy="mix", psnr=3.0, age=100)
     write_run(tmp_path, strategy="art", psnr=4.0, age=100)
