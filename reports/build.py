@@ -136,7 +136,8 @@ def _write(cohort: Cohort, folder: Path, suffix: str) -> tuple[str, list[Path], 
 
 def _figures(table: GainTable, probed: Mapping, swept: Sequence[Sweep], folder: Path, suffix: str) -> list[Path]:
     from reports.conflict_plots import conflict_figures
-    from reports.plots import gain_figure, rhythm_figures
+    from reports.gain_plots import gain_figure
+    from reports.rhythm_plots import rhythm_figures
     from reports.sweeps import sweep_figure
 
     figures = gain_figure(table, folder / f"gains{suffix}")

@@ -31,6 +31,9 @@ COUNTED, COLLAPSED, FAILED, UNFINISHED, UNSCORED, SUPERSEDED = (
 )
 """States of an :class:`Outcome`; only ``counted`` ones enter averages and gains, every other one is named."""
 
+LEAK_FREE = " leak-free"
+"""Stands behind a test set's name where the images that are in the training data are left out."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -78,9 +81,24 @@ class Outcome:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Per-image scores under the cohort's protocol (:data:`results.schema.SCORE_COLUMNS`)."""
+        """Per-image scores under the cohort's protocol (:data:`results.schema.SCORE_COLUMNS`). A test set with images
+        whose clean version was trained on stands there once more without them, as ``<dataset> leak-free``."""
+        import pandas as pd
+
         table = self.run.scores()
-        return table[table["protocol"] == self.protocol]
+        table = table[table["protocol"] == self.protocol]
+        if not self.leaked:
+            return table
+        clean = [
+            table[(table["dataset"] == dataset) & ~table["image"].isin(names)].assign(dataset=dataset + LEAK_FREE)
+            for dataset, names in self.leaked.items()
+        ]
+        return pd.concat([table, *clean], ignore_index=True)
+
+    @property
+    def leaked(self) -> dict[str, list[str]]:
+        """Names of the leaked images of each test set that has some (:data:`results.schema.DATA_NOTES`)."""
+        return {record["dataset"]: record["leaked"] for record in self.run.data if record.get("leaked")}
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -234,6 +252,10 @@ def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
                 values = {name: record.get(name) for name in schema.DATA_FIELDS}
                 values["origin"] = values["origin"] or "origin not recorded"
                 columns.setdefault(record["dataset"], Column(**values))
+                kept = (values["found"] or 0) - len(record.get("leaked") or [])
+                if 0 < kept < (values["found"] or 0):
+                    free = {"dataset": record["dataset"] + LEAK_FREE, "role": "extra", "found": kept, "expected": None}
+                    columns.setdefault(free["dataset"], Column(**values | free))
     for outcome in outcomes:
         if outcome.state == COUNTED:
             for dataset, task in outcome.scores[["dataset", "task"]].drop_duplicates().itertuples(index=False):

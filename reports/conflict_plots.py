@@ -11,7 +11,6 @@ from reports import header, style
 from reports.cohorts import Cohort
 from reports.conflicts import Conflict, pair_name
 from reports.labels import label_ends, log_scale
-from reports.plots import in_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +31,7 @@ def conflict_figures(cohort: Cohort, found: Sequence[Conflict], stem: Path) -> l
     Writes ``<stem>.png``/``.svg``, further figures as ``<stem>-part2``, ...; nothing where there is no conflict.
     """
     paths = []
-    for name, group in in_groups(found, stem, lambda conflict: conflict.outcomes[0].strategy):
+    for name, group in style.in_groups(found, stem, lambda conflict: conflict.outcomes[0].strategy):
         paths += _figure(cohort, group, name)
     return paths
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import textwrap
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from reports.cohorts import REFERENCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,9 @@ TASKS = {
 """Tasks that are shown together differ in both; every other task gets a pair from its name (:func:`task_styles`)."""
 
 DPI = 150
+
+COLUMNS = 4
+"""Strategies side by side in one figure."""
 
 
 def task_styles(tasks: Iterable[str]) -> dict[str, tuple]:
@@ -132,6 +137,16 @@ def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) 
     return figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
 
 
+def in_groups(items: Sequence, stem: Path, strategy: Callable[[Any], str]) -> Iterator[tuple[Path, list]]:
+    """``(stem of the file, items)`` for figures of at most :data:`COLUMNS` strategies, the reference first in each."""
+    first = [item for item in items if strategy(item) == REFERENCE]
+    others = [item for item in items if strategy(item) != REFERENCE]
+    size = COLUMNS - len(first)
+    groups = [first + others[i : i + size] for i in range(0, len(others), size)] or ([first] if first else [])
+    for i, group in enumerate(groups):
+        yield stem if i == 0 else stem.with_name(f"{stem.name}-part{i + 1}"), group
+
+
 def headline(figure: Figure, *sentences: str) -> None:
     """Title and what a reader must know about the data, a line each, wrapped to the figure's width."""
     characters = int(figure.get_size_inches()[0] * 14)
@@ -146,6 +161,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     figure.canvas.draw()
     image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    image.quantize(256, dither=Image.Dither.NONE).save(paths[0], optimize=True, dpi=(DPI, DPI))
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        paths[0], optimize=True, dpi=(DPI, DPI)
+    )
     figure.savefig(paths[1], metadata={"Date": None})
     return paths

@@ -1,6 +1,6 @@
 """Write a synthetic run store in the true layout, with numbers one can check by hand.
 
-``python tests/reports/synthetic_store.py FOLDER [leaderboard]`` writes a store to look at reports with.
+``python tests/reports/synthetic_store.py FOLDER [leaderboard|big]`` writes a store to look at reports with.
 """
 
 from __future__ import annotations
@@ -199,6 +199,27 @@ def leaderboard(output: Path) -> None:
                           rhythm=simulate(strategy, seed=seed))  # fmt: skip
 
 
+def big(output: Path) -> None:
+    """200 runs with 5,000 images each, to measure a build with: two baselines, twenty strategies, five seeds."""
+    generator = np.random.default_rng(2)
+    names = ["mix", "art", *(f"art:tau={tau}" for tau in (0.3, 1, 3, 10, 30)), *(f"peer{i}" for i in range(13))]
+    index = pd.DataFrame(
+        [(name, task, f"{name}_{i:05d}", "airnet_rgb") for name, task in zip(SETS, TASKS, strict=True)
+         for i in range(1000)], columns=["dataset", "task", "image", "protocol"],
+    )  # fmt: skip
+    inputs = index["dataset"].map(INPUTS) + generator.standard_normal(len(index))
+    rhythms = {name: simulate(name) for name in ("mix", "art")}
+    for baseline in ("transweather", "airnet"):
+        for place, strategy in enumerate(names):
+            for seed in range(5):
+                run = write_run(output, baseline, strategy, seed, rhythm=rhythms["art" if place else "mix"],
+                                conflict=probe(seed=seed), samples=seed == 0, parameters={})  # fmt: skip
+                value = inputs + 3 + 0.05 * place + 0.3 * generator.standard_normal(len(index))
+                psnr = index.assign(metric="psnr", value=value, input_value=inputs)
+                ssim = index.assign(metric="ssim", value=value / 40, input_value=inputs / 40)
+                run.write_scores(pd.concat([psnr, ssim], ignore_index=True))
+
+
 def showcase(output: Path) -> None:
     """Several baselines, strategies and seeds, a collapsed and a failed run, two cohorts."""
     generator = np.random.default_rng(0)
@@ -227,6 +248,6 @@ def showcase(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"showcase": showcase, "leaderboard": leaderboard}[sys.argv[2] if len(sys.argv) > 2 else "showcase"](
+    {"showcase": showcase, "leaderboard": leaderboard, "big": big}[sys.argv[2] if len(sys.argv) > 2 else "showcase"](
         Path(sys.argv[1])
     )
