@@ -218,10 +218,11 @@ def _score(
 
 def _report(loaded: Loaded, config: Config, prepared: Prepared, folder: Path, scores: Any, notes: list[str]) -> str:
     """Write the table; returns it for a terminal."""
-    from benchmarks.scorecard import scorecard
+    from benchmarks import settings
+    from reports.scorecard import scorecard
     from results import write_atomically
 
-    card = scorecard(loaded, config, prepared.records, scores, notes)
+    card = scorecard(settings.load(config.setting).title, loaded, config, prepared.records, scores, notes)
     write_atomically(folder / "table.md", lambda path: path.write_text(card.page(), encoding="utf-8"))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 

@@ -15,7 +15,7 @@ from benchmarks.checkpoints import Loaded
 from benchmarks.config import DataConfig, resolve
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
-from benchmarks.scorecard import scorecard
+from reports.scorecard import scorecard
 from results.schema import SCORE_COLUMNS
 
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
@@ -147,7 +147,7 @@ def test_differences_are_shown_where_figures_compare(found, protocol, size, told
             for name, value in (("1", first), ("2", second))
         ]
     )
-    card = scorecard(loaded, config, [record | {"leaked": ["2"]}], scores, ["Something happened"])
+    card = scorecard("Three tasks", loaded, config, [record | {"leaked": ["2"]}], scores, ["Something happened"])
     text = card.text()
     assert told in " ".join(text.split()) and card.notes[-1] == "Something happened."
     assert text.count("difference") == differences and ("+0.63 / " in text) == bool(differences)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import settings
 from reports.cohorts import AVERAGE, COUNTED, Column, Outcome
 from reports.comparability import Figure, complete, figures, run_obstacles
 from reports.markdown import pipe_table
@@ -19,9 +18,6 @@ from reports.text import DIGITS, EMPTY, blocks, metric_name, number, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from benchmarks.checkpoints import Loaded
-    from benchmarks.config import Config
 
 Cells = dict[tuple[str, str], float]  # by (dataset, metric); the average under AVERAGE
 
@@ -87,13 +83,19 @@ class Scorecard:
 
 
 def scorecard(
-    loaded: Loaded, config: Config, records: Sequence[dict[str, Any]], scores: pd.DataFrame, notes: Sequence[str]
+    title: str,
+    loaded: Any,
+    config: Any,
+    records: Sequence[dict[str, Any]],
+    scores: pd.DataFrame,
+    notes: Sequence[str],
 ) -> Scorecard:
     """Make the table.
 
     Args:
-        loaded: the network.
-        config: its setting, data and protocol.
+        title: of the setting.
+        loaded: the network, a ``benchmarks.checkpoints.Loaded``.
+        config: its setting, data and protocol, a ``benchmarks.config.Config``.
         records: the data that were used (:data:`results.schema.DATA_FIELDS`).
         scores: per image (:data:`results.schema.SCORE_COLUMNS`).
         notes: what happened while scoring.
@@ -106,7 +108,7 @@ def scorecard(
     told += _leaks(records, scores)
     if own.cells[AVERAGE, "psnr"] < inputs.cells[AVERAGE, "psnr"]:
         told.append("On average below the degraded input")
-    setting = f"{settings.load(config.setting).title} ({config.setting})"
+    setting = f"{title} ({config.setting})"
     return Scorecard(
         f"Evaluation of {_name(loaded)}: {setting}",
         _facts(loaded, config, records),
@@ -134,7 +136,7 @@ def _column(record: dict[str, Any]) -> Column:
     return Column(**{name: record[name] for name in ("dataset", "task", "role", "found", "expected", "origin")})
 
 
-def _name(loaded: Loaded) -> str:
+def _name(loaded: Any) -> str:
     if loaded.config:
         return f"{loaded.title}, {loaded.config.strategy}, seed {loaded.config.seed}"
     return f"{loaded.title}, {loaded.path.name}"
@@ -149,7 +151,7 @@ def _means(scores: pd.DataFrame, columns: Sequence[Column], value: str) -> Cells
     return cells
 
 
-def _facts(loaded: Loaded, config: Config, records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _facts(loaded: Any, config: Any, records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     if config.data.source == "embedded":
         data = "embedded: photographs of scikit-image, made degradations"
     else:
@@ -167,7 +169,7 @@ def _facts(loaded: Loaded, config: Config, records: Sequence[dict[str, Any]]) ->
     ]
 
 
-def _published(loaded: Loaded, config: Config, columns: Sequence[Column], own: Cells) -> tuple[list[Row], list[str]]:
+def _published(loaded: Any, config: Any, columns: Sequence[Column], own: Cells) -> tuple[list[Row], list[str]]:
     """Rows of published figures and of the differences where they compare, and sentences about both."""
     rows, sources, fair, unfair = [], [], {}, {}
     there = {AVERAGE, *(column.dataset for column in columns)}
@@ -213,7 +215,7 @@ def _figures(setting: str, title: str) -> dict[str, dict[tuple[str, str], Figure
     return found
 
 
-def _obstacles(loaded: Loaded, config: Config, columns: Sequence[Column], dataset: str, figure: Figure) -> list[str]:
+def _obstacles(loaded: Any, config: Any, columns: Sequence[Column], dataset: str, figure: Figure) -> list[str]:
     """Why the score on ``dataset`` (or the average) does not compare with a published figure; empty if it does."""
     protocol = config.evaluate.protocol
     if loaded.run:
