@@ -26,8 +26,12 @@ def parser() -> argparse.ArgumentParser:
     import baselines
     from benchmarks import settings
 
-    known = [f"  {name:14}{baselines.describe(name)['about']}" for name in baselines.names()]
-    strategies = [f"  {name:14}{entry.about}" for name, entry in sorted(art.entries().items())]
+    known = [f"  {name:16}{(told := baselines.describe(name))['about']}\n{'':18}{told['paper']}"
+             for name in baselines.names()]  # fmt: skip
+    strategies = [
+        f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
+        for name, entry in sorted(art.entries().items())
+    ]
     lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b):"]
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from results import Run, schema
 
@@ -65,6 +65,16 @@ class Column:
         return f"{self.dataset} ({self.mark})" if self.mark else self.dataset
 
 
+class Mean(NamedTuple):
+    """Means over the images of a test set: of the restored and of the degraded ones' metric; ``images`` that were
+    scored, ``missing`` of them without a value, left out of the mean and named by the report."""
+
+    value: float
+    input_value: float
+    images: int
+    missing: int
+
+
 @dataclass
 class Outcome:
     """One run and what it counts for. ``reason`` says why it does not count, or carries a finished run's warning."""
@@ -101,19 +111,37 @@ class Outcome:
         return {record["dataset"]: record["leaked"] for record in self.run.data if record.get("leaked")}
 
     @cached_property
-    def means(self) -> pd.DataFrame:
-        """Mean over images of per-image values: index ``(dataset, metric)``, columns ``value``, ``input_value``,
-        ``images``, ``missing`` (images without a value, left out of the mean and named by the report)."""
+    def means(self) -> dict[tuple[str, str], Mean]:
+        """Mean over images of per-image values, by ``(dataset, metric)``."""
         groups = self.scores.groupby(["dataset", "metric"], sort=False)
         table = groups[["value", "input_value"]].mean()
-        table["images"] = groups["value"].size()
-        table["missing"] = groups["value"].agg(lambda values: int(values.isna().sum()))
-        return table
+        counts = groups["value"].agg(["size", "count"])
+        return {
+            key: Mean(float(value), float(given), int(images), int(images - there))
+            for key, value, given, images, there in zip(
+                table.index, table["value"], table["input_value"], counts["size"], counts["count"], strict=True
+            )
+        }
+
+    @cached_property
+    def datasets(self) -> dict[str, int]:
+        """Test sets with scores, and how many images of each."""
+        found: dict[str, int] = {}
+        for (dataset, _), mean in self.means.items():
+            found[dataset] = max(found.get(dataset, 0), mean.images)
+        return found
+
+    @cached_property
+    def images(self) -> dict[tuple[str, str], pd.Series]:
+        """Per-image values by ``(dataset, metric)``, indexed by the image's name."""
+        table = self.scores.set_index("image")["value"]
+        places = self.scores.groupby(["dataset", "metric"], sort=False).indices
+        return {key: table.iloc[rows] for key, rows in places.items()}
 
     def mean(self, dataset: str, metric: str, column: str = "value") -> float:
-        """One entry of :attr:`means`; NaN where the run has none."""
-        key = (dataset, metric)
-        return float(self.means.at[key, column]) if key in self.means.index else math.nan
+        """A field of one of :attr:`means`; NaN where the run has none."""
+        mean = self.means.get((dataset, metric))
+        return math.nan if mean is None else getattr(mean, column)
 
     def average(self, datasets: Sequence[str], metric: str, column: str = "value") -> float:
         """Mean over ``datasets`` of the means over images; NaN unless the run has them all."""
@@ -139,7 +167,7 @@ class Cohort:
         """Test sets of the average, in order."""
         return [column.dataset for column in self.columns if column.role != "extra"]
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
         """Configuration of the newest run (setting, size, profile and data are the same for all)."""
         return max(self.outcomes, key=lambda outcome: _newest(outcome.run)).run.config
@@ -147,7 +175,7 @@ class Cohort:
     @cached_property
     def metrics(self) -> list[str]:
         """PSNR, SSIM, then every further metric that was computed."""
-        seen = {metric for outcome in self.counted() for metric in outcome.means.index.get_level_values("metric")}
+        seen = {metric for outcome in self.counted() for _, metric in outcome.means}
         return [m for m in ("psnr", "ssim") if m in seen] + sorted(seen - {"psnr", "ssim"})
 
     def counted(self, baseline: str | None = None, strategy: str | None = None) -> list[Outcome]:
@@ -215,7 +243,7 @@ def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
     title = newest.record.get("display", {}).get("setting", setting)
     cohort = Cohort(key[:8], setting, title, protocol, outcomes)
     columns = _columns(outcomes)
-    scored = {dataset for o in cohort.counted() for dataset in o.means.index.get_level_values("dataset")}
+    scored = {dataset for outcome in cohort.counted() for dataset in outcome.datasets}
     cohort.columns = [column for column in columns if column.dataset in scored]
     cohort.unseen = [column for column in columns if column.dataset not in scored]
     return cohort
@@ -258,8 +286,9 @@ def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
                     columns.setdefault(free["dataset"], Column(**values | free))
     for outcome in outcomes:
         if outcome.state == COUNTED:
-            for dataset, task in outcome.scores[["dataset", "task"]].drop_duplicates().itertuples(index=False):
-                columns.setdefault(dataset, Column(dataset, task, "extra", None, None, "origin not recorded"))
+            for dataset in [name for name in outcome.datasets if name not in columns]:
+                task = outcome.scores.loc[outcome.scores["dataset"] == dataset, "task"].iloc[0]
+                columns[dataset] = Column(dataset, task, "extra", None, None, "origin not recorded")
     return sorted(columns.values(), key=lambda column: column.role == "extra")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports.cohorts import COUNTED, Cohort, Outcome
 from reports.rhythms import SHOWN, named
@@ -121,12 +121,17 @@ def conflict_table(cohort: Cohort) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
+    tables = []
     for outcome in cohort.outcomes:
         table = outcome.run.conflicts() if outcome.state in SHOWN else pd.DataFrame()
         if not table.empty:
-            rows += _pair_rows(cohort, Conflict((outcome,), table))
-    return pd.DataFrame(rows)
+            tables.append(_pair_rows(outcome, table))
+    if not tables:
+        return pd.DataFrame()
+    whole = pd.concat(tables, ignore_index=True)
+    whole.insert(0, "setting", cohort.setting)
+    whole.insert(1, "cohort", cohort.key)
+    return whole
 
 
 def conflict_rows(found: Mapping[str, Sequence[Conflict]]) -> list[list[str]]:
@@ -161,29 +166,19 @@ def _mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return whole.groupby(["step", "task", "other"], sort=False, as_index=False)[["cosine", "norm"]].mean()
 
 
-def _pair_rows(cohort: Cohort, conflict: Conflict) -> list[dict[str, Any]]:
-    outcome = conflict.outcomes[0]
-    shared = {
-        "setting": cohort.setting,
-        "cohort": cohort.key,
-        "baseline": outcome.baseline,
-        "strategy": outcome.strategy,
-        "seed": outcome.seed,
-        "state": outcome.state,
-    }
-    rows = []
-    for (task, other), column in conflict.pairs.items():
-        probed = column.dropna()
-        if len(probed):
-            numbers = {
-                "cosine": probed.mean(),
-                "cosine_first": probed.iloc[0],
-                "cosine_last": probed.iloc[-1],
-                "cosine_least": probed.min(),
-                "below_zero": (probed < 0).mean(),
-                "norm": conflict.norms[task].mean(),
-                "norm_other": conflict.norms[other].mean(),
-            }
-            told = {name: float(f"{value:.6g}") for name, value in numbers.items()}
-            rows.append(shared | {"task": task, "other": other, "probes": len(probed)} | told)
+def _pair_rows(outcome: Outcome, table: pd.DataFrame) -> pd.DataFrame:
+    place = {task: i for i, task in enumerate(dict.fromkeys(table["task"]))}
+    first, second = table["task"].map(place), table["other"].map(place)
+    norms = table[first == second].groupby("task")["norm"].mean()
+    pairs = table[(first < second) & table["cosine"].notna()]
+    pairs = pairs.assign(below=pairs["cosine"] < 0).groupby(["task", "other"], sort=False)
+    rows = pairs["cosine"].agg(["size", "mean", "first", "last", "min"]).reset_index()
+    rows.columns = ["task", "other", "probes", "cosine", "cosine_first", "cosine_last", "cosine_least"]
+    rows["below_zero"] = pairs["below"].mean().to_numpy()
+    rows["norm"], rows["norm_other"] = rows["task"].map(norms), rows["other"].map(norms)
+    numbers = rows.columns[3:]
+    rows[numbers] = rows[numbers].map(lambda value: float(f"{value:.6g}"))
+    names = ("baseline", "strategy", "seed", "state")
+    for position, name in enumerate(names):
+        rows.insert(position, name, getattr(outcome, name))
     return rows

@@ -115,12 +115,8 @@ def _test_sets(cohort: Cohort) -> list[str]:
     told = []
     same = len({column.mark for column in cohort.columns}) == 1  # told by the data line already
     for column in cohort.columns:
-        counts = {int(o.means.loc[column.dataset, "images"].max()) for o in cohort.counted() if _has(o, column.dataset)}
+        counts = {o.datasets[column.dataset] for o in cohort.counted() if column.dataset in o.datasets}
         images = " or ".join(str(count) for count in sorted(counts))
         mark = f", {column.mark}" if column.mark and not same else ""
         told.append(f"{column.dataset} ({column.task}, {images} image{'' if counts == {1} else 's'}{mark})")
     return told
-
-
-def _has(outcome: Outcome, dataset: str) -> bool:
-    return dataset in outcome.means.index.get_level_values("dataset")

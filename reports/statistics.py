@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,6 +18,9 @@ LEVEL = 0.95
 
 RESAMPLES = 2000
 """Bootstrap resamples of an image-level interval."""
+
+KEPT = 2_000_000
+"""Entries of a table of resamples that are kept in memory at a time (8 MB)."""
 
 GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR = (
     "gain",
@@ -115,17 +119,36 @@ def image_gain(differences: Sequence[float], seed: int = 0) -> ImageGain:
     mean = float(array.mean()) if len(array) else math.nan
     if len(array) < 2:
         return ImageGain(mean, len(array), math.nan, math.nan, math.nan)
-    generator = np.random.default_rng(seed)
-    rows = max(1, 1_000_000 // len(array))  # bounds the memory of a test set with many thousand images
-    means = np.concatenate(
-        [
-            array[generator.integers(len(array), size=(min(rows, RESAMPLES - start), len(array)))].mean(axis=1)
-            for start in range(0, RESAMPLES, rows)
-        ]
-    )
+    centred = (array - mean).astype(np.float32)
+    means = mean + np.concatenate([counts @ centred for counts in _resamples(len(array), seed)]) / len(array)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
     return ImageGain(mean, len(array), float(low), float(high), p)
+
+
+def _resamples(images: int, seed: int) -> Iterable[np.ndarray]:
+    """How often each image is drawn in each resample, in parts of (resamples, images) float32.
+
+    The same for all test sets of a size, so the parts are kept; of a very large set they are made one by one.
+    """
+    if images * RESAMPLES <= KEPT:
+        return (_drawn(images, seed),)
+    rows = max(1, KEPT // images)
+    generator = np.random.default_rng(seed)
+    return (
+        _counts(generator, min(rows, RESAMPLES - start), images).astype(np.float32)
+        for start in range(0, RESAMPLES, rows)
+    )
+
+
+@lru_cache(maxsize=8)
+def _drawn(images: int, seed: int) -> np.ndarray:
+    return _counts(np.random.default_rng(seed), RESAMPLES, images).astype(np.float32)
+
+
+def _counts(generator: np.random.Generator, rows: int, images: int) -> np.ndarray:
+    drawn = generator.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+    return np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from reports import summary
 from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, REFERENCE, Cohort, Outcome
 from reports.comparability import Figure, figures, obstacles
 from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gain, paired_gain, spread, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANY = 4
 """Strategies of a baseline up to which a table keeps their own order."""
@@ -189,7 +193,9 @@ def _row(cohort: Cohort, baseline: str, strategy: str, images: bool) -> Row:
                 gain = paired_gain(here, _by_pair(cohort, reference, dataset, metric))
                 cell = replace(cell, gain=gain)
                 if images and dataset != AVERAGE:
-                    cell = replace(cell, images=_images(counted, reference, dataset, metric))
+                    cell = replace(
+                        cell, images=image_gain(image_differences(counted, reference, dataset, metric).to_numpy())
+                    )
             cells[dataset, metric] = cell
     states: dict[str, int] = {}
     for outcome in every:
@@ -208,23 +214,21 @@ def _by_pair(cohort: Cohort, outcomes: list[Outcome], dataset: str, metric: str)
     return {pair: value for pair, value in values.items() if not math.isnan(value)}
 
 
-def _images(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> ImageGain:
-    """Image-level gain; with several pairs an image's difference is its mean over them."""
+def image_differences(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> pd.Series:
+    """Gain of every image, its mean over the pairs; images that a run of a pair lacks are left out."""
     import pandas as pd
 
     mixes = {outcome.pair: outcome for outcome in reference}
-    differences = [
-        _per_image(outcome, dataset, metric) - _per_image(mixes[outcome.pair], dataset, metric)
-        for outcome in counted
-        if outcome.pair in mixes
-    ]
-    return image_gain(pd.concat(differences, axis=1).mean(axis=1).dropna().to_numpy() if differences else [])
-
-
-def _per_image(outcome: Outcome, dataset: str, metric: str):
-    scores = outcome.scores
-    chosen = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
-    return chosen.set_index("image")["value"]
+    differences = []
+    for outcome in counted:
+        ours = outcome.images.get((dataset, metric))
+        theirs = mixes[outcome.pair].images.get((dataset, metric)) if outcome.pair in mixes else None
+        if ours is not None and theirs is not None:
+            same = ours.index.equals(theirs.index)  # the usual case; aligning names is slow
+            differences.append(ours - (theirs.to_numpy() if same else theirs))
+    if len(differences) < 2:
+        return differences[0].dropna() if differences else pd.Series(dtype=float)
+    return pd.concat(differences, axis=1).mean(axis=1).dropna()
 
 
 def _corrected(rows: list[Row]) -> list[Row]:
@@ -320,10 +324,10 @@ def _run_notes(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str]]:
         average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
         return [("Left out: ", f": {outcome.state}: {reason}{average}.")]
     notes = [("Warning of ", f", counted: {reason}.")] if reason else []
-    absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means.index]
+    absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means]
     if absent:
         notes.append(("No average of ", f": not scored on {', '.join(absent)}."))
-    if missing := int(outcome.means["missing"].sum()):
+    if missing := sum(mean.missing for mean in outcome.means.values()):
         notes.append(("", f": {missing} image scores are missing and left out of the means."))
     return notes
 
