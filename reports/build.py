@@ -144,9 +144,12 @@ def _figures(table: GainTable, probed: Mapping, swept: Sequence[Sweep], folder: 
     for sweep in swept:
         figures += sweep_figure(table, sweep, folder / f"{sweep.stem}{suffix}")
     for baseline in table.cohort.baselines:
-        figures += rhythm_figures(table.cohort, baseline, folder / f"rhythm-{baseline}{suffix}")
+        stem = folder / f"rhythm-{baseline}{suffix}"
+        figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem)
     for baseline, found in probed.items():
-        figures += conflict_figures(table.cohort, found, folder / f"conflicts-{baseline}{suffix}")
+        drawn = table.drawn(baseline)
+        shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))
+        figures += conflict_figures(table.cohort, shown, folder / f"conflicts-{baseline}{suffix}")
     return figures
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from results import Run, schema
 
 if TYPE_CHECKING:
@@ -65,6 +67,16 @@ class Column:
         return f"{self.dataset} ({self.mark})" if self.mark else self.dataset
 
 
+class Images(NamedTuple):
+    """Scores of the images of one test set with one metric: names (images,), values of the restored and of the degraded
+    ones (images,) float64, NaN where missing. Runs scored on the same images share the object of their names."""
+
+    task: str
+    names: pd.Index
+    values: np.ndarray
+    inputs: np.ndarray
+
+
 class Mean(NamedTuple):
     """Means over the images of a test set: of the restored and of the degraded ones' metric; ``images`` that were
     scored, ``missing`` of them without a value, left out of the mean and named by the report."""
@@ -88,40 +100,54 @@ class Outcome:
     state: str
     reason: str
     protocol: str
+    names: dict[str, list[pd.Index]] = field(default_factory=dict)  # of the images, shared by the runs of a cohort
 
     @cached_property
-    def scores(self) -> pd.DataFrame:
-        """Per-image scores under the cohort's protocol (:data:`results.schema.SCORE_COLUMNS`). A test set with images
-        whose clean version was trained on stands there once more without them, as ``<dataset> leak-free``."""
-        import pandas as pd
+    def images(self) -> dict[tuple[str, str], Images]:
+        """Per-image scores under the cohort's protocol by ``(dataset, metric)``, in the order of the file.
 
+        A test set with images whose clean version was trained on stands there once more without them, as ``<dataset>
+        leak-free``.
+        """
         table = self.run.scores()
         table = table[table["protocol"] == self.protocol]
-        if not self.leaked:
-            return table
-        clean = [
-            table[(table["dataset"] == dataset) & ~table["image"].isin(names)].assign(dataset=dataset + LEAK_FREE)
-            for dataset, names in self.leaked.items()
-        ]
-        return pd.concat([table, *clean], ignore_index=True)
+        tasks, names = table["task"], table["image"]
+        values, inputs = (table[column].to_numpy(dtype=float) for column in ("value", "input_value"))
+        found, leaked = {}, self.leaked
+        for (dataset, metric), rows in table.groupby(["dataset", "metric"], sort=False).indices.items():
+            parts = {dataset: rows}
+            if dataset in leaked:
+                parts[dataset + LEAK_FREE] = rows[~names.iloc[rows].isin(leaked[dataset]).to_numpy()]
+            for name, kept in parts.items():
+                if len(kept):
+                    shared = self._shared(name, names.iloc[kept])
+                    found[name, metric] = Images(tasks.iloc[kept[0]], shared, values[kept], inputs[kept])
+        return found
 
     @property
     def leaked(self) -> dict[str, list[str]]:
         """Names of the leaked images of each test set that has some (:data:`results.schema.DATA_NOTES`)."""
         return {record["dataset"]: record["leaked"] for record in self.run.data if record.get("leaked")}
 
+    def _shared(self, dataset: str, names: pd.Series) -> pd.Index:
+        import pandas as pd
+
+        index = pd.Index(names)
+        known = self.names.setdefault(dataset, [])
+        for other in known:
+            if other.equals(index):
+                return other
+        known.append(index)
+        return index
+
     @cached_property
     def means(self) -> dict[tuple[str, str], Mean]:
         """Mean over images of per-image values, by ``(dataset, metric)``."""
-        groups = self.scores.groupby(["dataset", "metric"], sort=False)
-        table = groups[["value", "input_value"]].mean()
-        counts = groups["value"].agg(["size", "count"])
-        return {
-            key: Mean(float(value), float(given), int(images), int(images - there))
-            for key, value, given, images, there in zip(
-                table.index, table["value"], table["input_value"], counts["size"], counts["count"], strict=True
-            )
-        }
+        found = {}
+        for key, images in self.images.items():
+            missing = int(np.isnan(images.values).sum())
+            found[key] = Mean(_mean(images.values), _mean(images.inputs), len(images.values), missing)
+        return found
 
     @cached_property
     def datasets(self) -> dict[str, int]:
@@ -130,13 +156,6 @@ class Outcome:
         for (dataset, _), mean in self.means.items():
             found[dataset] = max(found.get(dataset, 0), mean.images)
         return found
-
-    @cached_property
-    def images(self) -> dict[tuple[str, str], pd.Series]:
-        """Per-image values by ``(dataset, metric)``, indexed by the image's name."""
-        table = self.scores.set_index("image")["value"]
-        places = self.scores.groupby(["dataset", "metric"], sort=False).indices
-        return {key: table.iloc[rows] for key, rows in places.items()}
 
     def mean(self, dataset: str, metric: str, column: str = "value") -> float:
         """A field of one of :attr:`means`; NaN where the run has none."""
@@ -237,7 +256,8 @@ def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
     newest = max(runs, key=_newest)
     protocol = protocol or newest.config.get("evaluate", {}).get("protocol", "")
     kept = _current(runs)
-    outcomes = [_outcome(run, protocol, superseded=kept.get(run.folder, "")) for run in runs]
+    names: dict[str, list[pd.Index]] = {}
+    outcomes = [_outcome(run, protocol, kept.get(run.folder, ""), names) for run in runs]
     outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
     setting = newest.config.get("setting", "")
     title = newest.record.get("display", {}).get("setting", setting)
@@ -249,7 +269,7 @@ def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
     return cohort
 
 
-def _outcome(run: Run, protocol: str, superseded: str) -> Outcome:
+def _outcome(run: Run, protocol: str, superseded: str, names: dict[str, list[pd.Index]]) -> Outcome:
     config, status = run.config, run.status
     state, reason = COUNTED, " ".join(status.reason.split())
     if superseded:
@@ -263,12 +283,17 @@ def _outcome(run: Run, protocol: str, superseded: str) -> Outcome:
     name = config.get("baseline", "")
     display = run.record.get("display", {}).get("baseline", name)
     seed, pair = int(config.get("seed", 0)), str(run.record.get("pair", ""))
-    outcome = Outcome(run, name, display, config.get("strategy", ""), seed, pair, state, reason, protocol)
-    if state == COUNTED and outcome.scores.empty:
+    outcome = Outcome(run, name, display, config.get("strategy", ""), seed, pair, state, reason, protocol, names)
+    if state == COUNTED and not outcome.images:
         others = sorted(set(run.scores()["protocol"]))
         outcome.state = UNSCORED
         outcome.reason = f"no scores with protocol {protocol}" + (f", only {', '.join(others)}" if others else "")
     return outcome
+
+
+def _mean(values: np.ndarray) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else math.nan
 
 
 def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
@@ -287,7 +312,7 @@ def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
     for outcome in outcomes:
         if outcome.state == COUNTED:
             for dataset in [name for name in outcome.datasets if name not in columns]:
-                task = outcome.scores.loc[outcome.scores["dataset"] == dataset, "task"].iloc[0]
+                task = next(images.task for (name, _), images in outcome.images.items() if name == dataset)
                 columns[dataset] = Column(dataset, task, "extra", None, None, "origin not recorded")
     return sorted(columns.values(), key=lambda column: column.role == "extra")
 

@@ -31,7 +31,7 @@ def conflict_figures(cohort: Cohort, found: Sequence[Conflict], stem: Path) -> l
     Writes ``<stem>.png``/``.svg``, further figures as ``<stem>-part2``, ...; nothing where there is no conflict.
     """
     paths = []
-    for name, group in style.in_groups(found, stem, lambda conflict: conflict.outcomes[0].strategy):
+    for name, group in style.in_groups(found, stem, lambda conflict: conflict.strategy):
         paths += _figure(cohort, group, name)
     return paths
 

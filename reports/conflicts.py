@@ -40,6 +40,10 @@ class Conflict:
         return named(self.outcomes[0])
 
     @property
+    def strategy(self) -> str:
+        return self.outcomes[0].strategy
+
+    @property
     def display(self) -> str:
         return self.outcomes[0].display
 
@@ -121,17 +125,28 @@ def conflict_table(cohort: Cohort) -> pd.DataFrame:
     """
     import pandas as pd
 
-    tables = []
-    for outcome in cohort.outcomes:
-        table = outcome.run.conflicts() if outcome.state in SHOWN else pd.DataFrame()
-        if not table.empty:
-            tables.append(_pair_rows(outcome, table))
-    if not tables:
+    tables = [(outcome, outcome.run.conflicts()) for outcome in cohort.outcomes if outcome.state in SHOWN]
+    probed = {number: (outcome, table) for number, (outcome, table) in enumerate(tables) if not table.empty}
+    if not probed:
         return pd.DataFrame()
-    whole = pd.concat(tables, ignore_index=True)
-    whole.insert(0, "setting", cohort.setting)
-    whole.insert(1, "cohort", cohort.key)
-    return whole
+    whole = pd.concat({number: table for number, (_, table) in probed.items()}, names=["run", None]).reset_index("run")
+    place = {task: i for i, task in enumerate(dict.fromkeys(whole["task"]))}
+    first, second = whole["task"].map(place), whole["other"].map(place)
+    norms = whole[first == second].groupby(["run", "task"])["norm"].mean()
+    pairs = whole[(first < second) & whole["cosine"].notna()]
+    groups = pairs.assign(below=pairs["cosine"] < 0).groupby(["run", "task", "other"], sort=False)
+    rows = groups["cosine"].agg(["size", "mean", "first", "last", "min"]).reset_index()
+    rows.columns = ["run", "task", "other", "probes", "cosine", "cosine_first", "cosine_last", "cosine_least"]
+    rows["below_zero"] = groups["below"].mean().to_numpy()
+    for name, task in (("norm", "task"), ("norm_other", "other")):
+        rows[name] = norms.reindex(pd.MultiIndex.from_frame(rows[["run", task]])).to_numpy()
+    numbers = list(rows.columns[4:])
+    rows[numbers] = rows[numbers].map(lambda value: float(f"{value:.6g}"))
+    for position, name in enumerate(("baseline", "strategy", "seed", "state")):
+        rows.insert(position, name, [getattr(probed[number][0], name) for number in rows["run"]])
+    rows.insert(0, "setting", cohort.setting)
+    rows.insert(1, "cohort", cohort.key)
+    return rows.drop(columns="run")
 
 
 def conflict_rows(found: Mapping[str, Sequence[Conflict]]) -> list[list[str]]:
@@ -164,21 +179,3 @@ def _mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         return tables[0]
     whole = pd.concat(tables, ignore_index=True)
     return whole.groupby(["step", "task", "other"], sort=False, as_index=False)[["cosine", "norm"]].mean()
-
-
-def _pair_rows(outcome: Outcome, table: pd.DataFrame) -> pd.DataFrame:
-    place = {task: i for i, task in enumerate(dict.fromkeys(table["task"]))}
-    first, second = table["task"].map(place), table["other"].map(place)
-    norms = table[first == second].groupby("task")["norm"].mean()
-    pairs = table[(first < second) & table["cosine"].notna()]
-    pairs = pairs.assign(below=pairs["cosine"] < 0).groupby(["task", "other"], sort=False)
-    rows = pairs["cosine"].agg(["size", "mean", "first", "last", "min"]).reset_index()
-    rows.columns = ["task", "other", "probes", "cosine", "cosine_first", "cosine_last", "cosine_least"]
-    rows["below_zero"] = pairs["below"].mean().to_numpy()
-    rows["norm"], rows["norm_other"] = rows["task"].map(norms), rows["other"].map(norms)
-    numbers = rows.columns[3:]
-    rows[numbers] = rows[numbers].map(lambda value: float(f"{value:.6g}"))
-    names = ("baseline", "strategy", "seed", "state")
-    for position, name in enumerate(names):
-        rows.insert(position, name, getattr(outcome, name))
-    return rows

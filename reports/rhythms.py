@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -65,12 +66,17 @@ def named(outcome: Outcome) -> str:
     return outcome.strategy if outcome.state == COUNTED else f"{outcome.strategy} ({outcome.state})"
 
 
-def rhythms(cohort: Cohort, baseline: str) -> list[Rhythm]:
-    """One run a strategy, of the seed that most strategies have; collapsed runs only where nothing else is left."""
+def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = None) -> list[Rhythm]:
+    """One run a strategy, of the seed that most strategies have; collapsed runs only where nothing else is left.
+
+    Args:
+        cohort, baseline: where to look.
+        strategies: which, in this order; ``None`` for all.
+    """
     usable = [o for o in cohort.select(baseline) if o.state in SHOWN]
     common = common_seed(usable)
     chosen = []
-    for strategy in cohort.strategies(baseline):
+    for strategy in cohort.strategies(baseline) if strategies is None else strategies:
         candidates = [o for o in usable if o.strategy == strategy]
         candidates.sort(key=lambda o: (o.state != COUNTED, o.seed != common, o.seed))
         for outcome in candidates:

@@ -9,8 +9,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reports import summary
-from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, REFERENCE, Cohort, Outcome
+from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, Cohort, Outcome
 from reports.comparability import Figure, figures, obstacles
 from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gain, paired_gain, spread, verdict
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 MANY = 4
 """Strategies of a baseline up to which a table keeps their own order."""
+
+DRAWN = 7
+"""Strategies of a baseline in picture files (two of four columns each); the page ``report.html`` holds all."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,13 @@ class GainTable:
             return self.rows
         order = list(dict.fromkeys(row.baseline for row in self.rows))
         return sorted(self.rows, key=lambda row: (order.index(row.baseline), *_merit(row)))
+
+    def drawn(self, baseline: str) -> list[str]:
+        """Strategies of a baseline that get a picture: all, or of more than :data:`DRAWN` mix, Art and the best."""
+        ranked = [row for row in self.ranked if row.baseline == baseline]
+        first = [row.strategy for row in ranked if row.strategy in (REFERENCE, "art")]
+        kept = {*first, *[row.strategy for row in ranked if row.strategy not in first][: DRAWN - len(first)]}
+        return [row.strategy for row in ranked if row.strategy in kept]
 
     @property
     def several_seeds(self) -> bool:
@@ -215,20 +227,25 @@ def _by_pair(cohort: Cohort, outcomes: list[Outcome], dataset: str, metric: str)
 
 
 def image_differences(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> pd.Series:
-    """Gain of every image, its mean over the pairs; images that a run of a pair lacks are left out."""
+    """Gain of every image by name, its mean over the pairs; images that a run of a pair lacks are left out."""
     import pandas as pd
 
     mixes = {outcome.pair: outcome for outcome in reference}
-    differences = []
+    found = []
     for outcome in counted:
         ours = outcome.images.get((dataset, metric))
         theirs = mixes[outcome.pair].images.get((dataset, metric)) if outcome.pair in mixes else None
         if ours is not None and theirs is not None:
-            same = ours.index.equals(theirs.index)  # the usual case; aligning names is slow
-            differences.append(ours - (theirs.to_numpy() if same else theirs))
-    if len(differences) < 2:
-        return differences[0].dropna() if differences else pd.Series(dtype=float)
-    return pd.concat(differences, axis=1).mean(axis=1).dropna()
+            found.append((ours, theirs))
+    if not found:
+        return pd.Series(dtype=float)
+    names = found[0][0].names
+    if all(images.names is names for pair in found for images in pair):  # the usual case: the same images, no aligning
+        values = np.stack([ours.values - theirs.values for ours, theirs in found])
+        means = pd.Series(np.nansum(values, axis=0) / np.maximum(1, (~np.isnan(values)).sum(axis=0)), names)
+        return means[~np.isnan(values).all(axis=0)]
+    series = [pd.Series(ours.values, ours.names) - pd.Series(theirs.values, theirs.names) for ours, theirs in found]
+    return pd.concat(series, axis=1).mean(axis=1).dropna()
 
 
 def _corrected(rows: list[Row]) -> list[Row]:
@@ -308,6 +325,14 @@ def _notes(cohort: Cohort) -> list[str]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append("No gains: no finished run of mix to measure them against.")
+    for column in cohort.columns:
+        if column.dataset.endswith(LEAK_FREE):
+            name = column.dataset.removesuffix(LEAK_FREE)
+            count = max(len(outcome.leaked.get(name, ())) for outcome in cohort.outcomes)
+            notes.append(
+                f"Leak: the clean versions of {count} images of {name} are in the training data; the column "
+                f"{column.dataset} leaves them out. Published figures contain the same leak."
+            )
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(f"Test sets without scores: {titles}.")

@@ -1,0 +1,226 @@
+"""The report of a cohort as one HTML file that opens from disk: no request leaves it, every name in it is escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from reports import header
+from reports.cohorts import AVERAGE, COUNTED, REFERENCE, Cohort, Outcome
+from reports.conflicts import Conflict
+from reports.page_data import page_data
+from reports.sentences import sentences
+from reports.statistics import GAIN, LOSS
+from reports.summary import LOWER_IS_BETTER
+from reports.sweeps import Sweep
+from reports.tables import GainTable, Row, seed_gains
+from reports.text import DIGITS, EMPTY, MEASURES, legend, measure_cells, metric_name, number, with_spread
+
+RANGE = 150
+"""Width of the picture of an interval in pixels."""
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """``text`` of a table's cell, the number its column is sorted by (``None``: last), its look, a smaller ``note``
+    behind it, and an interval to draw (:func:`_spans`)."""
+
+    text: str
+    value: float | None = None
+    kind: str = ""
+    note: str = ""
+    span: dict[str, Any] | None = None
+
+
+def page(
+    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], others: Sequence[str] = ()
+) -> str:
+    """The file's text.
+
+    Args:
+        table, probed, swept: what :mod:`reports.build` computed of a cohort.
+        others: names of the pages of other cohorts in the same folder.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
+    script, cohort = _source("page.js"), table.cohort
+    warnings, notes = _notes(table)
+    data = page_data(table, probed, swept)
+    return environment.get_template("page.html.jinja").render(
+        title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
+        notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
+        configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
+        has={name: any(b[name] for b in data["baselines"]) for name in ("rhythms", "conflicts", "images", "samples")},
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )  # fmt: skip
+
+
+def _source(name: str) -> str:
+    return resources.files("reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def _notes(table: GainTable) -> tuple[list[str], list[str]]:
+    """What must stand at the top of the page, and what may stand at its end."""
+    config = table.cohort.config
+    warnings = []
+    if config.get("data", {}).get("source") == "embedded":
+        warnings.append(
+            "Embedded data: networks were trained on drawn images and tested on made degradations. These numbers "
+            "compare strategies with each other; they reproduce nothing that is published."
+        )
+    if config.get("size") == "tiny":
+        warnings.append("Tiny networks: the published structure with small widths, far below published scores.")
+    if not table.several_seeds and table.datasets:
+        warnings.append("One seed: nobody can tell these gains from seed noise. Add seeds.")
+    calm = ("Published ", "Some published ", "No published ")
+    serious = [note for note in table.notes if not note.startswith(calm)]
+    return warnings + serious, [note for note in table.notes if note not in serious]
+
+
+def _comparison(table: GainTable) -> dict[str, Any]:
+    """The table of average gains: ``names, rows``, with a drawn interval."""
+    if "psnr" not in table.cohort.metrics or not table.cohort.tested:
+        return {"names": [], "rows": []}
+    names = ["baseline", "strategy", "n", "PSNR, dB", *MEASURES[:1], "", *MEASURES[1:], "p (Holm)"]
+    spans = _spans(table)
+    rows = []
+    for row in table.ranked:
+        cell = row.cells[AVERAGE, "psnr"]
+        gain, measures = cell.gain, row.measures
+        average, interval, sets, delta_m, rank, pace, verdict = measure_cells(row)
+        p = EMPTY if math.isnan(cell.p_holm) else f"{cell.p_holm:.3g}"
+        won = None if measures.won is None else float(measures.won - measures.lost)
+        rows.append([
+            TableCell(row.display), TableCell(row.strategy, kind="name"),
+            TableCell(row.count if row.strategy == REFERENCE else str(row.pairs), float(row.pairs)),
+            _number(cell.score.mean, with_spread(cell.score, 2)), _number(gain.mean if gain else 0.0, average),
+            spans.get((row.baseline, row.strategy), TableCell("", kind="span")),
+            _number(gain.low if gain else math.nan, interval), TableCell(sets, won),
+            _number(measures.delta_m, delta_m), _number(measures.mean_rank, rank),
+            _number(measures.pace_spread, pace),
+            TableCell(verdict, kind={GAIN: "gain", LOSS: "loss"}.get(verdict, "bad" if not row.n else "calm"),
+                      note=row.remark if row.n else ""),
+            _number(cell.p_holm, p),
+        ])  # fmt: skip
+    return {"names": names, "rows": rows, "axis": _axis(table)}
+
+
+def _number(value: float, text: str) -> TableCell:
+    return TableCell(text, None if math.isnan(value) else round(value, 6), "number")
+
+
+def _axis(table: GainTable) -> tuple[float, float]:
+    """Limits of the drawn intervals: all seeds, and zero."""
+    rows = [row for row in table.rows if row.pairs]
+    values = [0.0, *(gain for row in rows for gain in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(gain))]
+    margin = 0.15 * max(max(values) - min(values), 0.2)
+    return min(values) - margin, max(values) + margin
+
+
+def _spans(table: GainTable) -> dict[tuple[str, str], TableCell]:
+    """Places in pixels for the drawn interval of each row: zero, low, high, mean, seeds, cut at the frame."""
+    low, high = _axis(table)
+
+    def place(value: float) -> float:
+        return round(RANGE * min(1.0, max(0.0, (value - low) / (high - low))), 1)
+
+    spans = {}
+    for row in table.rows:
+        gain = row.cells[AVERAGE, "psnr"].gain
+        if gain is not None and gain.n:
+            ends = [] if math.isnan(gain.low) else [place(gain.low), place(gain.high)]
+            seeds = [place(value) for value in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(value)]
+            told = {"zero": place(0.0), "ends": ends, "mean": place(gain.mean), "seeds": seeds}
+            spans[row.baseline, row.strategy] = TableCell("", gain.mean, "span", span=told)
+    return spans
+
+
+def _scores(table: GainTable) -> list[dict[str, Any]]:
+    """One table a metric: every test set, gains over mix in brackets, published figures beside what compares."""
+    made = []
+    for metric in table.cohort.metrics if table.datasets else []:
+        digits = DIGITS.get(metric, 3)
+        names = ["baseline", "strategy", "n", *(table.heading(dataset) for dataset in table.datasets)]
+        inputs = [_number(table.inputs[d, metric], number(table.inputs[d, metric], digits)) for d in table.datasets]
+        rows = [[TableCell(""), TableCell("degraded input", kind="name"), TableCell(""), *inputs]]
+        for row in table.ranked:
+            cells = [_score(row, dataset, metric, digits) for dataset in table.datasets]
+            rows.append([TableCell(row.display), TableCell(row.strategy, kind="name"), TableCell(row.count), *cells])
+            if figures := [row.published.get((dataset, metric)) for dataset in table.datasets]:
+                shown = [_number(f.value, number(f.value, digits)) if f else TableCell("") for f in figures]
+                name = TableCell(f"{row.strategy}, published", kind="name")
+                rows += [[TableCell(row.display), name, TableCell(""), *shown]] if any(figures) else []
+        better = "less is better" if metric in LOWER_IS_BETTER else ""
+        made.append({"title": metric_name(metric), "better": better, "names": names, "rows": rows})
+    return made
+
+
+def _score(row: Row, dataset: str, metric: str, digits: int) -> TableCell:
+    cell = row.cells[dataset, metric]
+    note = ""
+    if cell.gain is not None and not math.isnan(cell.gain.mean):
+        note = number(cell.gain.mean, digits, signed=True)
+    return TableCell(with_spread(cell.score, digits), *(_number(cell.score.mean, "").value, "number"), note)
+
+
+def _runs(cohort: Cohort) -> dict[str, Any]:
+    names = ["baseline", "strategy", "seed", "state", "PSNR, dB", "training", "device", "commit", "hash", "reason"]
+    rows = []
+    for outcome in cohort.outcomes:
+        environment, average = outcome.run.environment, outcome.average(cohort.tested, "psnr")
+        seconds = environment.get("train_seconds")
+        rows.append([
+            TableCell(outcome.display), TableCell(outcome.strategy, kind="name"),
+            TableCell(str(outcome.seed), float(outcome.seed), "number"),
+            TableCell(outcome.state, kind="calm" if outcome.state == COUNTED else "bad"),
+            _number(average, number(average, 2)),
+            TableCell(_duration(seconds), float(seconds) if seconds is not None else None, "number"),
+            TableCell(str(environment.get("device") or "")), TableCell(str(environment.get("commit") or "")[:12]),
+            TableCell(str(outcome.run.record.get("hash") or "")[:8]), TableCell(outcome.reason),
+        ])  # fmt: skip
+    return {"names": names, "rows": rows}
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _configurations(cohort: Cohort) -> list[dict[str, str]]:
+    """Each configuration, environment and data record once, with the runs that share it."""
+    told: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in cohort.outcomes:
+        config = {key: value for key, value in outcome.run.config.items() if key not in ("strategy", "seed")}
+        config |= {"overrides": outcome.run.record.get("overrides") or []}
+        own = ("train_seconds", "evaluate_seconds", "step_seconds", "peak_memory_mib")
+        environment = {key: value for key, value in outcome.run.environment.items() if key not in own}
+        for what, content in (("Configuration", config), ("Environment", environment), ("Data", outcome.run.data)):
+            told.setdefault((what, json.dumps(content, indent=1, ensure_ascii=False)), []).append(outcome)
+    return [
+        {"what": what, "who": _who(outcomes, len(cohort.outcomes)), "text": text}
+        for (what, text), outcomes in sorted(told.items(), key=lambda item: item[0][0])
+        if text not in ("{}", "[]")
+    ]
+
+
+def _who(outcomes: Sequence[Outcome], total: int) -> str:
+    if len(outcomes) == total:
+        return "all runs"
+    names = list(dict.fromkeys(outcome.display for outcome in outcomes))
+    if len(outcomes) == 1:
+        return f"{names[0]}, {outcomes[0].strategy}, seed {outcomes[0].seed}"
+    return f"{', '.join(names)}: {len(outcomes)} runs"

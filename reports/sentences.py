@@ -1,0 +1,40 @@
+"""The comparison in sentences: what a reader takes away who reads nothing else."""
+
+from __future__ import annotations
+
+import math
+
+from reports.cohorts import AVERAGE, REFERENCE
+from reports.tables import GainTable, Row
+from reports.text import number
+
+
+def sentences(table: GainTable) -> list[str]:
+    """One a baseline and strategy that has a gain; of a large table, Art's and the best one's of each baseline."""
+    if "psnr" not in table.cohort.metrics or not table.cohort.tested:
+        return []
+    rows = [
+        row for row in table.ranked if row.strategy != REFERENCE and row.pairs and row.cells[AVERAGE, "psnr"].gain.n
+    ]
+    if table.large:
+        best = {row.baseline: row for row in reversed(rows)}
+        rows = [row for row in rows if row.strategy == "art" or row is best[row.baseline]]
+    return [_sentence(table, row) for row in rows]
+
+
+def title_of(strategy: str) -> str:
+    """A strategy as a sentence begins with it."""
+    return "Art" + strategy[3:] if strategy.partition(":")[0] == "art" else strategy
+
+
+def _sentence(table: GainTable, row: Row) -> str:
+    cell, measures = row.cells[AVERAGE, "psnr"], row.measures
+    gain = cell.gain
+    seeds = "one seed" if gain.n == 1 else f"{gain.n} seeds"
+    who = f"{title_of(row.strategy)} against mix, {row.display}, {table.cohort.setting}, {seeds}"
+    spread = ""
+    if not math.isnan(gain.low):
+        spread = f" (n={gain.n}, {number(gain.low, 2, True)} to {number(gain.high, 2, True)})"
+    sets = len(table.cohort.tested)
+    better = "" if measures.won is None else f"; better on {measures.won} of {sets} test sets"
+    return f"{who}: {number(gain.mean, 2, True)} dB{spread} on average{better}. Verdict: {cell.verdict}."
