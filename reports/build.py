@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from results import Run, find_runs, write_atomically
+from results import Run, find_runs
 
-if TYPE_CHECKING:
-    from reports.cohorts import Cohort
-    from reports.sweeps import Sweep
-    from reports.tables import GainTable
+FORMATS = ("md", "csv", "tex", "html", "png", "svg")
+"""Kinds of files that a build writes."""
 
 
 class NothingToReport(ValueError):
@@ -37,12 +34,15 @@ def build(
     baselines: Sequence[str] = (),
     strategies: Sequence[str] = (),
     protocol: str | None = None,
+    formats: Sequence[str] = FORMATS,
+    collect: bool = False,
 ) -> Report:
-    """Write tables and figures of a setting below ``<output>/reports/<setting>`` and return the text to print.
+    """Write the report of a setting below ``<output>/reports/<setting>`` and return the text to print.
 
-    The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``,
-    ``gains.png``/``.svg`` and ``rhythm-<baseline>.png``/``.svg``; older cohorts get the same names with ``-<cohort>``
-    at the end. The same files give byte-identical tables.
+    The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
+    page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
+    show, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and ``sweep-<strategy>-<parameter>.png``/``.svg``;
+    older cohorts get the same names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -50,13 +50,19 @@ def build(
         runs: report these runs only (those of a grid, in any state); ``None`` takes all that ``output`` holds.
         baselines, strategies: report these only; the reference strategy always stays.
         protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
+        formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
+        collect: runs may still be going: tell which of the grid have not begun.
 
     Raises:
+        ValueError: a format that is none.
         NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
     """
-    from reports.cohorts import gather
+    from reports.cohorts import gather, missing
+    from reports.files import named, remove_stale, write_cohort
     from reports.text import WIDTH, wrapped
 
+    if unknown := [kind for kind in formats if kind not in FORMATS]:
+        raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
     found = find_runs(output, setting) if runs is None else list(runs)
     if not found:
         raise NothingToReport(_no_runs(setting, Path(output)))
@@ -69,14 +75,18 @@ def build(
         return Report(f"No run of setting {setting!r} came as far as its configuration:{listed}\n")
     folder = Path(output, "reports", setting)
     folder.mkdir(parents=True, exist_ok=True)
+    suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
-    for position, cohort in enumerate(cohorts):
-        text, written, drawn = _write(cohort, folder, "" if position == 0 else f"-{cohort.key}")
+    for position, (cohort, suffix) in enumerate(zip(cohorts, suffixes, strict=True)):
+        if collect:
+            cohort.unstarted += missing(cohort)
+        others = [f"report{other}.html" for other in suffixes if other != suffix]
+        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others)
         texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
         tables += written
         figures += drawn
-    _remove_stale(folder, tables + figures, every=runs is None)
-    texts[-1] += f"\n{wrapped(f'Written to {folder}: ', _told(tables + figures))}\n"
+    remove_stale(folder, tables + figures, formats, every=runs is None)
+    texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
     return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
 
 
@@ -90,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--protocol", help="use scores of this protocol (default: the one the runs were evaluated with)"
     )
+    parser.add_argument(
+        "--format", nargs="+", default=FORMATS, choices=FORMATS, metavar="KIND", dest="formats",
+        help=f"write these only, of {' '.join(FORMATS)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--collect", action="store_true", help="runs are still going: tell what is missing as such")
     options = parser.parse_args(arguments)
     try:
         report = build(
@@ -98,91 +113,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             baselines=options.baselines,
             strategies=options.strategies,
             protocol=options.protocol,
+            formats=options.formats,
+            collect=options.collect,
         )
     except NothingToReport as error:
+        if options.collect and not find_runs(options.output, options.setting):
+            print(f"Nothing to collect yet. {error}")
+            return 0
         print(error, file=sys.stderr)
         return 2
     print(report.text)
     return 0
-
-
-def _write(cohort: Cohort, folder: Path, suffix: str) -> tuple[str, list[Path], list[Path]]:
-    from reports import markdown, tidy
-    from reports.conflicts import conflict_table, conflict_text, conflicts
-    from reports.latex import latex
-    from reports.sweeps import sweep_text, sweeps
-    from reports.tables import gain_table
-    from reports.text import terminal
-
-    table, probed = gain_table(cohort), conflicts(cohort)
-    swept = sweeps(table)
-    figures = _figures(table, probed, swept, folder, suffix)
-    sections = [markdown.sweep_section(sweep) for sweep in swept]
-    sections += [markdown.conflict_section(probed)] if probed else []
-    pictures = [path for path in figures if path.suffix == ".png"]
-    contents = {
-        f"gains{suffix}.md": markdown.page(table, pictures, sections),
-        f"gains{suffix}.csv": tidy.tidy(table).to_csv(index=False, lineterminator="\n"),
-        f"gains{suffix}.tex": latex(table),
-        f"runs{suffix}.csv": tidy.runs(cohort).to_csv(index=False, lineterminator="\n"),
-    }
-    if probed:
-        contents[f"conflicts{suffix}.csv"] = conflict_table(cohort).to_csv(index=False, lineterminator="\n")
-    for name, content in contents.items():
-        write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
-    more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
-    return terminal(table, more), [folder / name for name in contents], figures
-
-
-def _figures(table: GainTable, probed: Mapping, swept: Sequence[Sweep], folder: Path, suffix: str) -> list[Path]:
-    from reports.conflict_plots import conflict_figures
-    from reports.gain_plots import gain_figure
-    from reports.rhythm_plots import rhythm_figures
-    from reports.sweeps import sweep_figure
-
-    figures = gain_figure(table, folder / f"gains{suffix}")
-    for sweep in swept:
-        figures += sweep_figure(table, sweep, folder / f"{sweep.stem}{suffix}")
-    for baseline in table.cohort.baselines:
-        stem = folder / f"rhythm-{baseline}{suffix}"
-        figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem)
-    for baseline, found in probed.items():
-        drawn = table.drawn(baseline)
-        shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))
-        figures += conflict_figures(table.cohort, shown, folder / f"conflicts-{baseline}{suffix}")
-    return figures
-
-
-def _told(paths: Sequence[Path]) -> str:
-    """``gains (md csv png), runs.csv``: every name once, with its kinds and parts."""
-
-    kinds: dict[str, list[str]] = {}
-    parts: dict[str, int] = {}
-    for path in paths:
-        name, _, part = path.stem.partition("-part")
-        kinds[name] = list(dict.fromkeys([*kinds.get(name, []), path.suffix[1:]]))
-        parts[name] = max(parts.get(name, 1), int(part or 1))
-    told = []
-    for name, several in kinds.items():
-        more = f", {parts[name]} parts" * (parts[name] > 1)
-        told.append(f"{name} ({' '.join(several)}{more})" if len(several) > 1 else f"{name}.{several[0]}")
-    return ", ".join(told)
-
-
-def _remove_stale(folder: Path, written: Sequence[Path], every: bool) -> None:
-    """Remove this command's files of an earlier build, so that no figure of other runs lies beside the new tables.
-
-    A build of chosen runs leaves the suffixed files of other cohorts alone.
-    """
-    import re
-
-    ours = re.compile(
-        r"(gains|runs|conflicts|(?:rhythm|conflicts|sweep)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|png|svg)"
-    )
-    for path in sorted(folder.iterdir()):
-        match = ours.fullmatch(path.name)
-        if match and path not in written and (every or not match[2]):
-            path.unlink()
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:

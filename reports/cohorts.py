@@ -244,6 +244,20 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
     return cohorts
 
 
+def missing(cohort: Cohort) -> list[str]:
+    """Runs that would complete the grid of the cohort's baselines, strategies and seeds and have not begun."""
+    there = {(outcome.baseline, outcome.strategy, outcome.seed) for outcome in cohort.outcomes}
+    seeds = sorted({seed for _, _, seed in there})
+    told = []
+    for baseline in cohort.baselines:
+        for strategy in sorted({strategy for _, strategy, _ in there}, key=strategy_order):
+            lacking = [seed for seed in seeds if (baseline, strategy, seed) not in there]
+            if lacking:
+                who = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
+                told.append(f"{cohort.display(baseline)}, {strategy}, {who}")
+    return told
+
+
 def strategy_order(strategy: str) -> tuple:
     """Sort key: the reference, equal weights, Art and its variants, then the others; numbers by value."""
     head = strategy.partition(":")[0]
@@ -277,7 +291,7 @@ def _outcome(run: Run, protocol: str, superseded: str, names: dict[str, list[pd.
     elif status.state == "failed":
         state, reason = FAILED, reason or "no reason recorded"
     elif status.state != "done":
-        state, reason = UNFINISHED, "started, not finished" if status.state == "running" else "not started"
+        state, reason = UNFINISHED, _progress(run) if status.state == "running" else "not started"
     elif reason.startswith(COLLAPSED):
         state, reason = COLLAPSED, reason.partition(":")[2].strip() or "no reason recorded"
     name = config.get("baseline", "")
@@ -289,6 +303,14 @@ def _outcome(run: Run, protocol: str, superseded: str, names: dict[str, list[pd.
         outcome.state = UNSCORED
         outcome.reason = f"no scores with protocol {protocol}" + (f", only {', '.join(others)}" if others else "")
     return outcome
+
+
+def _progress(run: Run) -> str:
+    """How far an unfinished run came, as far as it is recorded."""
+    rhythm, steps = run.rhythm(), run.config.get("train", {}).get("steps")
+    if rhythm.empty:
+        return "started, not finished"
+    return f"started, recorded up to step {rhythm['step'].max()}" + (f" of {steps}" if steps else "")
 
 
 def _mean(values: np.ndarray) -> float:

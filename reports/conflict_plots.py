@@ -25,14 +25,16 @@ WORST, MEAN = "worst", "mean"
 LOOKS = {MEAN: (style.BLACK, "-"), WORST: (style.VERMILION, (0, (5, 1.5)))}
 
 
-def conflict_figures(cohort: Cohort, found: Sequence[Conflict], stem: Path) -> list[Path]:
+def conflict_figures(
+    cohort: Cohort, found: Sequence[Conflict], stem: Path, kinds: Sequence[str] = style.KINDS
+) -> list[Path]:
     """Heat map, cosines and norms of every strategy with probes; mix first in each figure.
 
     Writes ``<stem>.png``/``.svg``, further figures as ``<stem>-part2``, ...; nothing where there is no conflict.
     """
     paths = []
     for name, group in style.in_groups(found, stem, lambda conflict: conflict.strategy):
-        paths += _figure(cohort, group, name)
+        paths += _figure(cohort, group, name, kinds)
     return paths
 
 
@@ -42,7 +44,7 @@ def colour_limit(found: Sequence[Conflict]) -> float:
     return min(1.0, max(0.25, math.ceil(largest * 4) / 4)) if math.isfinite(largest) else 1.0
 
 
-def _figure(cohort: Cohort, found: Sequence[Conflict], stem: Path) -> list[Path]:
+def _figure(cohort: Cohort, found: Sequence[Conflict], stem: Path, kinds: Sequence[str]) -> list[Path]:
     tasks = list(dict.fromkeys(task for conflict in found for task in conflict.tasks))
     styles = style.task_styles(tasks)
     with style.look():
@@ -62,7 +64,7 @@ def _figure(cohort: Cohort, found: Sequence[Conflict], stem: Path) -> list[Path]
         bar = figure.add_axes(_box(figure, place["left"] + widths + 0.15, place["top"] + 0.2, 0.1, side - 0.4))
         figure.colorbar(image, cax=bar, label="mean cosine")
         _courses(axes, found, styles)
-        return style.save(figure, stem)
+        return style.save(figure, stem, kinds)
 
 
 def _box(figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:

@@ -26,7 +26,7 @@ FOLD = 26
 """Characters of a strategy's name in one line."""
 
 
-def gain_figure(table: GainTable, stem: Path) -> list[Path]:
+def gain_figure(table: GainTable, stem: Path, kinds: Sequence[str] = style.KINDS) -> list[Path]:
     """Gain over mix: a dot a seed, the mean, its t-interval; nothing where there is no gain.
 
     Of a large table the strategies are the lines, best first, of others the test sets.
@@ -34,10 +34,10 @@ def gain_figure(table: GainTable, stem: Path) -> list[Path]:
     rows = [row for row in table.ranked if row.pairs]
     if not rows or "psnr" not in table.cohort.metrics:
         return []
-    return _board(table, rows, stem) if table.large else _by_test_set(table, rows, stem)
+    return _board(table, rows, stem, kinds) if table.large else _by_test_set(table, rows, stem, kinds)
 
 
-def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path) -> list[Path]:
+def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[str]) -> list[Path]:
     baselines = list(dict.fromkeys(row.baseline for row in rows))
     strategies = list(dict.fromkeys(row.strategy for row in table.rows if row.strategy != REFERENCE))
     styles = style.strategy_styles(strategies)
@@ -57,10 +57,10 @@ def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path) -> list[Path
         figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
         title = f"Gain over mix training: {table.cohort.title}"
         style.headline(figure, title, header.context(table.cohort), _marks_words(table))
-        return style.save(figure, stem)
+        return style.save(figure, stem, kinds)
 
 
-def _board(table: GainTable, rows: Sequence[Row], stem: Path) -> list[Path]:
+def _board(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[str]) -> list[Path]:
     """A line a strategy: average gain in the colour of its verdict, rings for seeds, ticks for single test sets."""
     baselines = list(dict.fromkeys(row.baseline for row in rows))
     most = max([row.baseline for row in rows].count(baseline) for baseline in baselines)
@@ -84,7 +84,7 @@ def _board(table: GainTable, rows: Sequence[Row], stem: Path) -> list[Path]:
         title = f"Average gain over mix training: {table.cohort.title}"
         words = f"{_marks_words(table)}; grey ticks: single test sets"
         style.headline(figure, title, header.context(table.cohort), words)
-        return style.save(figure, stem)
+        return style.save(figure, stem, kinds)
 
 
 def _board_line(panel: Axes, table: GainTable, row: Row, y: int) -> None:

@@ -54,7 +54,7 @@ def page(
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
-    script, cohort = _source("page.js"), table.cohort
+    script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
     warnings, notes = _notes(table)
     data = page_data(table, probed, swept)
     return environment.get_template("page.html.jinja").render(
@@ -92,28 +92,27 @@ def _comparison(table: GainTable) -> dict[str, Any]:
     """The table of average gains: ``names, rows``, with a drawn interval."""
     if "psnr" not in table.cohort.metrics or not table.cohort.tested:
         return {"names": [], "rows": []}
-    names = ["baseline", "strategy", "n", "PSNR, dB", *MEASURES[:1], "", *MEASURES[1:], "p (Holm)"]
-    spans = _spans(table)
-    rows = []
-    for row in table.ranked:
-        cell = row.cells[AVERAGE, "psnr"]
-        gain, measures = cell.gain, row.measures
-        average, interval, sets, delta_m, rank, pace, verdict = measure_cells(row)
-        p = EMPTY if math.isnan(cell.p_holm) else f"{cell.p_holm:.3g}"
-        won = None if measures.won is None else float(measures.won - measures.lost)
-        rows.append([
-            TableCell(row.display), TableCell(row.strategy, kind="name"),
-            TableCell(row.count if row.strategy == REFERENCE else str(row.pairs), float(row.pairs)),
-            _number(cell.score.mean, with_spread(cell.score, 2)), _number(gain.mean if gain else 0.0, average),
-            spans.get((row.baseline, row.strategy), TableCell("", kind="span")),
-            _number(gain.low if gain else math.nan, interval), TableCell(sets, won),
-            _number(measures.delta_m, delta_m), _number(measures.mean_rank, rank),
-            _number(measures.pace_spread, pace),
-            TableCell(verdict, kind={GAIN: "gain", LOSS: "loss"}.get(verdict, "bad" if not row.n else "calm"),
-                      note=row.remark if row.n else ""),
-            _number(cell.p_holm, p),
-        ])  # fmt: skip
-    return {"names": names, "rows": rows, "axis": _axis(table)}
+    gained, interval, *further, verdict = MEASURES
+    names = ["baseline", "strategy", gained, "", verdict, interval, "p (Holm)", "n", "PSNR, dB", *further]
+    return {"names": names, "rows": [_compared(table, row) for row in table.ranked], "axis": _axis(table)}
+
+
+def _compared(table: GainTable, row: Row) -> list[TableCell]:
+    cell, measures = row.cells[AVERAGE, "psnr"], row.measures
+    gain = cell.gain
+    gained, interval, sets, delta_m, rank, pace, verdict = measure_cells(row)
+    kind = {GAIN: "gain", LOSS: "loss"}.get(verdict, "calm" if row.n else "bad")
+    won = None if measures.won is None else float(measures.won - measures.lost)
+    return [
+        TableCell(row.display), TableCell(row.strategy, kind="name"),
+        _number(gain.mean if gain else 0.0 if row.n else math.nan, gained), _span(table, row),
+        TableCell(verdict, kind=kind, note=row.remark if row.n else ""),
+        _number(gain.low if gain else math.nan, interval),
+        _number(cell.p_holm, EMPTY if math.isnan(cell.p_holm) else f"{cell.p_holm:.3g}"),
+        TableCell(row.count if row.strategy == REFERENCE else str(row.pairs), float(row.n), "number"),
+        _number(cell.score.mean, with_spread(cell.score, 2)), TableCell(sets, won, "number"),
+        _number(measures.delta_m, delta_m), _number(measures.mean_rank, rank), _number(measures.pace_spread, pace),
+    ]  # fmt: skip
 
 
 def _number(value: float, text: str) -> TableCell:
@@ -128,22 +127,19 @@ def _axis(table: GainTable) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _spans(table: GainTable) -> dict[tuple[str, str], TableCell]:
-    """Places in pixels for the drawn interval of each row: zero, low, high, mean, seeds, cut at the frame."""
+def _span(table: GainTable, row: Row) -> TableCell:
+    """Places in pixels for the drawn interval: zero, both ends, mean, seeds; what leaves the frame is cut there."""
     low, high = _axis(table)
+    gain = row.cells[AVERAGE, "psnr"].gain
 
     def place(value: float) -> float:
         return round(RANGE * min(1.0, max(0.0, (value - low) / (high - low))), 1)
 
-    spans = {}
-    for row in table.rows:
-        gain = row.cells[AVERAGE, "psnr"].gain
-        if gain is not None and gain.n:
-            ends = [] if math.isnan(gain.low) else [place(gain.low), place(gain.high)]
-            seeds = [place(value) for value in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(value)]
-            told = {"zero": place(0.0), "ends": ends, "mean": place(gain.mean), "seeds": seeds}
-            spans[row.baseline, row.strategy] = TableCell("", gain.mean, "span", span=told)
-    return spans
+    span: dict[str, Any] = {"zero": place(0.0), "ends": [], "mean": None, "seeds": []}
+    if gain is not None and gain.n:
+        span |= {"ends": [] if math.isnan(gain.low) else [place(gain.low), place(gain.high)], "mean": place(gain.mean)}
+        span["seeds"] = [place(value) for value in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(value)]
+    return TableCell("", kind="span", span=span)
 
 
 def _scores(table: GainTable) -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports import style
-from reports.cohorts import AVERAGE, LEAK_FREE, REFERENCE, Cohort
+from reports.cohorts import AVERAGE, LEAK_FREE, REFERENCE
 from reports.conflicts import Conflict
 from reports.rhythms import Rhythm, rhythms, thin
 from reports.samples import Album, samples
 from reports.sweeps import Sweep, positions
-from reports.tables import GainTable, Row, image_differences, seed_gains
+from reports.tables import GainTable, Row, seed_gains
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +46,15 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
     baselines = [
         {
             "name": cohort.display(baseline),
-            "strategies": [row.strategy for row in table.ranked if row.baseline == baseline],
+            "strategies": sorted(
+                (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
+            ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
                 for dataset in sets
-                if (entry := _set(cohort, dataset, [row for row in pairs if row.baseline == baseline], dots))
+                if (entry := _set(table, dataset, [row for row in pairs if row.baseline == baseline], dots))
             ],
             "samples": samples(cohort, baseline, table.drawn(baseline), album),
         }
@@ -118,30 +120,33 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
     }
 
 
-def _set(cohort: Cohort, dataset: str, rows: Sequence[Row], dots: int) -> dict[str, Any] | None:
+def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> dict[str, Any] | None:
     """Gains of one baseline's strategies on every image of a test set; ``None`` where there are none."""
-    reference = cohort.counted(rows[0].baseline, REFERENCE) if rows else []
+    reference = table.cohort.counted(rows[0].baseline, REFERENCE) if rows else []
     entries, level, names = [], None, []
     for row in rows:
-        differences = image_differences(cohort.counted(row.baseline, row.strategy), reference, dataset, "psnr")
-        differences = differences[~differences.index.duplicated()]
-        values = differences.to_numpy()
-        values = values[np.isfinite(values)]
-        if not len(values):
+        differences = table.images.get((row.baseline, row.strategy, dataset))
+        if differences is None or not np.isfinite(differences.to_numpy()).any():
             continue
+        differences = differences[np.isfinite(differences.to_numpy()) & ~differences.index.duplicated()]
+        values = differences.to_numpy()
         if level is None:
             level = _reference(reference, dataset)
             names = list(thin(level, dots).index)
         view = row.cells[dataset, "psnr"].images
-        order = differences.sort_values(kind="stable")
+        order = np.argsort(values, kind="stable")
+        worst, best = (
+            [[str(differences.index[i]), round(float(values[i]), 2)] for i in places[:EXTREMES]]
+            for places in (order, order[::-1])
+        )
         entries.append({
             "strategy": row.strategy,
             "gains": numbers(differences.reindex(names), 3),
             "bars": histogram(values),
             "n": len(values),
             "view": numbers((view.mean, view.low, view.high, view.p), 3) if view else [None] * 4,
-            "worst": [[str(name), round(value, 2)] for name, value in order.head(EXTREMES).items()],
-            "best": [[str(name), round(value, 2)] for name, value in order.tail(EXTREMES)[::-1].items()],
+            "worst": worst,
+            "best": best,
         })  # fmt: skip
     if not entries:
         return None

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def rhythm_figures(cohort: Cohort, baseline: str, strategies: Sequence[str], stem: Path) -> list[Path]:
+def rhythm_figures(
+    cohort: Cohort, baseline: str, strategies: Sequence[str], stem: Path, kinds: Sequence[str] = style.KINDS
+) -> list[Path]:
     """Rhythm of one seed of each of ``strategies``, :data:`reports.style.COLUMNS` a figure, mix first in each.
 
     Writes ``<stem>.png``/``.svg``, further figures as ``<stem>-part2``, ...; nothing where no run left a rhythm.
@@ -25,11 +27,11 @@ def rhythm_figures(cohort: Cohort, baseline: str, strategies: Sequence[str], ste
     for name, group in style.in_groups(
         rhythms(cohort, baseline, strategies), stem, lambda rhythm: rhythm.outcome.strategy
     ):
-        paths += _rhythm_figure(cohort, group, name)
+        paths += _rhythm_figure(cohort, group, name, kinds)
     return paths
 
 
-def _rhythm_figure(cohort: Cohort, shown: Sequence[Rhythm], stem: Path) -> list[Path]:
+def _rhythm_figure(cohort: Cohort, shown: Sequence[Rhythm], stem: Path, kinds: Sequence[str]) -> list[Path]:
     tasks = list(dict.fromkeys(task for rhythm in shown for task in rhythm.loss.columns))
     styles = style.task_styles(tasks)
     with style.look():
@@ -58,7 +60,7 @@ def _rhythm_figure(cohort: Cohort, shown: Sequence[Rhythm], stem: Path) -> list[
             _label_lines(axes[0, column], rhythm.smooth, styles)
             _label_lines(axes[1, column], rhythm.level, styles)
             _label_bands(axes[2, column], rhythm, styles)
-        return style.save(figure, stem)
+        return style.save(figure, stem, kinds)
 
 
 def _rhythm_title(cohort: Cohort, shown: Sequence[Rhythm]) -> tuple[str, ...]:

@@ -95,6 +95,8 @@ def common_seed(outcomes: list[Outcome]) -> int | None:
 
 def thin(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
     """At most ``points`` rows, evenly taken, the first and the last among them."""
+    if len(table) <= points:
+        return table
     return table.iloc[np.unique(np.linspace(0, len(table) - 1, points).round().astype(int))]
 
 

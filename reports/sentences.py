@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from reports.cohorts import AVERAGE, REFERENCE
+from reports.statistics import ONE_SEED
 from reports.tables import GainTable, Row
 from reports.text import number
 
 
 def sentences(table: GainTable) -> list[str]:
-    """One a baseline and strategy that has a gain; of a large table, Art's and the best one's of each baseline."""
+    """One a baseline and strategy that has a gain, Art first; of a large table, only Art's and the best one's."""
     if "psnr" not in table.cohort.metrics or not table.cohort.tested:
         return []
     rows = [
@@ -19,6 +20,8 @@ def sentences(table: GainTable) -> list[str]:
     if table.large:
         best = {row.baseline: row for row in reversed(rows)}
         rows = [row for row in rows if row.strategy == "art" or row is best[row.baseline]]
+    order = list(dict.fromkeys(row.baseline for row in rows))
+    rows.sort(key=lambda row: (order.index(row.baseline), row.strategy != "art"))
     return [_sentence(table, row) for row in rows]
 
 
@@ -35,6 +38,7 @@ def _sentence(table: GainTable, row: Row) -> str:
     spread = ""
     if not math.isnan(gain.low):
         spread = f" (n={gain.n}, {number(gain.low, 2, True)} to {number(gain.high, 2, True)})"
+    verdict = cell.verdict.capitalize() if cell.verdict == ONE_SEED else f"Verdict: {cell.verdict}"
     sets = len(table.cohort.tested)
     better = "" if measures.won is None else f"; better on {measures.won} of {sets} test sets"
-    return f"{who}: {number(gain.mean, 2, True)} dB{spread} on average{better}. Verdict: {cell.verdict}."
+    return f"{who}: {number(gain.mean, 2, True)} dB{spread} on average{better}. {verdict}."

@@ -7,9 +7,8 @@ these very networks?". The second is no substitute for the first and is labelled
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -19,8 +18,8 @@ LEVEL = 0.95
 RESAMPLES = 2000
 """Bootstrap resamples of an image-level interval."""
 
-KEPT = 2_000_000
-"""Entries of a table of resamples that are kept in memory at a time (8 MB)."""
+PART = 1_000_000
+"""Entries of a table of resamples that are in memory at a time (8 MB)."""
 
 GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR = (
     "gain",
@@ -105,50 +104,45 @@ def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -
 
 
 def image_gain(differences: Sequence[float], seed: int = 0) -> ImageGain:
+    """:func:`image_gains` of one test set."""
+    return image_gains([differences], seed)[0]
+
+
+def image_gains(several: Sequence[Sequence[float]], seed: int = 0) -> list[ImageGain]:
     """Interval and test for the mean of per-image differences; the same input gives the same interval.
 
     Args:
-        differences: strategy minus reference, one value an image, shape ``(images,)``. Values that are not finite
-            (PSNR of a perfect restoration) are left out, as ``n`` shows.
+        several: strategy minus reference, one value an image, each of shape ``(images,)``. Values that are not finite
+            (PSNR of a perfect restoration) are left out, as ``n`` shows. Those of one length are resampled together.
         seed: of the bootstrap's generator.
     """
     from scipy import stats
 
-    array = np.asarray(differences, dtype=float)
-    array = array[np.isfinite(array)]
-    mean = float(array.mean()) if len(array) else math.nan
-    if len(array) < 2:
-        return ImageGain(mean, len(array), math.nan, math.nan, math.nan)
-    centred = (array - mean).astype(np.float32)
-    means = mean + np.concatenate([counts @ centred for counts in _resamples(len(array), seed)]) / len(array)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
-    return ImageGain(mean, len(array), float(low), float(high), p)
+    arrays = [array[np.isfinite(array)] for array in (np.asarray(one, dtype=float) for one in several)]
+    found = [ImageGain(float(a.mean()) if len(a) else math.nan, len(a), *[math.nan] * 3) for a in arrays]
+    sizes: dict[int, list[int]] = {}
+    for place, array in enumerate(arrays):
+        if len(array) > 1:
+            sizes.setdefault(len(array), []).append(place)
+    for images, places in sizes.items():
+        centred = np.stack([arrays[place] - found[place].mean for place in places], axis=1)
+        means = np.concatenate([counts @ centred for counts in _resamples(images, seed)]) / images
+        ends = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
+        for place, (low, high) in zip(places, ends, strict=True):
+            array, mean = arrays[place], found[place].mean
+            p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
+            found[place] = ImageGain(mean, images, float(mean + low), float(mean + high), p)
+    return found
 
 
-def _resamples(images: int, seed: int) -> Iterable[np.ndarray]:
-    """How often each image is drawn in each resample, in parts of (resamples, images) float32.
-
-    The same for all test sets of a size, so the parts are kept; of a very large set they are made one by one.
-    """
-    if images * RESAMPLES <= KEPT:
-        return (_drawn(images, seed),)
-    rows = max(1, KEPT // images)
+def _resamples(images: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each image is drawn in each resample, in parts of (resamples, images)."""
     generator = np.random.default_rng(seed)
-    return (
-        _counts(generator, min(rows, RESAMPLES - start), images).astype(np.float32)
-        for start in range(0, RESAMPLES, rows)
-    )
-
-
-@lru_cache(maxsize=8)
-def _drawn(images: int, seed: int) -> np.ndarray:
-    return _counts(np.random.default_rng(seed), RESAMPLES, images).astype(np.float32)
-
-
-def _counts(generator: np.random.Generator, rows: int, images: int) -> np.ndarray:
-    drawn = generator.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
+    most = max(1, PART // images)
+    for start in range(0, RESAMPLES, most):
+        rows = min(most, RESAMPLES - start)
+        drawn = generator.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(float)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

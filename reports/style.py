@@ -6,6 +6,7 @@ the distinction for print without colour.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,9 @@ TASKS = {
 """Tasks that are shown together differ in both; every other task gets a pair from its name (:func:`task_styles`)."""
 
 DPI = 150
+
+KINDS = ("png", "svg")
+"""Formats of figures."""
 
 COLUMNS = 4
 """Strategies side by side in one figure."""
@@ -153,16 +157,22 @@ def headline(figure: Figure, *sentences: str) -> None:
     figure.suptitle("\n".join(textwrap.fill(sentence, characters) for sentence in sentences), fontsize=9)
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``<stem>.png`` (150 dots an inch, 256 colours: a third of the size) and ``<stem>.svg``."""
+def file_name(text: str) -> str:
+    """``text`` with nothing in it that a file name should not have."""
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
+    """Write ``<stem>.png`` (150 dots an inch, 256 colours: a third of the size) and ``<stem>.svg``, or one of them."""
     import numpy as np
     from PIL import Image
 
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    figure.canvas.draw()
-    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        paths[0], optimize=True, dpi=(DPI, DPI)
-    )
-    figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in kinds}
+    if "png" in paths:
+        figure.canvas.draw()
+        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+        few = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(paths["png"], dpi=(DPI, DPI))
+    if "svg" in paths:
+        figure.savefig(paths["svg"], metadata={"Date": None})
+    return list(paths.values())

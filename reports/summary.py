@@ -82,17 +82,23 @@ def pace_spread(rhythm: pd.DataFrame) -> float:
     Returns:
         The spread, without unit; NaN for fewer than two tasks or an empty rhythm.
     """
-    import pandas as pd
-
     if rhythm.empty:
         return math.nan
-    last = rhythm["step"].max()
-    settled = rhythm[rhythm["step"] > min(LEVEL_MEMORY, last // 2)].dropna(subset="pace")
-    if settled["task"].nunique() < 2:
+    steps, paces = rhythm["step"].to_numpy(), rhythm["pace"].to_numpy(dtype=float)
+    last = steps.max()
+    settled = (steps > min(LEVEL_MEMORY, last // 2)) & ~np.isnan(paces)
+    tasks, names = rhythm["task"][settled].factorize()
+    count = len(names)
+    if count < 2:
         return math.nan
-    part = pd.cut(settled["step"], PARTS, labels=False)
-    pace = settled.groupby([part, "task"], sort=True)["pace"].mean().unstack()
-    return float(pace.std(axis=1, ddof=1).mean())
+    steps, paces = steps[settled], paces[settled]
+    part = np.searchsorted(np.linspace(steps.min(), steps.max(), PARTS + 1), steps).clip(1, PARTS) - 1
+    place = part * count + tasks
+    sums, found = (np.bincount(place, weights, PARTS * count).reshape(PARTS, count) for weights in (paces, None))
+    with np.errstate(invalid="ignore"):  # a task that is absent from a whole part takes no part in its deviation
+        pace = sums / found
+    enough = (found > 0).sum(axis=1) > 1
+    return float(np.nanstd(pace[enough], axis=1, ddof=1).mean()) if enough.any() else math.nan
 
 
 def _same(scores: Mapping[str, float], reference: Mapping[str, float]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ class Sweep:
     @property
     def stem(self) -> str:
         """``sweep-art-tau``, with nothing in it that a file name should not have."""
-        return re.sub(r"[^\w.-]+", "_", f"sweep-{self.strategy}-{self.parameter}")
+        return style.file_name(f"sweep-{self.strategy}-{self.parameter}")
 
 
 def sweeps(table: GainTable) -> list[Sweep]:
@@ -105,7 +104,7 @@ def sweep_cells(sweep: Sweep) -> tuple[list[list[str]], list[list[str]]]:
     return [["", "n", *(f"{sweep.parameter}={value:g}" for value in sweep.values)]], lines
 
 
-def sweep_figure(table: GainTable, sweep: Sweep, stem: Path) -> list[Path]:
+def sweep_figure(table: GainTable, sweep: Sweep, stem: Path, kinds: Sequence[str] = style.KINDS) -> list[Path]:
     """Mean gain against the parameter, a ring a seed, its range as a band; writes ``<stem>.png``/``.svg``."""
     looks = style.strategy_styles([line.name for line in sweep.lines])
     places, ticks = positions(sweep.values)
@@ -128,7 +127,7 @@ def sweep_figure(table: GainTable, sweep: Sweep, stem: Path) -> list[Path]:
         style.headline(figure, title, header.context(table.cohort), f"{told}; 0 is mix")
         ends = {line.name: list(line.rows.values())[-1].cells[AVERAGE, "psnr"].gain.mean for line in sweep.lines}
         label_ends(axis, ends, {name: (colour, "-") for name, (colour, _) in looks.items()})
-        return style.save(figure, stem)
+        return style.save(figure, stem, kinds)
 
 
 def positions(values: Sequence[float]) -> tuple[dict[float, float], dict[float, str]]:

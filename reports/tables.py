@@ -14,7 +14,7 @@ import numpy as np
 from reports import summary
 from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, Cohort, Outcome
 from reports.comparability import Figure, figures, obstacles
-from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gain, paired_gain, spread, verdict
+from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gains, paired_gain, spread, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 MANY = 4
 """Strategies of a baseline up to which a table keeps their own order."""
 
-DRAWN = 7
-"""Strategies of a baseline in picture files (two of four columns each); the page ``report.html`` holds all."""
+DRAWN, LEADING = 7, 4
+"""Strategies of a baseline up to which picture files show them all (four a picture, mix in each), and how many they
+show of more; the page ``report.html`` holds all."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,15 @@ class Row:
 class GainTable:
     """Rows of a cohort, the degraded input's scores, and what a reader must be told below the table.
 
-    Keys of cells and inputs are ``(dataset, metric)``, the average under :data:`reports.cohorts.AVERAGE`.
+    Keys of cells and inputs are ``(dataset, metric)``, the average under :data:`reports.cohorts.AVERAGE`. ``images``:
+    PSNR gains by the image's name, mean over pairs, for every ``(baseline, strategy, dataset)`` that has some.
     """
 
     cohort: Cohort
     rows: list[Row]
     inputs: dict[tuple[str, str], float]
     notes: list[str]
+    images: dict[tuple[str, str, str], pd.Series] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -122,10 +125,12 @@ class GainTable:
 
     def drawn(self, baseline: str) -> list[str]:
         """Strategies of a baseline that get a picture: all, or of more than :data:`DRAWN` mix, Art and the best."""
-        ranked = [row for row in self.ranked if row.baseline == baseline]
-        first = [row.strategy for row in ranked if row.strategy in (REFERENCE, "art")]
-        kept = {*first, *[row.strategy for row in ranked if row.strategy not in first][: DRAWN - len(first)]}
-        return [row.strategy for row in ranked if row.strategy in kept]
+        ranked = [row.strategy for row in self.ranked if row.baseline == baseline]
+        if len(ranked) <= DRAWN:
+            return ranked
+        first = [strategy for strategy in ranked if strategy in (REFERENCE, "art")]
+        kept = [*first, *(strategy for strategy in ranked if strategy not in first)][:LEADING]
+        return [strategy for strategy in ranked if strategy in kept]
 
     @property
     def several_seeds(self) -> bool:
@@ -149,10 +154,10 @@ class GainTable:
 def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
     """Compute the table of a cohort; ``images=False`` leaves out the image-level view, its slow part."""
     rows = [
-        _row(cohort, baseline, strategy, images)
-        for baseline in cohort.baselines
-        for strategy in cohort.strategies(baseline)
+        _row(cohort, baseline, strategy) for baseline in cohort.baselines for strategy in cohort.strategies(baseline)
     ]
+    differences = _differences(cohort, rows) if images else {}
+    rows = _with_images(rows, differences)
     rows = _with_measures(cohort, _corrected(rows))
     known = figures(cohort.setting)
     beside = [_published(cohort, row, known) for row in rows]
@@ -164,7 +169,8 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for column in cohort.columns:
             inputs[column.dataset, metric] = _input(cohort, column.dataset, metric)
     notes = _notes(cohort) + _below_input(rows, inputs) + _published_notes(rows, [hidden for _, hidden in beside])
-    return GainTable(cohort, rows, inputs, notes)
+    shown = {(baseline, *key): gains for (baseline, *key, metric), gains in differences.items() if metric == "psnr"}
+    return GainTable(cohort, rows, inputs, notes, shown)
 
 
 def score(cohort: Cohort, outcome: Outcome, dataset: str, metric: str) -> float:
@@ -191,7 +197,7 @@ def _merit(row: Row) -> tuple[bool, float]:
     return math.isnan(gain), 0.0 if math.isnan(gain) else -gain
 
 
-def _row(cohort: Cohort, baseline: str, strategy: str, images: bool) -> Row:
+def _row(cohort: Cohort, baseline: str, strategy: str) -> Row:
     every = cohort.select(baseline, strategy)
     counted = cohort.counted(baseline, strategy)
     reference = cohort.counted(baseline, REFERENCE)
@@ -204,10 +210,6 @@ def _row(cohort: Cohort, baseline: str, strategy: str, images: bool) -> Row:
             if strategy != REFERENCE:
                 gain = paired_gain(here, _by_pair(cohort, reference, dataset, metric))
                 cell = replace(cell, gain=gain)
-                if images and dataset != AVERAGE:
-                    cell = replace(
-                        cell, images=image_gain(image_differences(counted, reference, dataset, metric).to_numpy())
-                    )
             cells[dataset, metric] = cell
     states: dict[str, int] = {}
     for outcome in every:
@@ -226,7 +228,31 @@ def _by_pair(cohort: Cohort, outcomes: list[Outcome], dataset: str, metric: str)
     return {pair: value for pair, value in values.items() if not math.isnan(value)}
 
 
-def image_differences(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> pd.Series:
+def _differences(cohort: Cohort, rows: list[Row]) -> dict[tuple[str, str, str, str], pd.Series]:
+    """:func:`_image_differences` by ``(baseline, strategy, dataset, metric)``, where there are some."""
+    found = {}
+    for row in rows:
+        if row.strategy != REFERENCE:
+            counted = cohort.counted(row.baseline, row.strategy)
+            reference = cohort.counted(row.baseline, REFERENCE)
+            for dataset, metric in row.cells:
+                gains = None if dataset == AVERAGE else _image_differences(counted, reference, dataset, metric)
+                if gains is not None and len(gains):
+                    found[row.baseline, row.strategy, dataset, metric] = gains
+    return found
+
+
+def _with_images(rows: list[Row], differences: dict[tuple[str, str, str, str], pd.Series]) -> list[Row]:
+    views = dict(zip(differences, image_gains([gains.to_numpy() for gains in differences.values()]), strict=True))
+    return [
+        replace(row, cells={
+            key: replace(cell, images=views.get((row.baseline, row.strategy, *key))) for key, cell in row.cells.items()
+        })
+        for row in rows
+    ]  # fmt: skip
+
+
+def _image_differences(counted: list[Outcome], reference: list[Outcome], dataset: str, metric: str) -> pd.Series | None:
     """Gain of every image by name, its mean over the pairs; images that a run of a pair lacks are left out."""
     import pandas as pd
 
@@ -238,12 +264,14 @@ def image_differences(counted: list[Outcome], reference: list[Outcome], dataset:
         if ours is not None and theirs is not None:
             found.append((ours, theirs))
     if not found:
-        return pd.Series(dtype=float)
+        return None
     names = found[0][0].names
     if all(images.names is names for pair in found for images in pair):  # the usual case: the same images, no aligning
         values = np.stack([ours.values - theirs.values for ours, theirs in found])
-        means = pd.Series(np.nansum(values, axis=0) / np.maximum(1, (~np.isnan(values)).sum(axis=0)), names)
-        return means[~np.isnan(values).all(axis=0)]
+        there = ~np.isnan(values)
+        means = np.where(there, values, 0).sum(axis=0) / np.maximum(1, there.sum(axis=0))
+        known = there.any(axis=0)
+        return pd.Series(means, names) if known.all() else pd.Series(means[known], names[known])
     series = [pd.Series(ours.values, ours.names) - pd.Series(theirs.values, theirs.names) for ours, theirs in found]
     return pd.concat(series, axis=1).mean(axis=1).dropna()
 

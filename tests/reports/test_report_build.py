@@ -40,7 +40,7 @@ def built(store):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Drawing is most of the time; these tests look at tables."""
-    monkeypatch.setattr("reports.build._figures", lambda *arguments: [])
+    monkeypatch.setattr("reports.files._figures", lambda *arguments: [])
 
 
 def test_files_of_every_cohort(store, built):
