@@ -30,6 +30,8 @@ def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = (
         parts.append("No run counts so far.")
     parts += more
     parts += ["## Notes", "\n".join(f"- {_escaped(note)}" for note in table.notes)] if table.notes else []
+    if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
+        parts += ["Pictures of single strategies show mix, Art and the best ones only; the page `report.html` has all."]
     parts += ["## Figures", "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)] if figures else []
     return "\n\n".join(parts) + "\n"
 

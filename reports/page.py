@@ -20,7 +20,7 @@ from reports.statistics import GAIN, LOSS
 from reports.summary import LOWER_IS_BETTER
 from reports.sweeps import Sweep
 from reports.tables import GainTable, Row, seed_gains
-from reports.text import DIGITS, EMPTY, MEASURES, legend, measure_cells, metric_name, number, with_spread
+from reports.text import DIGITS, EMPTY, LONGEST, MEASURES, legend, measure_cells, metric_name, number, with_spread
 
 RANGE = 150
 """Width of the picture of an interval in pixels."""
@@ -104,7 +104,7 @@ def _compared(table: GainTable, row: Row) -> list[TableCell]:
     kind = {GAIN: "gain", LOSS: "loss"}.get(verdict, "calm" if row.n else "bad")
     won = None if measures.won is None else float(measures.won - measures.lost)
     return [
-        TableCell(row.display), TableCell(row.strategy, kind="name"),
+        TableCell(row.display), _name(row.strategy),
         _number(gain.mean if gain else 0.0 if row.n else math.nan, gained), _span(table, row),
         TableCell(verdict, kind=kind, note=row.remark if row.n else ""),
         _number(gain.low if gain else math.nan, interval),
@@ -113,6 +113,10 @@ def _compared(table: GainTable, row: Row) -> list[TableCell]:
         _number(cell.score.mean, with_spread(cell.score, 2)), TableCell(sets, won, "number"),
         _number(measures.delta_m, delta_m), _number(measures.mean_rank, rank), _number(measures.pace_spread, pace),
     ]  # fmt: skip
+
+
+def _name(text: str) -> TableCell:
+    return TableCell(text, kind="name long" if len(text) > LONGEST else "name")
 
 
 def _number(value: float, text: str) -> TableCell:
@@ -149,13 +153,13 @@ def _scores(table: GainTable) -> list[dict[str, Any]]:
         digits = DIGITS.get(metric, 3)
         names = ["baseline", "strategy", "n", *(table.heading(dataset) for dataset in table.datasets)]
         inputs = [_number(table.inputs[d, metric], number(table.inputs[d, metric], digits)) for d in table.datasets]
-        rows = [[TableCell(""), TableCell("degraded input", kind="name"), TableCell(""), *inputs]]
+        rows = [[TableCell(""), _name("degraded input"), TableCell(""), *inputs]]
         for row in table.ranked:
             cells = [_score(row, dataset, metric, digits) for dataset in table.datasets]
-            rows.append([TableCell(row.display), TableCell(row.strategy, kind="name"), TableCell(row.count), *cells])
+            rows.append([TableCell(row.display), _name(row.strategy), TableCell(row.count), *cells])
             if figures := [row.published.get((dataset, metric)) for dataset in table.datasets]:
                 shown = [_number(f.value, number(f.value, digits)) if f else TableCell("") for f in figures]
-                name = TableCell(f"{row.strategy}, published", kind="name")
+                name = _name(f"{row.strategy}, published")
                 rows += [[TableCell(row.display), name, TableCell(""), *shown]] if any(figures) else []
         better = "less is better" if metric in LOWER_IS_BETTER else ""
         made.append({"title": metric_name(metric), "better": better, "names": names, "rows": rows})
@@ -177,7 +181,7 @@ def _runs(cohort: Cohort) -> dict[str, Any]:
         environment, average = outcome.run.environment, outcome.average(cohort.tested, "psnr")
         seconds = environment.get("train_seconds")
         rows.append([
-            TableCell(outcome.display), TableCell(outcome.strategy, kind="name"),
+            TableCell(outcome.display), _name(outcome.strategy),
             TableCell(str(outcome.seed), float(outcome.seed), "number"),
             TableCell(outcome.state, kind="calm" if outcome.state == COUNTED else "bad"),
             _number(average, number(average, 2)),

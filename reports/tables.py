@@ -124,9 +124,9 @@ class GainTable:
         return sorted(self.rows, key=lambda row: (order.index(row.baseline), *_merit(row)))
 
     def drawn(self, baseline: str) -> list[str]:
-        """Strategies of a baseline that get a picture: all, or of more than :data:`DRAWN` mix, Art and the best."""
+        """Strategies of a baseline that get a picture: all, or mix, Art and the best of very many."""
         ranked = [row.strategy for row in self.ranked if row.baseline == baseline]
-        if len(ranked) <= DRAWN:
+        if len(ranked) <= DRAWN and len(self.rows) <= 4 * DRAWN:
             return ranked
         first = [strategy for strategy in ranked if strategy in (REFERENCE, "art")]
         kept = [*first, *(strategy for strategy in ranked if strategy not in first)][:LEADING]

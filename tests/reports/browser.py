@@ -124,10 +124,15 @@ def browser(profile: Path) -> Iterator[Browser]:
     )
     os.close(to_child)
     os.close(from_child)
+    opened = None
     try:
-        yield Browser(to, back)
+        opened = Browser(to, back)
+        yield opened
     finally:
-        process.terminate()
+        if opened:
+            opened.call("Browser.close")
+        else:
+            process.terminate()
         process.wait(PATIENCE)
         os.close(to)
         os.close(back)

@@ -81,6 +81,36 @@ def test_rebuilding_gives_the_same_bytes(store, built):
     assert again.text == built.text
 
 
+def test_chosen_formats_are_written_and_the_others_left(store, tmp_path, capsys):
+    output = shutil.copytree(store / "runs", tmp_path / "runs").parent
+    build("three_task", output, strategies=["art"], baselines=["transweather"], formats=["md", "svg"])
+    folder = output / "reports/three_task"
+    assert {path.suffix for path in folder.iterdir()} == {".md", ".svg"}
+    assert "rhythm-transweather.svg" in (folder / "gains.md").read_text()
+    before = sorted(folder.iterdir())
+    assert main(["--setting", "three_task", "--output", str(output), "--format", "csv"]) == 0
+    assert all(path.exists() for path in before) and (folder / "gains.csv").exists()
+    with pytest.raises(ValueError, match="no format 'pdf'; there are: md, csv"):
+        build("three_task", output, formats=["pdf"])
+
+
+def test_collecting_tells_what_is_missing(tmp_path, capsys):
+    arguments = ["--setting", "three_task", "--output", str(tmp_path), "--collect", "--format", "html"]
+    assert main(arguments) == 0
+    assert "Nothing to collect yet" in capsys.readouterr().out
+    for seed in range(2):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=3.0)
+    write_run(tmp_path, strategy="art", seed=1, status=("running", ""), rhythm=simulate("art", 40))
+    write_run(tmp_path, "airnet", "mix", 0, status=("running", ""))
+    assert main(arguments) == 0
+    text = capsys.readouterr().out.replace("\n  ", " ")
+    assert "art, seed 1: unfinished: started, recorded up to step 40 of 600." in text
+    assert "Not started: AirNet, mix, seed 1; AirNet, art, seeds 0, 1; TransWeather, art, seed 0." in text
+    page = (tmp_path / "reports/three_task/report.html").read_text()
+    assert "recorded up to step 40 of 600" in page and "Not started: AirNet, mix, seed 1" in page
+    assert "Not started" not in build("three_task", tmp_path, formats=[]).text
+
+
 def test_chosen_runs_make_one_cohort_and_leave_the_others_files(store, built, tmp_path):
     output = shutil.copytree(store, tmp_path / "copy")
     report = build("three_task", output, runs=find_runs(output, "three_task", {"baseline": ["airnet"]}))

@@ -1,12 +1,13 @@
 """The statistics, each against scipy or a case worked by hand."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import holm, image_gain, paired_gain, spread, verdict
+from reports.statistics import holm, image_gain, image_gains, paired_gain, spread, verdict
 
 
 def test_spread_is_the_sample_standard_deviation():
@@ -73,6 +74,14 @@ def test_image_interval_agrees_with_scipys_bootstrap():
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.03)
     assert ours.p == pytest.approx(stats.wilcoxon(differences).pvalue)
     assert image_gain(differences) == ours
+
+
+def test_test_sets_judged_together_are_judged_as_alone():
+    generator = np.random.default_rng(1)
+    several = [generator.normal(0.1, 1, size) for size in (40, 60, 40, 1, 0)]
+    several[0][3] = math.nan
+    for ours, alone in zip(image_gains(several), map(image_gain, several), strict=True):
+        assert astuple(ours) == pytest.approx(astuple(alone), nan_ok=True)
 
 
 def test_image_gain_leaves_out_what_is_not_finite():
