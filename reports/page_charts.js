@@ -111,7 +111,7 @@ const charts = (() => {
       tip.hidden = false;
       const free = host.clientWidth - tip.offsetWidth;
       tip.style.left = `${Math.max(0, Math.min(free, told.x + (told.x > box.right - tip.offsetWidth - 20 ? -tip.offsetWidth - 12 : 12)))}px`;
-      tip.style.top = `${svg.offsetTop ?? svg.getBoundingClientRect().top - host.getBoundingClientRect().top + 10}px`;
+      tip.style.top = `${svg.getBoundingClientRect().top - host.getBoundingClientRect().top + box.top}px`;
       cursor.setAttribute("x1", told.x);
       cursor.setAttribute("x2", told.x);
       cursor.setAttribute("visibility", told.y === undefined ? "visible" : "hidden");

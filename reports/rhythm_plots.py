@@ -48,7 +48,8 @@ def _rhythm_figure(cohort: Cohort, shown: Sequence[Rhythm], stem: Path, kinds: S
             seed = "" if len({r.outcome.seed for r in shown}) == 1 else f", seed {rhythm.outcome.seed}"
             loss.set_title(rhythm.title + seed)
             weight.set_xlabel("step")
-            loss.set_xlim(rhythm.loss.index[0], rhythm.loss.index[-1])  # the labels begin where the lines end
+            first, last = rhythm.loss.index[[0, -1]]
+            loss.set_xlim(first, max(last, first + 1))  # the labels begin where the lines end
         for axis in axes[:2, 0]:
             log_scale(axis)
         axes[0, 0].set_ylabel("loss\n(mean absolute error)")
