@@ -1,1 +1,1 @@
-"""Tables, statistics and plots from run files alone: ``from reports.build import build``."""
+"""Tables, statistics, plots and a page from run files alone: ``from reports.build import build``."""

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from results import Run, find_runs
+
+if TYPE_CHECKING:
+    from reports.cohorts import Cohort
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -58,8 +62,6 @@ def build(
         NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
     """
     from reports.cohorts import gather, missing
-    from reports.files import named, remove_stale, write_cohort
-    from reports.text import WIDTH, wrapped
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
@@ -75,17 +77,24 @@ def build(
         return Report(f"No run of setting {setting!r} came as far as its configuration:{listed}\n")
     folder = Path(output, "reports", setting)
     folder.mkdir(parents=True, exist_ok=True)
+    for cohort in cohorts if collect else ():
+        cohort.unstarted += missing(cohort)
+    return _written(cohorts, folder, formats, every=runs is None)
+
+
+def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
+    from reports.files import named, remove_stale, write_cohort
+    from reports.text import WIDTH, wrapped
+
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
     for position, (cohort, suffix) in enumerate(zip(cohorts, suffixes, strict=True)):
-        if collect:
-            cohort.unstarted += missing(cohort)
         others = [f"report{other}.html" for other in suffixes if other != suffix]
         text, written, drawn = write_cohort(cohort, folder, suffix, formats, others)
         texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
         tables += written
         figures += drawn
-    remove_stale(folder, tables + figures, formats, every=runs is None)
+    remove_stale(folder, tables + figures, formats, every)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
     return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,11 @@ def spread_apart(positions: Sequence[float], least: float, low: float, high: flo
 
 
 def log_scale(axis: Axes) -> None:
-    """Logarithmic values written as plain numbers at 1, 2, 5."""
+    """Logarithmic values written as plain numbers at 1, 2, 5; an axis without any value above 0 stays as it is."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    if not math.isfinite(axis.dataLim.minposy):
+        return
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

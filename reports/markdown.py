@@ -9,6 +9,7 @@ from pathlib import Path
 from reports import header
 from reports.cohorts import AVERAGE, REFERENCE
 from reports.conflicts import LEGEND, NAMES, Conflict, conflict_rows
+from reports.sentences import sentences
 from reports.statistics import LEVEL
 from reports.sweeps import Sweep, sweep_cells
 from reports.tables import GainTable, Row
@@ -19,7 +20,7 @@ def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = (
     """Header, score tables with gains in brackets, comparison, image-level view, ``more`` sections, notes, ``figures``
     (same folder)."""
     facts = "\n".join(f"- **{label}**: {_escaped(value)}" for label, value in header.facts(table.cohort)[1:])
-    parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", facts]
+    parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", *map(_escaped, sentences(table)), facts]
     if table.datasets:
         for metric in table.cohort.metrics:
             parts += [f"## {metric_name(metric)}", _caption(table), _scores(table, metric)]

@@ -1,7 +1,7 @@
 // What the page shows: tables that sort, choices, and which charts stand where. Names come from the data and enter the
 // page as text or attribute, never as markup.
 (() => {
-  const { ink, node, signed, lay, lineChart, stackChart, heatTable, scatter, bars, extremes, card, limits } = charts;
+  const { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, bars, extremes, card, limits } = charts;
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
   const looks = new Map(data.tasks.map((task) => [task.name, task]));
@@ -93,6 +93,7 @@
     conflicts(host) {
       const shown = listed(baseline().conflicts);
       const y = limits(shown.flatMap((entry) => [...entry.mean, ...entry.least]), { zero: true });
+      const far = farthest(shown);
       const norms = limits(shown.flatMap((entry) => entry.norms.lines.flatMap((line) => line.values)), { log: true });
       lay(host, shown.length);
       for (const entry of shown) {
@@ -100,7 +101,7 @@
         host.append(made);
         const heat = card(made, entry.title);
         if (entry.worst) {
-          heatTable(heat, entry);
+          heatTable(heat, entry, far);
           const lines = [{ name: "mean of pairs", colour: "var(--ink)", values: entry.mean }, { name: "lowest pair", colour: "var(--bad)", dash: "7 3", values: entry.least }];
           lineChart(made, { title: "Cosine", told: `dashed: ${entry.worst.join(" – ")}, the lowest pair`, x: entry.steps, lines, y, zero: true, text: (value) => signed(value), label: `Cosine over the training, ${entry.title}`, height: 180 });
         } else heat.append(node("p", { class: "hint" }, "One task: no pair."));

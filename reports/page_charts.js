@@ -168,7 +168,7 @@ const charts = (() => {
   function path(xs, values, at) {
     let drawing = "", pen = "M";
     values.forEach((value, i) => {
-      if (value === null) { pen = "M"; return; }
+      if (value === null || !Number.isFinite(at.y(value))) { pen = "M"; return; }
       drawing += `${pen}${at.x(xs[i]).toFixed(1)} ${at.y(value).toFixed(1)}`;
       pen = "L";
     });
@@ -223,8 +223,12 @@ const charts = (() => {
     }));
   }
 
-  function heatTable(host, { tasks, cosine }) {
-    const far = Math.max(0.25, ...tasks.flatMap((_, a) => tasks.map((__, b) => (a > b ? Math.abs(cosine[a][b] ?? 0) : 0))));
+  // End of the colour scale that several tables share.
+  function farthest(entries) {
+    return Math.max(0.25, ...entries.flatMap(({ cosine }) => cosine.flatMap((row, a) => row.slice(0, a).map((value) => Math.abs(value ?? 0)))));
+  }
+
+  function heatTable(host, { tasks, cosine }, far) {
     const head = node("tr", {}, node("td"), ...tasks.slice(0, -1).map((task) => node("th", { scope: "col" }, task)));
     const body = tasks.slice(1).map((task, i) => node("tr", {}, node("th", { scope: "row" }, task), ...tasks.slice(0, -1).map((_, b) => {
       const value = b <= i ? cosine[i + 1][b] : null;
@@ -287,5 +291,5 @@ const charts = (() => {
     }
   }
 
-  return { ink, node, signed, lay, lineChart, stackChart, heatTable, scatter, bars, extremes, card, limits };
+  return { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, bars, extremes, card, limits };
 })();

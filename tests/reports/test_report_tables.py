@@ -9,6 +9,7 @@ from synthetic_store import INPUTS, SETS, records, write_run
 from reports.cohorts import AVERAGE, gather, strategy_order
 from reports.latex import escape, latex
 from reports.markdown import page
+from reports.sentences import sentences
 from reports.tables import gain_table
 from reports.text import terminal
 from reports.tidy import tidy
@@ -130,6 +131,23 @@ def test_many_strategies_are_ranked_and_stay_readable(tmp_path):
     assert max(map(len, text.splitlines())) <= 118
     assert "cagrad, seeds 0, 1: failed: no solver." in text
     assert text.index("famo") < text.index("art ") and page(table).index("famo") < page(table).index("uw")
+
+
+def test_pictures_of_very_many_strategies_show_mix_art_and_the_best(tmp_path):
+    for place in range(7):
+        write_run(tmp_path, strategy=f"s{place}", psnr=4.0 + place)
+    write_run(tmp_path, strategy="mix", psnr=3.0)
+    assert table_of(tmp_path).drawn("transweather") == ["s6", "s5", "s4", "mix"]
+    write_run(tmp_path, strategy="art", psnr=2.0)
+    assert table_of(tmp_path).drawn("transweather") == ["s6", "s5", "mix", "art"]
+
+
+def test_the_sentence_says_it_all(two_seeds):
+    (sentence,) = sentences(table_of(two_seeds))
+    assert sentence == (
+        "Art against mix, TransWeather, three_task, 2 seeds: +0.40 dB (n=2, +0.40 to +0.40) on average; "
+        "better on 2 of 5 test sets. Verdict: gain."
+    )
 
 
 def test_cohorts_are_never_mixed(tmp_path):

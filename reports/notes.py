@@ -1,0 +1,80 @@
+"""What a reader must be told beside a table: what was left out and why, warnings, leaks, what is not comparable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, Cohort, Outcome
+
+if TYPE_CHECKING:
+    from reports.tables import Row
+
+
+def run_notes(cohort: Cohort) -> list[str]:
+    """What does not count and why, and warnings of what does; seeds of which the same is told share a note."""
+    told: dict[tuple[str, str, str], list[int]] = {}
+    for outcome in cohort.outcomes:
+        for before, after in _of_run(cohort, outcome):
+            told.setdefault((before, f"{outcome.display}, {outcome.strategy}", after), []).append(outcome.seed)
+    notes = [
+        f"{before}{who}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{after}"
+        for (before, who, after), seeds in told.items()
+    ]
+    if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
+        notes.append("No gains: no finished run of mix to measure them against.")
+    for column in cohort.columns:
+        if column.dataset.endswith(LEAK_FREE):
+            name = column.dataset.removesuffix(LEAK_FREE)
+            count = max(len(outcome.leaked.get(name, ())) for outcome in cohort.outcomes)
+            notes.append(
+                f"Leak: the clean versions of {count} images of {name} are in the training data; the column "
+                f"{column.dataset} leaves them out. Published figures contain the same leak."
+            )
+    if cohort.unseen:
+        titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
+        notes.append(f"Test sets without scores: {titles}.")
+    if cohort.unstarted:
+        notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
+    return notes
+
+
+def _of_run(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str]]:
+    """Sentences about one run: what stands before its name and after it."""
+    reason = outcome.reason.rstrip(".")
+    if outcome.state != COUNTED:
+        level = outcome.average(cohort.tested, "psnr") if outcome.state == COLLAPSED else math.nan
+        average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
+        return [("Left out: ", f": {outcome.state}: {reason}{average}.")]
+    notes = [("Warning of ", f", counted: {reason}.")] if reason else []
+    absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means]
+    if absent:
+        notes.append(("No average of ", f": not scored on {', '.join(absent)}."))
+    if missing := sum(mean.missing for mean in outcome.means.values()):
+        notes.append(("", f": {missing} image scores are missing and left out of the means."))
+    return notes
+
+
+def below_input(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) -> list[str]:
+    key = (AVERAGE, "psnr")
+    below = [f"{row.display}, {row.strategy}" for row in rows if row.n and row.cells[key].score.mean < inputs[key]]
+    if not below:
+        return []
+    return [f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."]
+
+
+def published_notes(rows: Sequence[Row], hidden: Sequence[Sequence[str]]) -> list[str]:
+    notes = []
+    for row in rows:
+        told = {(f.source, f.confidence, f.note): None for f in row.published.values()}
+        for source, confidence, note in told:
+            more = f"; {note}" if note else ""
+            notes.append(f"Published {row.display}, {row.strategy}: {source} (confidence {confidence}{more}).")
+    reasons = list(dict.fromkeys(reason for several in hidden for reason in several))
+    if reasons:
+        kept = "Some published" if any(row.published for row in rows) else "Published"
+        notes.append(f"{kept} figures are not shown beside these: not comparable ({'; '.join(reasons)}).")
+    elif not any(row.published for row in rows):
+        notes.append("No published figures are known for these baselines and strategies in this setting.")
+    return notes
