@@ -131,7 +131,7 @@ class _SampleMean(Scalarizer):
         return nn.Module.__call__(self, values, counts)
 
     def forward(self, values: Tensor, /, counts: Tensor) -> Tensor:
-        return (values * counts).sum() / counts.sum().clamp_min(1)
+        return (values * (counts / counts.sum().clamp_min(1))).sum()
 
 
 class Equal(Scalarizer):

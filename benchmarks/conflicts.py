@@ -51,8 +51,9 @@ class ConflictProbe:
                 losses.append((network(network.prepare(degraded)) - clean).abs().mean())
         rows = task_gradients(losses, [parameter for parameter in network.parameters() if parameter.requires_grad])
         network.train(training)
-        norms = rows.norm(dim=1)
-        cosines = (rows @ rows.T / (norms[:, None] * norms).clamp_min(1e-30)).cpu()
+        products = rows @ rows.T
+        norms = products.diagonal().sqrt()  # from the same sums as the cosines: a task agrees with itself to 1e-7
+        cosines = (products / (norms[:, None] * norms).clamp_min(1e-30)).cpu()
         self._rows += [
             (step, task, other, float(cosines[a, b]), float(norms[a]))
             for a, task in enumerate(present)
