@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
 
 from reports import header
+from reports.cohorts import LEAK_FREE
 from reports.summary import LOWER_IS_BETTER
 from reports.tables import GainTable, Row
 from reports.text import DIGITS, metric_name, number
+
+PREAMBLE = r"\usepackage{booktabs,graphicx}"
+"""What a document needs to include the file."""
+
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""Shrinks a table that is wider than the text, and no other."""
+
+LINES, COLUMNS = 54, 8
+"""Lines and columns of numbers up to which a table is one; what has more is printed in parts that fit a page."""
+
+FOLD = 18
+"""Characters of a strategy's name on a line."""
+
+HARD = "\N{NO-BREAK SPACE}"
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -23,6 +40,7 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }
 
 
@@ -32,46 +50,100 @@ def escape(text: str) -> str:
 
 
 def latex(table: GainTable) -> str:
-    """One ``table`` environment a metric; needs the package ``booktabs``. The header stands above as comments."""
-    comments = "\n".join(f"% {label}: {value}" for label, value in header.facts(table.cohort))
-    notes = "\n".join(f"% {note}" for note in table.notes)
-    bodies = [_metric(table, metric) for metric in table.cohort.metrics if table.datasets]
-    return "\n".join(["% \\usepackage{booktabs}", comments, *([notes] if notes else []), *bodies]).rstrip("\n") + "\n"
+    """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
+    told = [PREAMBLE, *(f"{label}: {value}" for label, value in header.facts(table.cohort)), *table.notes]
+    comments = [f"% {' '.join(line.split())}" for line in told]
+    tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
+    return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
-def _metric(table: GainTable, metric: str) -> str:
-    import pandas as pd
+def _tables(table: GainTable, metric: str) -> Iterator[str]:
+    parts = [(rows, datasets) for rows in _pages(table.ranked) for datasets in _even(table.datasets, COLUMNS)]
+    setting = re.sub(r"[^\w-]", "-", table.cohort.setting)
+    for position, (rows, datasets) in enumerate(parts, 1):
+        part = f" Part {position} of {len(parts)}." if len(parts) > 1 else ""
+        label = f"tab:{setting}-{metric}-{table.cohort.key}" + (f"-{position}" if part else "")
+        yield "\n".join([
+            r"\begin{table}[htbp]", r"\centering", rf"\caption{{{_caption(table, metric)}{part}}}",
+            rf"\label{{{label}}}", r"\vskip 4pt", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}", FIT,
+            rf"\begin{{tabular}}{{l{'c' * (1 + len(datasets))}}}", r"\toprule",
+            *_body(table, rows, datasets, metric),
+            r"\bottomrule", r"\end{tabular}}", r"\end{table}", "",
+        ])  # fmt: skip
 
+
+def _pages(rows: Sequence[Row]) -> list[list[Row]]:
+    """At most :data:`LINES` a page; baselines stay whole where they can."""
+    pages: list[list[Row]] = [[]]
+    for baseline in dict.fromkeys(row.baseline for row in rows):
+        block = [row for row in rows if row.baseline == baseline]
+        for part in _even(block, max(1, LINES * len(block) // _lines(block))):
+            if pages[-1] and _lines(pages[-1]) + _lines(part) > LINES:
+                pages.append([])
+            pages[-1] += part
+    return pages
+
+
+def _lines(rows: Sequence[Row]) -> int:
+    return sum(max(2, len(_folded(row.strategy))) + bool(row.published) for row in rows)
+
+
+def _even(items: Sequence, most: int) -> list[list]:
+    """Parts of about the same length, none longer than ``most``."""
+    count = math.ceil(len(items) / most)
+    length = math.ceil(len(items) / count)
+    return [list(items[start : start + length]) for start in range(0, len(items), length)]
+
+
+def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric: str) -> Iterator[str]:
     digits = DIGITS.get(metric, 3)
-    names = ["Baseline", "Strategy", "$n$", *(escape(table.heading(dataset)) for dataset in table.datasets)]
-    rows = [["Degraded input", "", "", *(_plain(number(table.inputs[d, metric], digits)) for d in table.datasets)]]
-    for baseline in dict.fromkeys(row.baseline for row in table.ranked):
-        rows += _block(table, [row for row in table.ranked if row.baseline == baseline], metric, digits)
-    frame = pd.DataFrame(rows, columns=names)
-    return frame.style.hide(axis="index").to_latex(
-        hrules=True,
-        column_format="llr" + "r" * len(table.datasets),
-        caption=_caption(table, metric),
-        label=f"tab:{table.cohort.setting}-{metric}-{table.cohort.key}",
-        position="htbp",
-        position_float="centering",
-    )
+    yield from _head(table, datasets)
+    inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
+    yield _line(["degraded input", "", *inputs])
+    for baseline in dict.fromkeys(row.baseline for row in rows):
+        every = [row for row in table.rows if row.baseline == baseline]
+        ranked = {dataset: _ranked(every, dataset, metric, digits) for dataset in datasets}
+        yield r"\midrule"
+        yield _line([rf"\multicolumn{{{2 + len(datasets)}}}{{l}}{{\textit{{{escape(every[0].display)}}}}}"])
+        for row in rows:
+            if row.baseline == baseline:
+                yield from _row(row, datasets, metric, digits, ranked)
 
 
-def _block(table: GainTable, rows: Sequence[Row], metric: str, digits: int) -> list[list[str]]:
-    lines: list[list[str]] = []
-    ranked = {dataset: _ranked(rows, dataset, metric, digits) for dataset in table.datasets}
-    for row in rows:
-        if row.n:
-            cells = [_cell(row, dataset, metric, digits, ranked[dataset]) for dataset in table.datasets]
-        else:
-            cells = ["--"] * (len(table.datasets) - 1) + [escape(row.remark)]
-        lines.append(["" if lines else escape(row.display), escape(row.strategy), row.count, *cells])
-        if any((dataset, metric) in row.published for dataset in table.datasets):
-            shown = [row.published.get((dataset, metric)) for dataset in table.datasets]
-            values = [_plain(number(figure.value if figure else math.nan, digits)) for figure in shown]
-            lines.append(["", escape(f"{row.strategy}, published"), "", *values])
-    return lines
+def _head(table: GainTable, datasets: Sequence[str]) -> Iterator[str]:
+    """Names of the columns and, in a line below, what a reader must know of them."""
+    names = [table.title(dataset) for dataset in datasets]
+    marks = [" ".join([LEAK_FREE.strip()] * name.endswith(LEAK_FREE) + [mark] * bool(mark)) for name, mark in names]
+    yield _line(["", "$n$", *(escape(name.removesuffix(LEAK_FREE)) for name, _ in names)])
+    if any(marks):
+        yield _line(["", "", *(_small(escape(mark)) for mark in marks)])
+    yield r"\midrule"
+
+
+def _row(row: Row, datasets: Sequence[str], metric: str, digits: int, ranked: dict) -> Iterator[str]:
+    """A line of scores, below it in small their spread and gain, and a line of published figures where there are."""
+    name = [escape(part) for part in _folded(row.strategy)]
+    if not row.n:
+        lines = [[rf"\multicolumn{{{len(datasets)}}}{{c}}{{\textit{{{escape(row.remark)}}}}}"]]
+    else:
+        small = [_small(_spread_and_gain(row, dataset, metric, digits)) for dataset in datasets]
+        lines = [[_score(row, dataset, metric, digits, ranked[dataset]) for dataset in datasets]]
+        lines += [small] if any(small) else []
+    lines += [[""] * len(datasets)] * (len(name) - len(lines))
+    name += [""] * (len(lines) - len(name))
+    for place, (part, cells) in enumerate(zip(name, lines, strict=True)):
+        yield _line([part, "" if place else row.count, *cells])
+    figures = [row.published.get((dataset, metric)) for dataset in datasets]
+    if any(figures):
+        values = [_plain(number(figure.value, digits)) if figure else "--" for figure in figures]
+        yield _line([r"\quad published", "", *values])
+    yield r"\addlinespace[3pt]"
+
+
+def _folded(name: str) -> list[str]:
+    """A strategy's name over several lines, cut before its parameters."""
+    parts = textwrap.wrap(name.replace(" ", HARD).replace(":", " :"), FOLD, break_on_hyphens=False)
+    return [part.replace(" ", "").replace(HARD, " ") for part in parts]
 
 
 def _ranked(rows: Sequence[Row], dataset: str, metric: str, digits: int) -> list[float]:
@@ -80,17 +152,29 @@ def _ranked(rows: Sequence[Row], dataset: str, metric: str, digits: int) -> list
     return sorted((v for v in values if not math.isnan(v)), reverse=metric not in LOWER_IS_BETTER)
 
 
-def _cell(row: Row, dataset: str, metric: str, digits: int, ranked: list[float]) -> str:
-    cell = row.cells[dataset, metric]
-    text = _plain(number(cell.score.mean, digits))
-    place = ranked.index(round(cell.score.mean, digits)) if not math.isnan(cell.score.mean) else 2
+def _score(row: Row, dataset: str, metric: str, digits: int, ranked: list[float]) -> str:
+    mean = row.cells[dataset, metric].score.mean
+    text = _plain(number(mean, digits))
+    place = ranked.index(round(mean, digits)) if not math.isnan(mean) else 2
     if len(ranked) > 1 and place < 2:
-        text = rf"\textbf{{{text}}}" if place == 0 else rf"\underline{{{text}}}"
-    if not math.isnan(cell.score.std):
-        text += rf" {{\scriptsize$\pm${number(cell.score.std, digits)}}}"
-    if cell.gain is not None and not math.isnan(cell.gain.mean):
-        text += f" (${number(cell.gain.mean, digits, signed=True)}$)"
+        return rf"\textbf{{{text}}}" if place == 0 else rf"\underline{{{text}}}"
     return text
+
+
+def _spread_and_gain(row: Row, dataset: str, metric: str, digits: int) -> str:
+    cell = row.cells[dataset, metric]
+    told = [] if math.isnan(cell.score.std) else [rf"$\pm${number(cell.score.std, digits)}"]
+    if cell.gain is not None and not math.isnan(cell.gain.mean):
+        told.append(f"(${number(cell.gain.mean, digits, signed=True)}$)")
+    return " ".join(told)
+
+
+def _small(text: str) -> str:
+    return rf"{{\scriptsize {text}}}" if text else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
 
 
 def _plain(text: str) -> str:
@@ -104,5 +188,6 @@ def _caption(table: GainTable, metric: str) -> str:
     spread = "mean $\\pm$ standard deviation over $n$ seeds" if table.several_seeds else "one seed"
     return (
         f"{escape(header.title(table.cohort))}: {escape(metric_name(metric))}, {spread}, gain over mix in brackets. "
+        "Best in bold, second underlined. "
         + escape(f"{data.capitalize()}, {size} networks, {profile} profile, protocol {table.cohort.protocol}.")
     )

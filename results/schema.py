@@ -34,9 +34,9 @@ DATA_FIELDS = ("role", "task", "dataset", "found", "expected", "origin")
 count is published."""
 
 DATA_NOTES = ("leaked", "made_from")
-"""Present where there is something to say. ``leaked``: names (``image`` of the scores) of a test set's images whose clean
-version is known to be in the training data of the run, so that a score without them can be told. ``made_from``: the
-sets whose clean images a ``synthesised`` one was made from."""
+"""Present where there is something to say. ``leaked``: names (``image`` of the scores) of a test set's images whose
+clean version is known to be in the training data of the run, so that a score without them can be told. ``made_from``:
+the sets whose clean images a ``synthesised`` one was made from."""
 
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
