@@ -61,7 +61,8 @@ def build(
         ValueError: a format that is none.
         NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
     """
-    from reports.cohorts import gather, missing
+    from reports.cohorts import collect as count_grid
+    from reports.cohorts import gather
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
@@ -78,7 +79,7 @@ def build(
     folder = Path(output, "reports", setting)
     folder.mkdir(parents=True, exist_ok=True)
     for cohort in cohorts if collect else ():
-        cohort.unstarted += missing(cohort)
+        count_grid(cohort)
     return _written(cohorts, folder, formats, every=runs is None)
 
 

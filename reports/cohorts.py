@@ -180,6 +180,7 @@ class Cohort:
     columns: list[Column] = field(default_factory=list)
     unseen: list[Column] = field(default_factory=list)  # test sets of the setting that no run was scored on
     unstarted: list[str] = field(default_factory=list)  # runs of the grid that left no configuration yet
+    planned: int = 0  # runs of the whole grid, where they are collected while some still go
 
     @property
     def tested(self) -> list[str]:
@@ -244,18 +245,21 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
     return cohorts
 
 
-def missing(cohort: Cohort) -> list[str]:
-    """Runs that would complete the grid of the cohort's baselines, strategies and seeds and have not begun."""
+def collect(cohort: Cohort) -> None:
+    """Count the grid of the cohort's baselines, strategies and seeds, and name its runs that have not begun."""
     there = {(outcome.baseline, outcome.strategy, outcome.seed) for outcome in cohort.outcomes}
     seeds = sorted({seed for _, _, seed in there})
-    told = []
+    strategies = sorted({strategy for _, strategy, _ in there}, key=strategy_order)
+    cohort.planned = len(cohort.baselines) * len(strategies) * len(seeds)
     for baseline in cohort.baselines:
-        for strategy in sorted({strategy for _, strategy, _ in there}, key=strategy_order):
-            lacking = [seed for seed in seeds if (baseline, strategy, seed) not in there]
-            if lacking:
-                who = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
-                told.append(f"{cohort.display(baseline)}, {strategy}, {who}")
-    return told
+        lacking: dict[tuple[int, ...], list[str]] = {}
+        for strategy in strategies:
+            absent = tuple(seed for seed in seeds if (baseline, strategy, seed) not in there)
+            lacking.setdefault(absent, []).append(strategy)
+        for absent, names in lacking.items():
+            who = names[0] if len(names) == 1 else f"each of {', '.join(names)}"
+            which = f"seed{'s' * (len(absent) > 1)} {', '.join(map(str, absent))}"
+            cohort.unstarted += [f"{cohort.display(baseline)}, {who}, {which}"] if absent else []
 
 
 def strategy_order(strategy: str) -> tuple:

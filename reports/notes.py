@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, Cohort, Outcome
+from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, SUPERSEDED, UNFINISHED, Cohort, Outcome
 
 if TYPE_CHECKING:
     from reports.tables import Row
@@ -18,7 +18,8 @@ def run_notes(cohort: Cohort) -> list[str]:
     for outcome in cohort.outcomes:
         for before, after in _of_run(cohort, outcome):
             told.setdefault((before, f"{outcome.display}, {outcome.strategy}", after), []).append(outcome.seed)
-    notes = [
+    notes = _progress(cohort) if cohort.planned else []
+    notes += [
         f"{before}{who}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{after}"
         for (before, who, after), seeds in told.items()
     ]
@@ -38,6 +39,14 @@ def run_notes(cohort: Cohort) -> list[str]:
     if cohort.unstarted:
         notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
     return notes
+
+
+def _progress(cohort: Cohort) -> list[str]:
+    states = [outcome.state for outcome in cohort.outcomes if outcome.state != SUPERSEDED]
+    finished = sum(state != UNFINISHED for state in states)
+    going, absent = len(states) - finished, cohort.planned - len(states)
+    told = f"{finished} of {cohort.planned} runs are finished, {going} started and not finished, {absent} not started"
+    return [f"Progress: {told}."] if finished < cohort.planned else []
 
 
 def _of_run(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str]]:

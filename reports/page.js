@@ -44,6 +44,7 @@
   const baseline = () => data.baselines[Number(byId("baseline")?.value ?? 0)];
   const chosen = () => new Set([...document.querySelectorAll("#strategies input:checked")].map((box) => box.value));
   const listed = (entries) => { const names = chosen(); return baseline().strategies.filter((name) => names.has(name)).map((name) => entries.find((entry) => entry.strategy === name)).filter(Boolean); };
+  const ending = (courses) => Math.max(1, ...courses.map((x) => x.at(-1) ?? 1)); // one axis of steps for all charts
   const styled = (lines) => lines.map((line) => ({ ...line, colour: colourOf(line.name), dash: looks.get(line.name)?.dash }));
 
   function options(select, entries, wanted) {
@@ -77,23 +78,26 @@
       const kind = byId("course").value;
       const shown = listed(baseline().rhythms);
       const y = limits(shown.flatMap((entry) => entry[kind].lines.flatMap((line) => line.values)), { log: true });
+      const end = ending(shown.map((entry) => entry[kind].x));
       lay(host, shown.length);
       for (const entry of shown) {
         const { x, lines } = entry[kind];
-        if (x.length) lineChart(host, { title: entry.title, told: kind === "loss" ? `mean over ${entry.window} recorded steps` : "", x, lines: styled(lines), y, log: true, label: `${kind} of ${lines.length} tasks, ${entry.title}` });
+        if (x.length) lineChart(host, { title: entry.title, told: kind === "loss" ? `mean over ${entry.window} recorded steps` : "", x, end, lines: styled(lines), y, log: true, label: `${kind} of ${lines.length} tasks, ${entry.title}` });
       }
     },
     weights(host) {
       const shown = listed(baseline().rhythms);
+      const end = ending(shown.map((entry) => entry.share.x));
       lay(host, shown.length);
       for (const entry of shown) {
-        stackChart(host, { title: entry.title, told: entry.words, x: entry.share.x, lines: styled(entry.share.lines), label: `Shares of the weights, ${entry.title}` });
+        stackChart(host, { title: entry.title, told: entry.words, x: entry.share.x, end, lines: styled(entry.share.lines), label: `Shares of the weights, ${entry.title}` });
       }
     },
     conflicts(host) {
       const shown = listed(baseline().conflicts);
       const y = limits(shown.flatMap((entry) => [...entry.mean, ...entry.least]), { zero: true });
       const far = farthest(shown);
+      const end = ending(shown.map((entry) => entry.steps));
       const norms = limits(shown.flatMap((entry) => entry.norms.lines.flatMap((line) => line.values)), { log: true });
       lay(host, shown.length);
       for (const entry of shown) {
@@ -103,9 +107,9 @@
         if (entry.worst) {
           heatTable(heat, entry, far);
           const lines = [{ name: "mean of pairs", colour: "var(--ink)", values: entry.mean }, { name: "lowest pair", colour: "var(--bad)", dash: "7 3", values: entry.least }];
-          lineChart(made, { title: "Cosine", told: `dashed: ${entry.worst.join(" – ")}, the lowest pair`, x: entry.steps, lines, y, zero: true, text: (value) => signed(value), label: `Cosine over the training, ${entry.title}`, height: 180 });
+          lineChart(made, { title: "Cosine", told: `dashed: ${entry.worst.join(" – ")}, the lowest pair`, x: entry.steps, end, lines, y, zero: true, text: (value) => signed(value), label: `Cosine over the training, ${entry.title}`, height: 180 });
         } else heat.append(node("p", { class: "hint" }, "One task: no pair."));
-        lineChart(made, { title: "Norm of the gradients", told: "", x: entry.norms.x, lines: styled(entry.norms.lines), y: norms, log: true, label: `Norms of the gradients, ${entry.title}`, height: 180 });
+        lineChart(made, { title: "Norm of the gradients", told: "", x: entry.norms.x, end, lines: styled(entry.norms.lines), y: norms, log: true, label: `Norms of the gradients, ${entry.title}`, height: 180 });
       }
       if (!shown.length) host.append(node("p", { class: "hint" }, "Not probed for this choice."));
     },

@@ -29,13 +29,14 @@ RANGE = 150
 @dataclass(frozen=True)
 class TableCell:
     """``text`` of a table's cell, the number its column is sorted by (``None``: last), its look, a smaller ``note``
-    behind it, and an interval to draw (:func:`_spans`)."""
+    behind it, an interval to draw (:func:`_span`), and what a phone shows ``above`` the text instead of a column."""
 
     text: str
     value: float | None = None
     kind: str = ""
     note: str = ""
     span: dict[str, Any] | None = None
+    above: str = ""
 
 
 def page(
@@ -104,7 +105,7 @@ def _compared(table: GainTable, row: Row) -> list[TableCell]:
     kind = {GAIN: "gain", LOSS: "loss"}.get(verdict, "calm" if row.n else "bad")
     won = None if measures.won is None else float(measures.won - measures.lost)
     return [
-        TableCell(row.display), _name(row.strategy),
+        *_names(row.display, row.strategy),
         _number(gain.mean if gain else 0.0 if row.n else math.nan, gained), _span(table, row),
         TableCell(verdict, kind=kind, note=row.remark if row.n else ""),
         _number(gain.low if gain else math.nan, interval),
@@ -115,8 +116,10 @@ def _compared(table: GainTable, row: Row) -> list[TableCell]:
     ]  # fmt: skip
 
 
-def _name(text: str) -> TableCell:
-    return TableCell(text, kind="name long" if len(text) > LONGEST else "name")
+def _names(display: str, strategy: str) -> list[TableCell]:
+    """Cells of the baseline and the strategy."""
+    kind = "name long" if len(strategy) > LONGEST else "name"
+    return [TableCell(display, kind="baseline"), TableCell(strategy, kind=kind, above=display)]
 
 
 def _number(value: float, text: str) -> TableCell:
@@ -153,14 +156,14 @@ def _scores(table: GainTable) -> list[dict[str, Any]]:
         digits = DIGITS.get(metric, 3)
         names = ["baseline", "strategy", "n", *(table.heading(dataset) for dataset in table.datasets)]
         inputs = [_number(table.inputs[d, metric], number(table.inputs[d, metric], digits)) for d in table.datasets]
-        rows = [[TableCell(""), _name("degraded input"), TableCell(""), *inputs]]
+        rows = [[*_names("", "degraded input"), TableCell(""), *inputs]]
         for row in table.ranked:
             cells = [_score(row, dataset, metric, digits) for dataset in table.datasets]
-            rows.append([TableCell(row.display), _name(row.strategy), TableCell(row.count), *cells])
+            rows.append([*_names(row.display, row.strategy), TableCell(row.count), *cells])
             if figures := [row.published.get((dataset, metric)) for dataset in table.datasets]:
                 shown = [_number(f.value, number(f.value, digits)) if f else TableCell("") for f in figures]
-                name = _name(f"{row.strategy}, published")
-                rows += [[TableCell(row.display), name, TableCell(""), *shown]] if any(figures) else []
+                names_of = _names(row.display, f"{row.strategy}, published")
+                rows += [[*names_of, TableCell(""), *shown]] if any(figures) else []
         better = "less is better" if metric in LOWER_IS_BETTER else ""
         made.append({"title": metric_name(metric), "better": better, "names": names, "rows": rows})
     return made
@@ -181,7 +184,7 @@ def _runs(cohort: Cohort) -> dict[str, Any]:
         environment, average = outcome.run.environment, outcome.average(cohort.tested, "psnr")
         seconds = environment.get("train_seconds")
         rows.append([
-            TableCell(outcome.display), _name(outcome.strategy),
+            *_names(outcome.display, outcome.strategy),
             TableCell(str(outcome.seed), float(outcome.seed), "number"),
             TableCell(outcome.state, kind="calm" if outcome.state == COUNTED else "bad"),
             _number(average, number(average, 2)),

@@ -149,6 +149,7 @@ const charts = (() => {
       placed[i].at = Math.min(placed[i].at, floor);
     }
     for (const end of placed) {
+      if (end.x < box.right - 1) shape(svg, "path", { d: `M${end.x + 3} ${end.y}H${box.right}`, fill: "none", "stroke-dasharray": "1 5" }, { stroke: end.colour });
       shape(svg, "path", { d: `M${box.right} ${end.y}L${box.right + 7} ${end.at}`, fill: "none" }, { stroke: end.colour });
       write(svg, end.name, { x: box.right + 10, y: end.at + 4 });
     }
@@ -175,9 +176,9 @@ const charts = (() => {
     return drawing;
   }
 
-  function lineChart(host, { title, told, x, lines, label, y, log, xTicks, xLabel = "step", names = null, zero = false, text = short, height }) {
+  function lineChart(host, { title, told, x, end, lines, label, y, log, xTicks, xLabel = "step", names = null, zero = false, text = short, height }) {
     const made = card(host, title, told);
-    const at = frame(made, { label, height, right: roomFor(lines.map((line) => cut(line.name))), x: names ? limits(x) : [x[0], x.at(-1)], y, log, xTicks, xLabel, yText: text });
+    const at = frame(made, { label, height, right: roomFor(lines.map((line) => cut(line.name))), x: names ? limits(x) : [x[0], end ?? x.at(-1)], y, log, xTicks, xLabel, yText: text });
     if (zero) shape(at.svg, "line", { class: "axis", x1: at.box.left, x2: at.box.right, y1: at.y(0), y2: at.y(0) });
     for (const line of lines) {
       shape(at.svg, "path", { class: "data", d: path(x, line.values, at), fill: "none", "stroke-width": 1.8, "stroke-dasharray": line.dash || "none" }, { stroke: line.colour });
@@ -186,8 +187,8 @@ const charts = (() => {
       });
     }
     endLabels(at, lines.map((line) => {
-      const last = line.values.findLast((value) => value !== null);
-      return { name: cut(line.name), colour: line.colour, y: last === undefined ? NaN : at.y(last) };
+      const last = line.values.findLastIndex((value) => value !== null);
+      return { name: cut(line.name), colour: line.colour, x: at.x(x[last]), y: last < 0 ? NaN : at.y(line.values[last]) };
     }));
     const places = x.map(at.x);
     explore(at, x.length, (left) => closest(places, left), (i) => ({
@@ -197,13 +198,13 @@ const charts = (() => {
     }));
   }
 
-  function stackChart(host, { title, told, x, lines, label }) {
+  function stackChart(host, { title, told, x, end, lines, label }) {
     const made = card(host, title, told);
     if (!x.length) {
       made.append(node("p", { class: "hint" }, "No weights: the update is made from gradients."));
       return;
     }
-    const at = frame(made, { label, right: roomFor(lines.map((line) => line.name)), x: [x[0], x.at(-1)], y: [0, 1], xLabel: "step" });
+    const at = frame(made, { label, right: roomFor(lines.map((line) => line.name)), x: [x[0], end], y: [0, 1], xLabel: "step" });
     let below = x.map(() => 0);
     const ends = [];
     for (const line of lines) {
@@ -211,7 +212,7 @@ const charts = (() => {
       const up = above.map((value, i) => `${at.x(x[i]).toFixed(1)} ${at.y(value).toFixed(1)}`);
       const down = below.map((value, i) => `${at.x(x[i]).toFixed(1)} ${at.y(value).toFixed(1)}`).reverse();
       shape(at.svg, "path", { class: "data", d: `M${[...up, ...down].join("L")}Z`, "fill-opacity": 0.8 }, { fill: line.colour, stroke: "var(--panel)", strokeWidth: "0.8" });
-      ends.push({ name: line.name, colour: line.colour, y: at.y((above.at(-1) + below.at(-1)) / 2) });
+      ends.push({ name: line.name, colour: line.colour, x: at.x(x.at(-1)), y: at.y((above.at(-1) + below.at(-1)) / 2) });
       below = above;
     }
     endLabels(at, ends);

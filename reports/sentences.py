@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from reports.cohorts import AVERAGE, REFERENCE
-from reports.statistics import ONE_SEED
+from reports.statistics import LEVEL, NO_DIFFERENCE, ONE_SEED
 from reports.tables import GainTable, Row
-from reports.text import number
+from reports.text import comparisons, number
 
 
 def sentences(table: GainTable) -> list[str]:
@@ -25,20 +25,18 @@ def sentences(table: GainTable) -> list[str]:
     return [_sentence(table, row) for row in rows]
 
 
-def title_of(strategy: str) -> str:
-    """A strategy as a sentence begins with it."""
-    return "Art" + strategy[3:] if strategy.partition(":")[0] == "art" else strategy
-
-
 def _sentence(table: GainTable, row: Row) -> str:
     cell, measures = row.cells[AVERAGE, "psnr"], row.measures
     gain = cell.gain
     seeds = "one seed" if gain.n == 1 else f"{gain.n} seeds"
-    who = f"{title_of(row.strategy)} against mix, {row.display}, {table.cohort.setting}, {seeds}"
+    name = "Art" if row.strategy == "art" else row.strategy
+    who = f"{name} against mix, {row.display}, {table.cohort.setting}, {seeds}"
     spread = ""
     if not math.isnan(gain.low):
         spread = f" (n={gain.n}, {number(gain.low, 2, True)} to {number(gain.high, 2, True)})"
     verdict = cell.verdict.capitalize() if cell.verdict == ONE_SEED else f"Verdict: {cell.verdict}"
+    if cell.verdict == NO_DIFFERENCE and gain.p < 1 - LEVEL:  # the interval leaves out 0: say why that is not enough
+        verdict += f" after correction for {comparisons(table)} comparisons (p={cell.p_holm:.2g})"
     sets = len(table.cohort.tested)
     better = "" if measures.won is None else f"; better on {measures.won} of {sets} test sets"
     return f"{who}: {number(gain.mean, 2, True)} dB{spread} on average{better}. {verdict}."

@@ -105,10 +105,16 @@ def test_collecting_tells_what_is_missing(tmp_path, capsys):
     assert main(arguments) == 0
     text = capsys.readouterr().out.replace("\n  ", " ")
     assert "art, seed 1: unfinished: started, recorded up to step 40 of 600." in text
+    assert "Progress: 2 of 8 runs are finished, 2 started and not finished, 4 not started." in text
     assert "Not started: AirNet, mix, seed 1; AirNet, art, seeds 0, 1; TransWeather, art, seed 0." in text
     page = (tmp_path / "reports/three_task/report.html").read_text()
     assert "recorded up to step 40 of 600" in page and "Not started: AirNet, mix, seed 1" in page
-    assert "Not started" not in build("three_task", tmp_path, formats=[]).text
+    alone = build("three_task", tmp_path, formats=[]).text
+    assert "Not started" not in alone and "Progress" not in alone
+    for strategy in ("pcgrad", "cagrad"):
+        write_run(tmp_path, strategy=strategy, seed=1, psnr=3.0)
+    text = build("three_task", tmp_path, formats=[], collect=True).text.replace("\n  ", " ")
+    assert "AirNet, each of art, cagrad, pcgrad, seeds 0, 1" in text
 
 
 def test_chosen_runs_make_one_cohort_and_leave_the_others_files(store, built, tmp_path):

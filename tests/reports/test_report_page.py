@@ -16,7 +16,7 @@ from reports.page_data import histogram, numbers
 from reports.samples import Album
 
 NASTY = "<script>alert(1)</script>"
-CLOSING = '</script><img src=x onerror="alert(2)">'
+CLOSING = '"></script><img src=x onerror="alert(2)">'
 
 
 def data_of(text):
@@ -193,6 +193,14 @@ def test_nasty_names_do_nothing_in_a_browser(tmp_path, tab):
     test_names_are_text_wherever_they_come_from(tmp_path)
     tab.trouble.clear()
     tab.open(tmp_path / "reports/three_task/report.html")
+    assert tab.trouble == []
+    for select in ("baseline", "course", "image-set", "image-strategy"):  # whatever can be shown was shown
+        for place in range(tab.run(f"document.getElementById('{select}').length")):
+            tab.run(f"var s = document.getElementById('{select}'); s.selectedIndex = {place}")
+            tab.run("s.dispatchEvent(new Event('change'))")
+    charts = "[...document.querySelectorAll('.chart svg')]"
+    tab.run(f"{charts}.forEach(c => c.dispatchEvent(new KeyboardEvent('keydown', {{key: 'Home'}})))")
+    assert NASTY in tab.run("document.querySelector('#images .tip').innerText")
     assert tab.trouble == []
     assert tab.run("document.querySelectorAll('main script, main img').length") == 0
     assert NASTY in tab.run("document.getElementById('rhythm').innerText")
