@@ -74,7 +74,7 @@ class Training:
         saved = told = time.perf_counter()
         with _interrupts_wait() as interrupted:
             while self.step < train.steps:
-                self._step(self.batches(self.step))
+                self.update(self.batches(self.step))
                 self.step += 1
                 if self.probe and self.step % train.probe_every == 0:
                     self.probe.record(self.step, self.network)
@@ -92,7 +92,8 @@ class Training:
                     raise KeyboardInterrupt
         return (self.average.module if self.average else self.network).eval()
 
-    def _step(self, batch: Batch) -> None:
+    def update(self, batch: Batch) -> None:
+        """One update of the network on this batch; the step number is the caller's to raise."""
         train, step = self.config.train, self.step
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(train, step)

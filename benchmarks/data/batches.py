@@ -99,8 +99,8 @@ class Mixture:
 
 
 class _Crops(NamedTuple):
-    """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, P, P, 3), and
-    ``depths`` (V*B, P, P) where some task needs them. Inputs that are to be synthesised are unset."""
+    """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, 3, P, P), and
+    ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be synthesised are unset."""
 
     tasks: np.ndarray
     clean: np.ndarray
@@ -193,12 +193,12 @@ class Batches:
         tasks, images = tasks[order], images[order]
         chance = np.random.default_rng(derive(*self.seed, "crops", step))
         patch, total = self.train.patch, self.train.views * len(tasks)
-        clean = np.empty((total, patch, patch, 3), np.uint8)
+        clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
         needs_depth = any(
             pool.inputs is None and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools
         )
-        depths = np.zeros((total, patch, patch), np.uint8) if needs_depth else None
+        depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
         for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
             picture, partner, depth = self._pictures(task, int(image))
@@ -221,17 +221,21 @@ class Batches:
         return pool.clean[image], None, None if pool.depths is None else pool.depths[image]
 
     def _tensor(self, crops: np.ndarray) -> Tensor:
-        """(N, C, P, P) float in [0, 1] on the device, from uint8 (N, P, P, 3) or (N, P, P)."""
-        tensor = torch.from_numpy(crops).to(self.device, non_blocking=True)
-        tensor = tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-        return tensor.float().div_(255).contiguous()
+        """``crops`` as float in [0, 1] on the device."""
+        return torch.from_numpy(crops).to(self.device, non_blocking=True).float().div_(255)
 
 
 def _crop(image: np.ndarray, top: int, left: int, patch: int, turn: int) -> np.ndarray:
-    """A window of ``patch`` pixels in one of the eight orientations; smaller images are mirrored at the end."""
+    """A (C, P, P) view of a window of ``patch`` pixels in one of the eight orientations; smaller images are mirrored at
+    the end."""
+    image = np.atleast_3d(image)
     window = image[top : top + patch, left : left + patch]
     short = [(0, patch - side) for side in window.shape[:2]]
     if any(after for _, after in short):
-        window = np.pad(window, short + [(0, 0)] * (window.ndim - 2), mode="symmetric")
-    window = np.rot90(window, turn % 4)
-    return window[:, ::-1] if turn >= 4 else window
+        window = np.pad(window, [*short, (0, 0)], mode="symmetric")
+    quarters = turn % 4  # counter-clockwise; from 4 on mirrored left to right too
+    if quarters % 2:
+        window = window.swapaxes(0, 1)
+    upside = -1 if quarters in (1, 2) else 1
+    aside = -1 if (quarters in (2, 3)) != (turn >= 4) else 1
+    return window[::upside, ::aside].transpose(2, 0, 1)

@@ -97,7 +97,7 @@ class Images(Sequence[np.ndarray]):
     def __init__(self, paths: Sequence[Path], known: Path | None = None):
         self.paths = list(paths)
         self._folder = known
-        self._pixels: np.memmap | None = None
+        self._pixels: np.ndarray | None = None
         self._where: dict[Path, list[int]] = {}
         if known:
             where = json.loads((known / "index.json").read_text())
@@ -111,7 +111,8 @@ class Images(Sequence[np.ndarray]):
         if self.streams:
             return self._decoded(self.paths[number])
         if self._pixels is None:  # opened on first use: a process started by joblib maps the same pages
-            self._pixels = np.memmap(self._folder / "pixels.u8", dtype=np.uint8, mode="r")
+            # as a bare array: slicing a memmap costs several times as much
+            self._pixels = np.asarray(np.memmap(self._folder / "pixels.u8", dtype=np.uint8, mode="r"))
         start, height, width = self._where[self.paths[number]]
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 

@@ -123,7 +123,7 @@ def _scenes(cache: Path) -> tuple[np.ndarray, np.ndarray]:
         if not all(path.exists() for path in paths):
             for path, array in zip(paths, training_set(SCENES, SCENE_SIZE, seed=0), strict=True):
                 write_atomically(path, lambda temporary, array=array: np.save(temporary, array))
-        images, depths = (np.load(path, mmap_mode="r") for path in paths)
+        images, depths = (np.asarray(np.load(path, mmap_mode="r")) for path in paths)
     except OSError as error:
         raise UserError(f"cannot write the training scenes to {cache}: {error.strerror}.") from error
     return images, depths

@@ -20,5 +20,5 @@ def noise(image: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (B, 3, H, W), multiples of 1/255 in [0, 1].
     """
-    disturbed = (image * 255).round_() + per_image(sigma) * normal(generator, image.shape, image.device)
+    disturbed = normal(generator, image.shape, image.device).mul_(per_image(sigma)).add_((image * 255).round_())
     return disturbed.clamp_(0, 255).floor_().div_(255)

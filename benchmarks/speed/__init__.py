@@ -1,0 +1,1 @@
+"""Benchmarks of the suite itself, as ratios in one process: ``python -m benchmarks.speed``."""

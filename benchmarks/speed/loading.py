@@ -1,0 +1,84 @@
+"""What data costs: patches a second from the cache over the field's loader, and their share of a training step."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks import settings
+from benchmarks.config import resolve
+from benchmarks.data.batches import Batches
+from benchmarks.data.images import open_images
+from benchmarks.data.pools import Pool
+from benchmarks.data.procedural import training_set
+from benchmarks.speed import plain
+from benchmarks.speed.steps import SETTING, Bench
+from benchmarks.speed.timing import Measure, interleaved
+
+BATCH, PATCH = 32, 128
+SIDES = (321, 481)  # of BSD400's images
+DRAWN = 48
+
+
+def patches(bench: Bench, root: Path | None, rounds: int) -> Iterator[Measure]:
+    """Batches of 32 patches of 128x128 a second, in one thread, from warm files: BSD400 below ``root``, or drawn images
+    of its size, for denoising; pairs of PNG files of that size for a paired set."""
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp(dir=bench.folder))
+    clean = sorted((root / "BSD400").glob("*.*")) if root and (root / "BSD400").is_dir() else _drawn(folder, "jpg")
+    origin = f"{len(clean)} images of BSD400" if root else f"{len(clean)} drawn images"
+    noise, rain = (task for task in settings.load(SETTING).tasks if task.name in ("denoise_25", "derain"))
+    images, _ = open_images(clean, bench.folder / "cache", "clean")
+    plainly = plain.batches(plain.CleanFolder(clean, PATCH, noise.severity), BATCH)
+    ours = _batches(Pool(noise, [path.name for path in clean], images), bench)
+    yield _compared(f"denoising, {origin}", plainly, ours, ">= 6", rounds)
+    pairs = list(zip(_drawn(folder / "input", "png", seed=1), _drawn(folder / "target", "png"), strict=True))
+    inputs, targets = (
+        open_images(files, bench.folder / "cache", title)[0]
+        for files, title in zip(zip(*pairs, strict=True), ("input", "target"), strict=True)
+    )
+    plainly = plain.batches(plain.PairedFolders(pairs, PATCH), BATCH)
+    ours = _batches(Pool(rain, [path.name for path, _ in pairs], targets, inputs), bench)
+    yield _compared(f"pairs of PNG, {len(pairs)} drawn", plainly, ours, ">= 30", rounds)
+
+
+def _compared(case: str, plainly: Iterator, ours: Iterator, goal: str, rounds: int) -> Measure:
+    medians = interleaved({"plain": lambda: next(plainly), "ours": lambda: next(ours)}, rounds, warm=3)
+    speeds = {f"{name}_patches_per_s": BATCH / seconds for name, seconds in medians.items()}
+    return Measure("loading", case, medians["plain"] / medians["ours"], goal, speeds, rounds)
+
+
+def _batches(pool: Pool, bench: Bench) -> Iterator:
+    sizes = (f"train.batch={BATCH}", f"train.patch={PATCH}", "data.mixing=shuffled")
+    make = Batches([pool], resolve(SETTING, "transweather", "mix", overrides=sizes), bench.device)
+    return (make(step) for step in count())
+
+
+def _drawn(folder: Path, kind: str, seed: int = 0) -> Sequence[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes, _ = training_set(DRAWN, max(SIDES), seed=seed)
+    paths = [folder / f"{number}.{kind}" for number in range(DRAWN)]
+    for path, scene in zip(paths, np.asarray(scenes), strict=True):
+        Image.fromarray(scene[: SIDES[0]]).save(path)
+    return paths
+
+
+def share(bench: Bench, baselines: Sequence[str], rounds: int) -> Iterator[Measure]:
+    """A training step on a fresh batch over the same on a fixed one, embedded three_task."""
+    for baseline in baselines:
+        training = bench.training(baseline, "mix")
+        fixed, steps = training.batches(training.step), count(training.step)
+        ways = {
+            "fixed": lambda training=training, fixed=fixed: training.update(fixed),
+            "ours": lambda training=training, steps=steps: training.update(training.batches(next(steps))),
+        }
+        medians = interleaved(ways, rounds, warm=2)
+        values = {f"{name}_ms": 1000 * seconds for name, seconds in medians.items()}
+        yield Measure("data", f"step with data over fixed batch, {baseline} tiny", medians["ours"] / medians["fixed"],
+                      "<= 1.03", values, rounds)  # fmt: skip

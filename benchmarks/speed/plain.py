@@ -1,0 +1,201 @@
+"""The yardstick: the same work as the field's public code does it, written plainly for these benchmarks.
+
+One image a sample decoded whole, losses grouped sample by sample in Python, a number fetched from the device in every
+step, float32 throughout, LayerNorm and attention written out, maps in NCHW memory, the optimizer's default form.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from baselines import airnet, deform_conv, layers, nafnet, transweather
+
+
+class CleanFolder(torch.utils.data.Dataset):
+    """Samples of denoising: decode, crop, turn, add noise of the AirNet family, to tensors."""
+
+    def __init__(self, paths: Sequence[Path], patch: int, sigma: float):
+        self.paths, self.patch, self.sigma = list(paths), patch, sigma
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        (clean,) = _turned(_cropped([_opened(self.paths[number])], self.patch))
+        noise = np.random.randn(*clean.shape)
+        noisy = np.clip(clean + noise * self.sigma, 0, 255).astype(np.uint8)
+        return _tensor(noisy), _tensor(clean)
+
+
+class PairedFolders(torch.utils.data.Dataset):
+    """Samples of a paired set: two files decoded, cropped and turned alike, to tensors."""
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], patch: int):
+        self.pairs, self.patch = list(pairs), patch
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        images = [_opened(path) for path in self.pairs[number]]
+        degraded, clean = _turned(_cropped(images, self.patch))
+        return _tensor(degraded), _tensor(clean)
+
+
+def batches(data: torch.utils.data.Dataset, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches without end, made in this thread."""
+    while True:
+        yield from torch.utils.data.DataLoader(data, batch, shuffle=True, drop_last=True)
+
+
+def _opened(path: Path) -> np.ndarray:
+    return np.array(Image.open(path).convert("RGB"))
+
+
+def _cropped(images: Sequence[np.ndarray], patch: int) -> list[np.ndarray]:
+    height, width = images[0].shape[:2]
+    top, left = random.randint(0, height - patch), random.randint(0, width - patch)
+    return [image[top : top + patch, left : left + patch] for image in images]
+
+
+def _turned(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    mode = random.randint(0, 7)
+    turned = [np.rot90(image, mode % 4) for image in images]
+    return [np.flipud(image).copy() for image in turned] if mode >= 4 else [image.copy() for image in turned]
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
+
+
+def stepper(network: nn.Module, degraded: Tensor, clean: Tensor, tasks: Tensor, count: int) -> Callable[[], None]:
+    """A call that makes one training step with AdamW and one loss a task, the mean of which is minimised."""
+    optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6)
+    told: list[float] = []
+
+    def step() -> None:
+        with plainly():
+            optimizer.zero_grad()
+            restored = network(network.prepare(degraded))
+            grouped: dict[int, list[Tensor]] = {}
+            for sample in range(len(restored)):
+                loss = F.l1_loss(restored[sample], clean[sample])
+                grouped.setdefault(int(tasks[sample]), []).append(loss)
+            losses = [torch.stack(grouped[task]).mean() for task in range(count) if task in grouped]
+            total = torch.stack(losses).mean()
+            total.backward()
+            optimizer.step()
+            told[:] = [loss.item() for loss in (total, *losses)]
+
+    return step
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Within this, TransWeather, NAFNet and AirNet compute as their published code does, with the same weights."""
+    swaps = (
+        (layers.PixelLinear, "forward", nn.Conv2d.forward),
+        (layers.ChannelNorm, "forward", _channel_norm),
+        (nafnet.Block, "forward", _nafnet_block),
+        (nafnet, "nhwc", _same),
+        (transweather, "nhwc", _same),
+        (transweather, "_attend", _attend),
+        (transweather, "_tokens", _tokens),
+        (transweather, "_map", _map),
+    )
+    with ExitStack() as stack:
+        for owner, name, plain in swaps:
+            stack.enter_context(patch.object(owner, name, plain))
+        yield
+
+
+def _same(features: Tensor) -> Tensor:
+    return features
+
+
+class _WrittenNorm(torch.autograd.Function):
+    """LayerNorm over the channels of a map, forward and backward written out, as the published NAFNet has it."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        normal = (x - mean) / (variance + eps).sqrt()
+        ctx.eps = eps
+        ctx.save_for_backward(normal, variance, weight)
+        return weight.view(1, -1, 1, 1) * normal + bias.view(1, -1, 1, 1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        normal, variance, weight = ctx.saved_tensors
+        scaled = grad * weight.view(1, -1, 1, 1)
+        mean = scaled.mean(1, keepdim=True)
+        along = (scaled * normal).mean(1, keepdim=True)
+        inner = (scaled - normal * along - mean) / (variance + ctx.eps).sqrt()
+        return inner, (grad * normal).sum((0, 2, 3)), grad.sum((0, 2, 3)), None
+
+
+def _channel_norm(self: layers.ChannelNorm, features: Tensor) -> Tensor:
+    return _WrittenNorm.apply(features, self.weight, self.bias, self.eps)
+
+
+def _gated(features: Tensor) -> Tensor:
+    first, second = features.chunk(2, dim=1)
+    return first * second
+
+
+def _nafnet_block(self: nafnet.Block, image: Tensor) -> Tensor:
+    features = _gated(self.conv2(self.conv1(self.norm1(image))))
+    features = self.conv3(features * self.sca(features))
+    features = image + features * self.beta
+    inner = self.conv5(_gated(self.conv4(self.norm2(features))))
+    return features + inner * self.gamma
+
+
+def _attend(queries: Tensor, keys_values: Tensor, projection: nn.Linear) -> Tensor:
+    samples, heads, count, width = queries.shape
+    keys_values = keys_values.reshape(samples, -1, 2, heads, width).permute(2, 0, 3, 1, 4)
+    keys, values = keys_values[0], keys_values[1]
+    attention = (queries @ keys.transpose(-2, -1)) * width**-0.5
+    attended = attention.softmax(dim=-1) @ values
+    return projection(attended.transpose(1, 2).reshape(samples, count, heads * width))
+
+
+def _tokens(features: Tensor) -> Tensor:
+    return features.flatten(2).transpose(1, 2)
+
+
+def _map(tokens: Tensor, size: torch.Size) -> Tensor:
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size).contiguous()
+
+
+def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """Deformable 3x3 convolution with one ``grid_sample`` and one 1x1 convolution a tap; arguments as
+    :func:`baselines.deform_conv.deform_conv`."""
+    height, width = features.shape[2:]
+    rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
+    result = 0
+    for tap in range(9):
+        y = rows + tap // 3 - 1 + offset[:, 2 * tap]
+        x = columns + tap % 3 - 1 + offset[:, 2 * tap + 1]
+        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+        sampled = F.grid_sample(features, grid, padding_mode="zeros", align_corners=False) * mask[:, tap : tap + 1]
+        result = result + F.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
+    return result
+
+
+@contextmanager
+def per_tap_convolutions() -> Iterator[None]:
+    """Within this, AirNet's deformable convolutions are :func:`per_tap`."""
+    with patch.object(airnet, "deform_conv", lambda f, o, m, w, way=None: per_tap(f, o, m, w)):
+        yield
