@@ -11,19 +11,19 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reports.build import NothingToReport, Report
 from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
 from reports.comparability import Figure, figures, obstacles, run_obstacles
-from reports.tables import Row, gain_table
+from reports.tables import Cell, Row, gain_table
 from reports.text import DIGITS, EMPTY, blocks, number, with_spread, wrapped
 from results import Run, find_runs, published, write_atomically
 
 TOLERANCE = 0.2
-"""Mean PSNR difference (dB) over the compared test sets up to which a figure counts as reproduced."""
+"""Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NO_RUN = "reproduced", "not reproduced", "not comparable", "no run"
 METRICS = ("psnr", "ssim")
@@ -53,6 +53,17 @@ class Comparison:
     def told(self) -> str:
         """The verdict with its reasons."""
         return f"{self.verdict} ({'; '.join(self.reasons)})" if self.reasons else self.verdict
+
+    def measured(self, dataset: str, metric: str) -> Cell | None:
+        """The measured cell; no average over other test sets than the published one."""
+        if self.row is None or (dataset == AVERAGE and not self.same_sets):
+            return None
+        return self.row.cells.get((dataset, metric))
+
+    @property
+    def same_sets(self) -> bool:
+        """Whether the measured average is over the published test sets."""
+        return self.cohort is not None and {*self.cohort.tested, AVERAGE} >= {dataset for dataset, _ in self.figures}
 
     @property
     def source(self) -> str:
@@ -196,10 +207,13 @@ def _comparison(blank: Comparison, cohort: Cohort, row: Row, tolerance: float) -
         reasons += against
         if not against:
             differences[dataset, metric] = cell.score.mean - figure.value
-    sets = [value for (dataset, metric), value in differences.items() if metric == "psnr" and dataset != AVERAGE]
+    sets = [abs(value) for (dataset, metric), value in differences.items() if metric == "psnr" and dataset != AVERAGE]
     verdict = _within(sum(sets) / len(sets), tolerance) if sets else NOT_COMPARABLE
-    told = tuple(dict.fromkeys(reasons))
-    return Comparison(blank.baseline, blank.strategy, blank.figures, cohort, row, differences, verdict, told)
+    made = replace(blank, cohort=cohort, row=row, differences=differences, verdict=verdict)
+    if not sets and not made.same_sets:
+        average = number(row.cells[AVERAGE, "psnr"].score.mean, 2) if cohort.tested else EMPTY
+        reasons.append(f"other test sets, {average} dB on average")
+    return replace(made, reasons=tuple(dict.fromkeys(reasons)))
 
 
 def _headline(published_row: Any, measured: Sequence[tuple[Cohort, list[Row]]]) -> Claim:
@@ -212,7 +226,7 @@ def _headline(published_row: Any, measured: Sequence[tuple[Cohort, list[Row]]]) 
                 reasons = [r for outcome in outcomes for r in run_obstacles(outcome, outcome.protocol)]
                 words = "; ".join(dict.fromkeys([published_row.note, *reasons]))
                 return Claim(*told, *_measured_gain(row, [AVERAGE]), f"{NOT_COMPARABLE} ({words})")
-    return Claim(*told, math.nan, 0, NO_RUN)
+    return Claim(*told, math.nan, 0, f"{NO_RUN} ({published_row.note})")
 
 
 def _measured_gain(row: Row | None, datasets: Sequence[str]) -> tuple[float, int]:
@@ -240,9 +254,17 @@ def _title(setting: str, comparisons: Sequence[Comparison]) -> str:
 
 def _rule(tolerance: float) -> str:
     return (
-        f"reproduced: mean PSNR difference over the compared test sets within {tolerance:g} dB; a difference is "
-        "printed only where figures compare (same protocol, real and complete data, published size and training)"
+        f"reproduced: mean absolute PSNR difference over the compared test sets within {tolerance:g} dB; a difference "
+        "is printed only where figures compare (same protocol, real and complete data, published size and training)"
     )
+
+
+def _summary(comparisons: Sequence[Comparison]) -> str:
+    """``11 published rows (protocol airnet_rgb): 1 not comparable, 10 no run``."""
+    verdicts = [comparison.verdict for comparison in comparisons]
+    told = [f"{verdicts.count(word)} {word}" for word in (REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NO_RUN)]
+    protocols = sorted({figure.protocol for comparison in comparisons for figure in comparison.figures.values()})
+    return f"{len(verdicts)} published rows (protocol {', '.join(protocols)}): {', '.join(told)}"
 
 
 def _lines(comparison: Comparison, datasets: Sequence[str], spreads: bool = False) -> list[tuple[str, str, list[str]]]:
@@ -257,7 +279,7 @@ def _lines(comparison: Comparison, datasets: Sequence[str], spreads: bool = Fals
         return number(value.value, DIGITS[metric]) if value else EMPTY
 
     def measured(dataset: str, metric: str) -> str:
-        cell = comparison.row.cells.get((dataset, metric))
+        cell = comparison.measured(dataset, metric)
         if cell is None:
             return EMPTY
         return with_spread(cell.score, DIGITS[metric]) if spreads else number(cell.score.mean, DIGITS[metric])
@@ -266,8 +288,8 @@ def _lines(comparison: Comparison, datasets: Sequence[str], spreads: bool = Fals
         return number(comparison.differences.get((dataset, metric), math.nan), DIGITS[metric], signed=True)
 
     lines = [("published", "", cells(figure))]
-    if comparison.row:
-        lines.append(("measured", comparison.row.count, cells(measured)))
+    if comparison.row and set(found := cells(measured)) != {EMPTY}:
+        lines.append(("measured", comparison.row.count, found))
     if comparison.differences:
         lines.append(("difference", "", cells(difference)))
     return lines
@@ -282,7 +304,8 @@ def _text(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
         for label, n, cells in _lines(comparison, datasets):
             name = f"  {comparison.strategy}" if label == "published" else f"    {label}"
             lines.append([name, n, *cells])
-    parts = [f"{_title(setting, comparisons)}\n{wrapped('  ', _rule(tolerance))}"]
+    head = [_title(setting, comparisons), wrapped("  ", _summary(comparisons)), wrapped("  ", _rule(tolerance))]
+    parts = ["\n".join(head)]
     parts += blocks("PSNR, dB / SSIM", [["", "n", *datasets]], lines)
     parts.append("\n".join(wrapped("* ", f"{c.name}: {c.told}. Source: {c.source}.") for c in comparisons))
     head = "Gains over mix, average PSNR in dB: published, measured"
@@ -317,6 +340,7 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
     ]  # fmt: skip
     parts = [
         f"# {_title(setting, comparisons)}",
+        f"{_summary(comparisons)}.",
         f"PSNR in dB / SSIM. {_rule(tolerance).replace('reproduced', 'Reproduced', 1)}.",
         pipe_table(["baseline", "strategy", "", "n", *datasets], rows, left=3),
         "## Verdicts and sources",
@@ -333,7 +357,7 @@ def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
     rows = []
     for comparison in comparisons:
         for (dataset, metric), figure in comparison.figures.items():
-            cell = comparison.row.cells.get((dataset, metric)) if comparison.row else None
+            cell = comparison.measured(dataset, metric)
             rows.append({
                 "setting": setting, "baseline": comparison.baseline, "strategy": comparison.strategy,
                 "dataset": dataset, "metric": metric, "protocol": figure.protocol, "published": figure.value,

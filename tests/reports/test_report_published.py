@@ -50,6 +50,20 @@ def test_what_does_not_compare_gets_its_reason_and_no_difference(tmp_path, chang
     assert "difference" not in report("three_task", tmp_path).text.partition("PSNR, dB")[2]
 
 
+def test_differences_of_both_signs_do_not_cancel(tmp_path):
+    psnr = {name: value + (1 if place % 2 else -1) for place, (name, value) in enumerate(PROMPTIR.items())}
+    write_run(tmp_path, "promptir", "mix", 0, psnr, config=PAPER, data=records("real"))
+    assert comparison(tmp_path).verdict == "not reproduced"
+
+
+def test_an_average_over_other_test_sets_is_told_apart(tmp_path):
+    test = [{"role": "test", "task": "t", "dataset": "Photos", "found": 5, "expected": None, "origin": "embedded"}]
+    write_run(tmp_path, "promptir", "mix", 0, 3.0, data=test)
+    result = comparison(tmp_path)
+    assert result.measured("average", "psnr") is None and "other test sets, 23.00 dB on average" in result.told
+    assert "1 not comparable, 10 no run" in report("three_task", tmp_path).text
+
+
 def test_only_complete_test_sets_are_compared(tmp_path):
     measured(tmp_path, 0.1, data=records("real", {"Rain100L": 2}))
     result = comparison(tmp_path)
@@ -81,7 +95,7 @@ def test_headlines_are_listed_and_never_judged(tmp_path):
         ("TransWeather", 1.24, 1),
         ("TransWeather", 1.21, 1),
     ]
-    assert found[0].verdict == "no run"
+    assert found[0].verdict == "no run (setting of the average not stated)"
     assert found[1].measured == pytest.approx(1.24)
     assert found[1].verdict.startswith("not comparable (setting of the average not stated; embedded data")
 
