@@ -21,7 +21,7 @@ lint: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,solvers]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,solvers,cluster]"
 	touch $@
 
 clean:

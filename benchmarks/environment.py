@@ -38,6 +38,15 @@ def device(name: str) -> torch.device:
     return chosen
 
 
+def devices(chosen: torch.device) -> list[str]:
+    """What runs are shared out among: every GPU where none is named, else the device itself."""
+    import torch
+
+    if chosen.type == "cuda" and chosen.index is None:
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [str(chosen)]
+
+
 def describe(chosen: torch.device) -> dict[str, Any]:
     """Commit, versions, device and threads, for ``environment.json``."""
     import torch

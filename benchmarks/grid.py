@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import resource
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,9 @@ import baselines
 from benchmarks import settings
 from benchmarks.config import Config
 from benchmarks.errors import UserError
-from results import Run
+from benchmarks.locks import Busy, locked
+from benchmarks.workers import run_in_workers
+from results import Run, Status
 from results.schema import CHECKPOINT, CONFIG, DATA, ENVIRONMENT
 
 PROGRESS = "progress.json"
@@ -74,21 +72,49 @@ def _scored(run: Run, config: Config) -> set[str]:
     return {dataset for dataset, rows in scores.groupby("dataset") if wanted <= set(rows["metric"])}
 
 
-def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
-    """Train and score one run; a failure is written to its status, never raised.
+def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str, wait: bool = True) -> Status:
+    """Train and score one run; a failure is written to its status and returned, never raised.
+
+    Args:
+        plan: the run.
+        cache: folder of decoded images.
+        device_name: where to train.
+        tracking_uri: of the MLflow store that mirrors the run.
+        command: the grid it is part of.
+        wait: for another process that is working on the same run; otherwise return ``busy``.
 
     Raises:
         KeyboardInterrupt: passed on; the run stays resumable.
     """
     run = plan.run
     try:
-        with _locked(plan.folder):
-            _execute(plan, run, cache, device_name, tracking_uri, command)
+        with locked(plan.folder / ".lock", wait):
+            if state(plan) != "done":  # the process that had the lock may have done it
+                _execute(plan, run, cache, device_name, tracking_uri, command)
+            return Status("done")
+    except Busy as busy:
+        return Status("busy", f"{busy}.")
     except UserError as error:
-        run.write_status("failed", str(error))
+        return failed(run, str(error))
+    except OSError as error:
+        _keep_trace(run)
+        where = f"{error.filename}: " if error.filename else ""
+        return failed(run, f"{where}{error.strerror or error}; nothing written before is harmed.")
     except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
-        (plan.folder / "traceback.txt").write_text(traceback.format_exc())
-        run.write_status("failed", f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        _keep_trace(run)
+        return failed(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+
+
+def failed(run: Run, reason: str) -> Status:
+    """Note a failure in the run's folder, as far as the disk takes it."""
+    with suppress(OSError):
+        run.write_status("failed", reason)
+    return Status("failed", reason)
+
+
+def _keep_trace(run: Run) -> None:
+    with suppress(OSError):
+        (run.folder / "traceback.txt").write_text(traceback.format_exc())
 
 
 def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
@@ -204,54 +230,41 @@ def _tell(run: Run, **progress: Any) -> None:
         run.write_json(PROGRESS, progress)
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; a process that was killed a moment ago may need a little to let go of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        for attempt in range(20):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == 19:
-                    raise UserError(f"another process is working on {folder}.") from None
-                time.sleep(0.5)
-        yield
+def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options: Any) -> dict[Path, Status]:
+    """Execute the plans, ``jobs`` at a time, in worker processes; one alone runs in this process.
+
+    A run that another command is working on is left for the end; then this one waits, and takes what the other has
+    done, or continues what it has left.
+
+    Args:
+        plans: the runs.
+        jobs: how many at a time.
+        devices: to be shared out among them.
+        options: further arguments of :func:`execute`.
+
+    Returns:
+        What became of each run, by its folder; also where the disk was too full to write it there.
+    """
+    outcomes: dict[Path, Status] = {}
+    for patient in (False, True):
+        left = [item for item in plans if outcomes.get(item.folder, Status("busy")).state == "busy"]
+        if left:
+            outcomes |= _run_some(left, min(jobs, len(left)), devices, options | {"wait": patient})
+    return outcomes
 
 
-def run_all(plans: Sequence[Plan], jobs: int, **options: Any) -> None:
-    """Execute the plans, ``jobs`` at a time, in worker processes; one alone runs in this process."""
-    if jobs == 1 or len(plans) == 1:
-        for item in plans:
-            execute(item, **options)
-        return
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config("loky", inner_max_num_threads=1):
-        Parallel(n_jobs=min(jobs, len(plans)), batch_size=1, pre_dispatch="all")(
-            delayed(_in_worker)(item, os.getpid(), options) for item in plans
-        )
+def _run_some(plans: Sequence[Plan], jobs: int, devices: Sequence[str], options: dict[str, Any]) -> dict[Path, Status]:
+    if jobs == 1:
+        return {item.folder: execute(item, device_name=devices[0], **options) for item in plans}
+    places = [options | {"device_name": devices[number % len(devices)]} for number in range(jobs)]
+    threads = max(item.config.train.threads for item in plans)
+    found = run_in_workers(execute, plans, places, threads)
+    return {
+        item.folder: _killed(item, status) if status.state == "killed" else status
+        for item, status in zip(plans, found, strict=True)
+    }
 
 
-def _in_worker(plan: Plan, parent: int, options: dict[str, Any]) -> None:
-    _die_with(parent)
-    execute(plan, **options)
-
-
-_watching: list[int] = []
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when the command is killed, so that no orphan trains on beside the next one."""
-    if parent in _watching:
-        return
-    _watching.append(parent)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        print("the command was killed; its worker stops.", file=sys.stderr)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _killed(plan: Plan, status: Status) -> Status:
+    kept = "the same command continues from its last checkpoint" if (plan.folder / CHECKPOINT).exists() else ""
+    return failed(plan.run, "; ".join(filter(None, [status.reason, kept])) + ".")

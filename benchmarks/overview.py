@@ -32,6 +32,7 @@ class Overview:
         self.plans = plans
         self.terminal = sys.stderr.isatty()
         self._bars: dict[Plan, tqdm] = {}
+        self._grid: tqdm | None = None
         self._told: dict[Plan, str] = {}
         self._next_lines = time.monotonic() + 20
         self._stop = threading.Event()
@@ -48,7 +49,7 @@ class Overview:
         self._stop.set()
         self._thread.join()
         self._look(last=True)
-        for bar in self._bars.values():
+        for bar in filter(None, [*self._bars.values(), self._grid]):
             bar.close()
 
     def _watch(self) -> None:
@@ -59,12 +60,28 @@ class Overview:
         lines = time.monotonic() >= self._next_lines
         if lines:
             self._next_lines = time.monotonic() + 20
+        working = {}
         for plan in self.plans:
             progress = _progress(plan)
             if progress is not None:
                 self._show(plan, progress, lines)
+                working[plan] = progress
             elif self._told[plan] and (last or plan.run.status.state in ("done", "failed")):
                 self._finished(plan)
+        if len(self.plans) > 1:
+            self._summary(working, lines)
+
+    def _summary(self, working: dict[Plan, dict[str, Any]], lines: bool) -> None:
+        """One line for the whole grid: how many runs are in which state, and the time left."""
+        states = [plan.run.status.state for plan in self.plans if plan not in working]
+        done, failed = (sum(state == wanted for state in states) for wanted in ("done", "failed"))
+        waiting = len(self.plans) - len(working) - done - failed
+        told = f"{done} of {len(self.plans)} runs done, {failed} failed, {len(working)} at work, {waiting} waiting"
+        if self.terminal:
+            self._grid = self._grid or tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True)
+            self._grid.set_description_str(told)
+        elif lines:
+            print(f"  {told}", file=sys.stderr, flush=True)
 
     def _show(self, plan: Plan, progress: dict[str, Any], lines: bool) -> None:
         self._told[plan] = progress["phase"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,9 +97,8 @@ def _main(options: argparse.Namespace) -> int:
     uri = options.tracking_uri or _default_uri(options.output)
     print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     command = _command(options)
-    if wanted:
-        _train(wanted, options, uri, command)
-    return _report(plans, options, uri, command)
+    outcomes = _train(wanted, options, uri, command) if wanted else {}
+    return _report(plans, outcomes, options, uri, command)
 
 
 def _plans(options: argparse.Namespace) -> list:
@@ -199,19 +199,28 @@ def _check_output(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may have done so
     except OSError as error:
         raise UserError(f"the output folder {output} cannot be written: {error.strerror}.") from error
 
 
 def _put_aside(plans: Sequence, output: Path) -> None:
     """Move runs to ``<output>/replaced``, so that nothing computed is lost."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    from benchmarks.locks import Busy, locked
+
+    (output / "replaced").mkdir(exist_ok=True)
+    aside = Path(
+        tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=output / "replaced")
+    )  # clocks may go back
     for plan in plans:
         if plan.folder.exists():
-            target = output / "replaced" / stamp / plan.folder.relative_to(output / "runs")
+            target = aside / plan.folder.relative_to(output / "runs")
             target.parent.mkdir(parents=True, exist_ok=True)
-            plan.folder.rename(target)
+            try:
+                with locked(plan.folder / ".lock", wait=False):
+                    plan.folder.rename(target)
+            except Busy as busy:
+                raise UserError(f"{busy}; stop it, or wait for it, before --fresh.") from None
 
 
 def _default_uri(output: Path) -> str:
@@ -230,18 +239,21 @@ def _command(options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
-def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> None:
+def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> dict:
+    """Do the runs; what became of each, by its folder."""
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
     from benchmarks import environment, grid, metrics, settings
     from benchmarks.data import sources
+    from benchmarks.locks import locked
     from benchmarks.overview import Overview
     from benchmarks.training import check_checkpoint
 
     device = environment.device(options.device)
     cache = options.output / "cache"
     config = wanted[0].config
-    sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks; fills the cache
+    with locked(cache / ".lock"):  # two commands must not make the same cache at once
+        sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks it as well
     metrics.further(config.evaluate.metrics, device)  # says now what cannot be computed
     _check_networks(wanted)
     for plan in wanted:
@@ -249,13 +261,15 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     if uri != "none":
         from benchmarks import tracking
 
-        trouble = tracking.prepare(uri, config.setting, options.output)
+        with locked(cache / ".lock"):  # nor create the same MLflow store
+            trouble = tracking.prepare(uri, config.setting, options.output)
         if trouble:
             print(f"warning: no tracking, MLflow at {uri} failed ({trouble}).", file=sys.stderr)
             uri = tracking.NONE
-    jobs = options.jobs or (1 if device.type == "cuda" else _parallel(wanted))
+    devices = environment.devices(device)
+    jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
     with Overview(wanted):
-        grid.run_all(wanted, jobs, cache=cache, device_name=str(device), tracking_uri=uri, command=command)
+        return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
 
 
 def _parallel(wanted: Sequence) -> int:
@@ -263,14 +277,19 @@ def _parallel(wanted: Sequence) -> int:
     return max(1, (os.cpu_count() or 1) // max(plan.config.train.threads for plan in wanted))
 
 
-def _report(plans: Sequence, options: argparse.Namespace, uri: str, command: str) -> int:
+def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
+    from benchmarks.locks import locked
     from reports.build import build
 
-    report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    with locked(options.output / "reports" / ".lock"):
+        report = build(options.setting, options.output, runs=[plan.run for plan in plans])
     print(report.text)
-    failed = [plan for plan in plans if plan.run.status.state == "failed"]
-    for plan in failed:
-        print(f"failed: {plan.title}: {plan.run.status.reason}\n        {plan.folder}", file=sys.stderr)
+    ends = [(plan, outcomes.get(plan.folder, plan.run.status)) for plan in plans]
+    failed = [(plan, end) for plan, end in ends if end.state == "failed"]
+    if failed:
+        print(f"{len(failed)} of {len(plans)} runs failed; the same command tries them again.", file=sys.stderr)
+    for plan, end in failed:
+        print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
         from benchmarks.tracking import log_summary
 

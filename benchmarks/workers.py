@@ -1,0 +1,136 @@
+"""Runs of a grid in worker processes, each of which may die without harm to the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+from results import Status
+
+_THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
+_PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
+
+Work = Callable[..., Status]
+
+
+def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, Any]], threads: int) -> list[Status]:
+    """``work(item, **place)`` for every item in a worker process, as many at a time as there are places.
+
+    A worker that dies (killed for want of memory, a crash in native code) costs the item at hand only: its status says
+    so, and the next items get a new worker. That is why every place has an executor of its own: one executor for all
+    would lose all its work with one worker.
+
+    Args:
+        work: picklable; it returns the status of the item.
+        items: what to do, in this order.
+        places: further arguments, one set for each worker (such as its GPU).
+        threads: of each worker's numeric libraries.
+
+    Raises:
+        KeyboardInterrupt: after the workers had the time to save.
+    """
+    waiting, done = deque(range(len(items))), [Status("absent")] * len(items)
+    lanes = [_Lane(work, place, threads) for place in places]
+    stopping = threading.Event()
+
+    def drive(lane: _Lane) -> None:
+        try:
+            while not stopping.is_set():
+                try:
+                    number = waiting.popleft()
+                except IndexError:
+                    return
+                done[number] = lane(items[number])
+        finally:
+            lane.close()
+
+    with ThreadPoolExecutor(len(lanes), "lane") as threads_of_lanes:
+        driven = [threads_of_lanes.submit(drive, lane) for lane in lanes]
+        try:
+            for future in driven:
+                future.result()
+        except BaseException:
+            stopping.set()
+            for lane in lanes:
+                lane.send(signal.SIGTERM)
+            try:
+                wait(driven, timeout=_PATIENCE)
+            finally:
+                for lane in lanes:
+                    lane.send(signal.SIGKILL)
+            raise
+    return done
+
+
+class _Lane:
+    """One worker process after the other: a new one only where the last has died."""
+
+    def __init__(self, work: Work, place: dict[str, Any], threads: int):
+        self.work, self.place = work, place
+        self._environment = {f"{name}_NUM_THREADS": str(threads) for name in _THREADS}
+        self._executor: Any = None
+
+    def __call__(self, item: Any) -> Status:
+        from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(1, env=self._environment)
+        try:
+            return self._executor.submit(_in_worker, self.work, item, os.getpid(), self.place).result()
+        except KeyboardInterrupt:  # of the worker: it was told to stop, and has saved
+            return Status("running")
+        except BrokenProcessPool as error:
+            self.close()
+            return Status("killed", _death(error))
+
+    def send(self, number: int) -> None:
+        for process in list(getattr(self._executor, "_processes", None) or {}):
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                continue
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(kill_workers=True)
+            self._executor = None
+
+
+def _death(error: Exception) -> str:
+    """Why a worker ended, from loky's words."""
+    codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
+    told = codes[1] if codes else "it ended unexpectedly"
+    memory = "; the system does so when memory runs out: try fewer --jobs" if "KILL" in told else ""
+    return f"its worker process died ({told}{memory})"
+
+
+def _in_worker(work: Work, item: Any, parent: int, place: dict[str, Any]) -> Status:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the command, which then asks its workers (SIGTERM)
+    _die_with(parent)
+    return work(item, **place)
+
+
+_watching: list[int] = []
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when the command is killed, so that no orphan trains on beside the next one."""
+    if parent in _watching:
+        return
+    _watching.append(parent)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        print("the command was killed; its worker stops.", file=sys.stderr)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

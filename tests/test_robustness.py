@@ -1,0 +1,69 @@
+"""What goes wrong around a run: killed workers, other commands, full disks, damaged files. Long repetitions of these
+are in endurance.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from miniature import three_task
+
+from benchmarks.run import main
+from results import Run, find_runs
+
+SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return three_task(tmp_path_factory.mktemp("data"))
+
+
+def arguments(data, output, *strategies, jobs=1, overrides=SMALL, more=()):
+    return ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu",
+            "--baselines", "transweather", "--strategies", *strategies, "--jobs", str(jobs),
+            "--tracking-uri", "none", "--set", *overrides, *more]  # fmt: skip
+
+
+def by_strategy(output):
+    return {run.config["strategy"]: run for run in find_runs(output, "three_task")}
+
+
+@pytest.fixture
+def strategies(tmp_path, monkeypatch):
+    """Writes a module of strategies that this process and its workers can import."""
+
+    def write(body):
+        (tmp_path / "wild.py").write_text("import os, signal, torch\nfrom torchjd.scalarization import Mean\n" + body)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wild", raising=False)
+    return write
+
+
+def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategies, capsys):
+    strategies(
+        "class Greedy(Mean):\n"
+        "    calls = 0\n"
+        "    def forward(self, values):\n"
+        "        Greedy.calls += 1\n"
+        "        if Greedy.calls == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().forward(values)\n"
+    )
+    assert main(arguments(data, tmp_path / "out", "wild:Greedy", "mix", "art", jobs=2)) == 1
+    told = capsys.readouterr().err
+    assert "1 of 3 runs failed" in told and "worker process died (SIGKILL(-9)" in told and "Traceback" not in told
+    runs = by_strategy(tmp_path / "out")
+    assert [runs[name].status.state for name in ("wild:Greedy", "mix", "art")] == ["failed", "done", "done"]
+    assert "continues from its last checkpoint" in runs["wild:Greedy"].status.reason
+
+
+def test_two_commands_share_a_store(data, tmp_path):
+    command = arguments(data, tmp_path / "out", "mix", "art")
+    other = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.run", *command], cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL
+    )
+    assert main(command) == 0 and other.wait(timeout=120) == 0
+    runs = by_strategy(tmp_path / "out")
+    assert {name: run.status.state for name, run in runs.items()} == {"mix": "done", "art": "done"}
+    assert all(len(Run(run.folder).rhythm()) == 5 * 6 for run in runs.values())
