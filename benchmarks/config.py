@@ -64,9 +64,11 @@ class TrainConfig(_Section):
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)
     probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
+    nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
 
 
-OBSERVING = ("checkpoint_every", "probe_every")  # training is the same with other values
+# Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
+OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
 
 
 class EvaluateConfig(_Section):

@@ -18,9 +18,10 @@ from benchmarks import settings
 from benchmarks.config import Config
 from benchmarks.errors import UserError
 from benchmarks.locks import Busy, locked
+from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
 from results import Run, Status
-from results.schema import CHECKPOINT, CONFIG, DATA, ENVIRONMENT
+from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS
 
 PROGRESS = "progress.json"
 
@@ -55,7 +56,7 @@ def state(plan: Plan) -> str:
         return "done" if not _unscored(plan) else "to score"
     if found == "failed":
         return "failed"
-    return "resume" if (plan.folder / CHECKPOINT).exists() else "new"
+    return "resume" if resumable(plan.folder) else "new"
 
 
 def _unscored(plan: Plan) -> bool:
@@ -98,8 +99,8 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
         return failed(run, str(error))
     except OSError as error:
         _keep_trace(run)
-        where = f"{error.filename}: " if error.filename else ""
-        return failed(run, f"{where}{error.strerror or error}; nothing written before is harmed.")
+        told = f"{error.filename} {error.strerror}" if error.filename else str(error)
+        return failed(run, f"{told}; what was written before is kept, and the same command goes on from there.")
     except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
         _keep_trace(run)
         return failed(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
@@ -145,13 +146,18 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         raise
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
+    if trained["skipped_updates"]:
+        warning = "; ".join(
+            filter(None, [warning, f"{trained['skipped_updates']} updates that were not finite skipped"])
+        )
     (plan.folder / PROGRESS).unlink(missing_ok=True)
     tracker.finish("done")
     run.write_status("done", warning or before)
+    (plan.folder / PREVIOUS).unlink(missing_ok=True)
 
 
 def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
-    from benchmarks.rhythm import Diverged
+    from benchmarks.nonfinite import Diverged
     from benchmarks.training import Training
 
     training = Training(config, prepared.train, run, device)
@@ -173,6 +179,7 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
     return network, {
         "train_seconds": round(training.seconds, 2),
         "step_seconds": round(training.seconds / config.train.steps, 5),
+        "skipped_updates": training.skipped,
     }
 
 
@@ -266,5 +273,5 @@ def _run_some(plans: Sequence[Plan], jobs: int, devices: Sequence[str], options:
 
 
 def _killed(plan: Plan, status: Status) -> Status:
-    kept = "the same command continues from its last checkpoint" if (plan.folder / CHECKPOINT).exists() else ""
+    kept = "the same command continues from its last checkpoint" if resumable(plan.folder) else ""
     return failed(plan.run, "; ".join(filter(None, [status.reason, kept])) + ".")

@@ -17,10 +17,6 @@ MOMENTUM, START = 0.01, 0.1  # of the running level: Art's defaults, for every s
 FLUSH = 20  # steps between transfers to the host
 
 
-class Diverged(Exception):
-    """A task loss or weight that is not finite, with step and task in words."""
-
-
 class Rhythm:
     """Records steps without synchronising; :meth:`flush` brings them to the host.
 
@@ -49,22 +45,13 @@ class Rhythm:
         self.running = level
 
     def flush(self) -> None:
-        """Bring what waits to the host.
-
-        Raises:
-            Diverged: if a present task's loss is not finite; everything up to it is kept.
-        """
+        """Bring what waits to the host."""
         if not self._waiting:
             return
         steps, rows = zip(*self._waiting, strict=True)
         self._waiting = []
         host = torch.stack(rows).cpu()
         self._rows += [(step, row.numpy()) for step, row in zip(steps, host, strict=True)]
-        wrong = ~host[:, 1].isfinite()  # the running level keeps whatever was not finite, also between recorded rows
-        if wrong.any():
-            first = int(wrong.any(1).nonzero()[0])
-            names = ", ".join(self.tasks[k] for k in wrong[first].nonzero().flatten().tolist())
-            raise Diverged(f"the loss of {names} is not finite at step {steps[first]}")
 
     def last(self) -> dict[str, dict[str, float]]:
         """The last recorded loss and weight of every task, for display."""

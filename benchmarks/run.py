@@ -247,7 +247,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     from benchmarks.data import sources
     from benchmarks.locks import locked
     from benchmarks.overview import Overview
-    from benchmarks.training import check_checkpoint
+    from benchmarks.resuming import latest
 
     device = environment.device(options.device)
     cache = options.output / "cache"
@@ -257,7 +257,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     metrics.further(config.evaluate.metrics, device)  # says now what cannot be computed
     _check_networks(wanted)
     for plan in wanted:
-        check_checkpoint(plan.folder, plan.config)
+        latest(plan.folder, plan.config)  # says now what cannot be continued
     if uri != "none":
         from benchmarks import tracking
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,15 +21,16 @@ from benchmarks.config import Config, TrainConfig
 from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
-from benchmarks.errors import UserError
+from benchmarks.nonfinite import Diverged, Watch
+from benchmarks.resuming import latest, save
 from benchmarks.rhythm import FLUSH, Rhythm
 from benchmarks.schedules import encoder_warmup_steps, learning_rate
 from benchmarks.seeds import derive
-from results import Run, write_atomically
-from results.schema import CHECKPOINT
+from results import Run
 
 Report = Callable[[int, Rhythm], None]
 TELL_SECONDS, SAVE_SECONDS = 5, 120  # where steps are slow: progress and a checkpoint at least this often
+SKIPPED, SKIPPED_SHARE = 10, 0.01  # updates that may be skipped: so many, or this share of the run where it is more
 
 
 class Training:
@@ -56,9 +57,10 @@ class Training:
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
+        self.watch = Watch(self.strategy.tasks, device)
         probes = config.train.probe_every
         self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps) if probes else None
-        self.step = 0
+        self.step = self.saved = self.skipped = 0  # saved: the step of the last checkpoint
         self.seconds = 0.0
         self._continue()
 
@@ -66,7 +68,7 @@ class Training:
         """Train to the last step and return the network to be scored, in evaluation mode.
 
         Raises:
-            Diverged: when a loss is no longer finite; the last good checkpoint stays.
+            Diverged: when losses or gradients are no longer finite; the last good checkpoint stays.
             KeyboardInterrupt: on SIGINT or SIGTERM, after the step at hand and a checkpoint.
         """
         train = self.config.train
@@ -74,14 +76,18 @@ class Training:
         saved = told = time.perf_counter()
         with _interrupts_wait() as interrupted:
             while self.step < train.steps:
-                self.update(self.batches(self.step))
+                try:
+                    self.update(self.batches(self.step))
+                except Exception:
+                    self._flush()  # what is not finite breaks other things later; then that is the reason to tell
+                    raise
                 self.step += 1
                 if self.probe and self.step % train.probe_every == 0:
                     self.probe.record(self.step, self.network)
                 last = self.step == train.steps
                 now = time.perf_counter()
                 if self.step % FLUSH == 0 or last or now - told > TELL_SECONDS:
-                    self.rhythm.flush()
+                    self._flush()
                     report(self.step, self.rhythm)
                     told = now
                 if self.step % train.checkpoint_every == 0 or last or now - saved > SAVE_SECONDS or interrupted:
@@ -95,6 +101,7 @@ class Training:
     def update(self, batch: Batch) -> None:
         """One update of the network on this batch; the step number is the caller's to raise."""
         train, step = self.config.train, self.step
+        before = self._before() if train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(train, step)
         torch.manual_seed(derive(*self.seed, "network", step))  # stochastic depth: the same for every strategy
@@ -112,17 +119,63 @@ class Training:
             auxiliary.backward()  # the encoder's warm-up
         else:
             self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters())
-            values = torch.stack([loss.detach() for loss in losses])
-            self.rhythm.record(step + 1, values, batch.counts, self.strategy.weights)
-        if train.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), train.clip_norm)
+            losses = torch.stack([loss.detach() for loss in losses])
+        norm = self._clipped()
+        if before is not None and not (norm.isfinite() and (losses is None or losses.isfinite().all())):
+            self._skip(before)
+        else:
+            self._apply(batch, losses, norm)
+        epoch = train.epoch or self.batches.mixture.steps_an_epoch
+        if (step + 1) // epoch > step // epoch:
+            self.strategy.end_epoch()
+
+    def _apply(self, batch: Batch, losses: Tensor | None, norm: Tensor) -> None:
+        """One step of the optimizer with the gradients there are, noted in rhythm and watch."""
+        if losses is not None:
+            self.rhythm.record(self.step + 1, losses, batch.counts, self.strategy.weights)
+        none = torch.zeros_like(self.strategy.weights)
+        noted = (none, none) if losses is None else (losses, self.strategy.weights)
+        self.watch.note(self.step + 1, norm, *noted)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
         self.strategy.after_step(lambda: self._losses_again(batch))
-        epoch = train.epoch or self.batches.mixture.steps_an_epoch
-        if (step + 1) // epoch > step // epoch:
-            self.strategy.end_epoch()
+
+    def _clipped(self) -> Tensor:
+        """The norm of the gradients, which are clipped where the recipe says so."""
+        if self.config.train.clip_norm:
+            return nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip_norm)
+        return nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+
+    def _before(self) -> Any:
+        """What a step changes beside the weights, to be put back where its update is skipped."""
+        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        return buffers, copy.deepcopy(self.strategy.state_dict())
+
+    def _skip(self, before: Any) -> None:
+        buffers, state = before
+        for buffer, value in zip(self.network.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+        self.strategy.load_state_dict(state)
+        self.skipped += 1
+        if self.skipped > max(SKIPPED, SKIPPED_SHARE * self.config.train.steps):
+            raise Diverged(
+                f"{self.skipped} updates were not finite, at last at step {self.step + 1}{self._last_good()}"
+            )
+
+    def _flush(self) -> None:
+        self.rhythm.flush()
+        try:
+            self.watch.check()
+        except Diverged as error:
+            raise Diverged(f"{error}{self._last_good()}") from None
+
+    def _last_good(self) -> str:
+        good = f"after step {self.saved}" if self.saved else "none"
+        return (
+            f"; last good checkpoint: {good}. A lower train.lr or train.clip_norm=0.5 may help; "
+            "--set train.nonfinite=skip leaves such updates out and counts them"
+        )
 
     def _forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
@@ -156,24 +209,24 @@ class Training:
 
     def _save(self) -> None:
         """The rhythm first: a checkpoint never knows of steps that the rhythm lacks."""
-        self.rhythm.flush()
+        self._flush()
         self.run.write_rhythm(self.rhythm.table())
         if self.probe:
             self.run.write_conflicts(self.probe.table())
         content = {name: part.state_dict() for name, part in self._state().items()}
         content |= {"step": self.step, "seconds": self.seconds, "running": self.rhythm.running}
-        content |= {"hash": self.config.identity()["hash"]}
-        write_atomically(self.run.folder / CHECKPOINT, lambda path: torch.save(content, path))
+        content |= {"hash": self.config.identity()["hash"], "skipped": self.skipped}
+        save(self.run, content)
+        self.saved = self.step
 
     def _continue(self) -> None:
-        path = self.run.folder / CHECKPOINT
-        if not path.exists():
+        content = latest(self.run.folder, self.config, self.device)
+        if content is None:
             return
-        content = load_checkpoint(path, self.device)
-        _same(content, path, self.config)
         for name, part in self._state().items():
             part.load_state_dict(content[name])
         self.step, self.seconds = content["step"], content["seconds"]
+        self.saved, self.skipped = self.step, content.get("skipped", 0)
         self.rhythm.restore(self.run.rhythm(), content["running"], self.step)
         if self.probe:
             self.probe.restore(self.run.conflicts(), self.step)
@@ -184,42 +237,6 @@ def task_losses(restored: Tensor, batch: Batch) -> Tensor:
     errors = (restored - batch.clean).abs().mean(dim=(1, 2, 3))
     share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
     return errors @ (share / batch.counts.clamp_min(1))
-
-
-def check_checkpoint(folder: Path, config: Config) -> None:
-    """See to it, before anything starts, that a checkpoint in ``folder`` can be continued by ``config``.
-
-    Raises:
-        UserError: if it cannot be read or belongs to another configuration.
-    """
-    path = folder / CHECKPOINT
-    if path.exists():
-        _same(load_checkpoint(path), path, config)
-
-
-def _same(content: dict[str, Any], path: Path, config: Config) -> None:
-    wanted = config.identity()["hash"]
-    if content.get("hash") != wanted:
-        raise UserError(
-            f"{path} belongs to another configuration ({content.get('hash')}, this run is {wanted}); "
-            "move it away, or start the run anew with --fresh."
-        )
-
-
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's content; code inside it is never executed.
-
-    Raises:
-        UserError: if the file cannot be read as a checkpoint.
-    """
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
-        reason = str(error).strip().splitlines()[0][:160]
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
-    return content
 
 
 @contextmanager

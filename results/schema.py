@@ -10,7 +10,8 @@ One run folder holds
 ``rhythm.parquet``  :data:`RHYTHM_COLUMNS`, one row a recorded step and task
 ``scores.csv``      :data:`SCORE_COLUMNS`, one row an image and metric
 ``conflicts.parquet``  :data:`CONFLICT_COLUMNS`, where task gradients were probed
-``checkpoint.pt``   everything needed to continue or to restore images
+``checkpoint.pt``   everything needed to continue or to restore images; while training also the one before,
+                    ``checkpoint-previous.pt``
 ==================  =======================================================================================
 """
 
@@ -40,4 +41,5 @@ the sets whose clean images a ``synthesised`` one was made from."""
 
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
+PREVIOUS = "checkpoint-previous.pt"
 CONFLICTS = "conflicts.parquet"

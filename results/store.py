@@ -28,20 +28,45 @@ class Status:
     reason: str = ""
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, then move it there: readers see the old or the new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+def write_atomically(path: Path, write: Callable[[Path], Any], keep: Path | None = None) -> None:
+    """Call ``write`` on a temporary file beside ``path``, then move it there: readers see the old or the new file.
+
+    Args:
+        path: the file.
+        write: writes a file of that path.
+        keep: where the old file goes.
+
+    Raises:
+        OSError: if it cannot be written, with the file's name; what was there is as it was.
+    """
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o644)  # mkstemp makes private files
+        if keep is not None and path.exists():
+            _also_at(path, keep)
         temporary.replace(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"cannot be written ({reason})", str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _also_at(path: Path, keep: Path) -> None:
+    """Give the file a second name; where the file system has no links, move it."""
+    keep.unlink(missing_ok=True)
+    try:
+        os.link(path, keep)
+    except OSError:
+        path.replace(keep)
 
 
 class Run:

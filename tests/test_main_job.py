@@ -307,7 +307,7 @@ def test_a_diverging_run_is_named_and_the_others_go_on(data, tmp_path, capsys):
     finally:
         sys.path.remove(str(tmp_path))
     printed = capsys.readouterr()
-    assert "not finite at step 2" in printed.err and "wild:Wild" in printed.out
+    assert "is not finite at step 1; last good checkpoint: none" in printed.err and "wild:Wild" in printed.out
     by_strategy = {run.config["strategy"]: run for run in find_runs(tmp_path / "out", "three_task")}
     assert by_strategy["mix"].status.state == "done" and by_strategy["wild:Wild"].status.state == "failed"
     assert len(by_strategy["wild:Wild"].rhythm()) and isinstance(by_strategy["mix"].scores(), pd.DataFrame)

@@ -1,6 +1,7 @@
 """What goes wrong around a run: killed workers, other commands, full disks, damaged files. Long repetitions of these
 are in endurance.py."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,18 @@ def test_two_commands_share_a_store(data, tmp_path):
     runs = by_strategy(tmp_path / "out")
     assert {name: run.status.state for name, run in runs.items()} == {"mix": "done", "art": "done"}
     assert all(len(Run(run.folder).rhythm()) == 5 * 6 for run in runs.values())
+
+
+def test_a_full_disk_stops_the_run_with_the_reason_and_it_goes_on_later(data, tmp_path, capsys):
+    command = arguments(data, tmp_path / "out", "mix")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # smaller than the checkpoint
+    try:
+        assert main(command) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = capsys.readouterr().err
+    assert "checkpoint.pt cannot be written (File too large); what was written before is kept" in told
+    (run,) = find_runs(tmp_path / "out", "three_task")
+    assert run.status.state == "failed" and not list(run.folder.glob(".checkpoint*"))
+    assert main(command) == 0 and run.status.state == "done"

@@ -1,5 +1,8 @@
 """The training loop's parts: task losses, rhythm, checkpoints, seeds by axis."""
 
+import resource
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,11 @@ from benchmarks.config import resolve
 from benchmarks.data.batches import Batch
 from benchmarks.data.sources import Pool
 from benchmarks.errors import UserError
-from benchmarks.rhythm import Diverged, Rhythm
+from benchmarks.nonfinite import Diverged, Watch
+from benchmarks.resuming import load_checkpoint
+from benchmarks.rhythm import Rhythm
 from benchmarks.settings import load
-from benchmarks.training import Training, load_checkpoint, task_losses
+from benchmarks.training import Training, task_losses
 from results import Run
 
 SETTING = load("three_task")
@@ -58,14 +63,24 @@ def test_rhythm_follows_arts_running_level_and_survives_a_restore():
     assert again.table().equals(table[table["step"] <= 5])
 
 
-def test_rhythm_names_the_step_and_task_that_diverged():
-    rhythm = Rhythm(["a", "b"], 3, torch.device("cpu"))
-    for step in range(1, 7):  # the bad loss falls between recorded steps
-        losses = torch.tensor([0.1, float("nan") if step == 4 else 0.1])
-        rhythm.record(step, losses, torch.ones(2), torch.ones(2))
-    with pytest.raises(Diverged, match="loss of b is not finite at step 6"):
-        rhythm.flush()
-    assert len(rhythm.table()) == 6
+def test_what_is_not_finite_is_named_with_its_step():
+    one, zero = torch.ones(2), torch.zeros(())
+
+    def seen(*notes):
+        watch = Watch(["a", "b"], torch.device("cpu"))
+        for step, note in enumerate(notes, start=1):
+            watch.note(step, *note)
+        watch.check()
+
+    nan, inf = torch.tensor([0.1, torch.nan]), torch.tensor([torch.inf, 1])
+    seen((zero, one, one), (zero, one, one * torch.nan))  # some strategies have no weights
+    for wrong, told in (
+        ([(zero, one, one), (zero, nan, one), (zero, nan * nan, one)], "the loss of b is not finite at step 2"),
+        ([(zero, one, inf), (zero, nan, one)], "the weight of a is not finite at step 1"),
+        ([(zero / 0, one, one), (zero, nan, one)], "the gradients are not finite at step 1, though"),
+    ):
+        with pytest.raises(Diverged, match=told):
+            seen(*wrong)
 
 
 def test_the_start_and_the_batches_depend_on_the_seed_and_not_on_the_strategy(pools, tmp_path):
@@ -134,6 +149,80 @@ def test_a_checkpoint_with_code_inside_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         load_checkpoint(path)
     assert not (tmp_path / "owned").exists()
+
+
+def flat(one):
+    return torch.cat([parameter.detach().flatten() for parameter in one.network.parameters()])
+
+
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(pools, tmp_path, capsys):
+    straight = training(pools, tmp_path, "art")
+    straight.finish()
+    checkpoint, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint-previous.pt"
+    good, before = checkpoint.read_bytes(), previous.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 8
+    for bad in (bytes(flipped), good[: len(good) // 3], b""):
+        checkpoint.write_bytes(bad)
+        again = training(pools, tmp_path, "art")
+        told = capsys.readouterr().err
+        assert again.step == 2 and "damaged" in told and "the one before, after step 2" in told
+        again.finish()
+        assert torch.equal(flat(again), flat(straight)) and again.rhythm.table().equals(straight.rhythm.table())
+        checkpoint.write_bytes(bad)
+        previous.write_bytes(bad)
+        with pytest.raises(UserError, match="no checkpoint can be used"):
+            training(pools, tmp_path, "art")
+        assert checkpoint.read_bytes() == bad
+        previous.write_bytes(before)
+
+
+def test_a_checkpoint_that_would_unpack_to_any_size_is_refused(tmp_path):
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(2**24))
+    with pytest.raises(UserError, match="its parts are compressed"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_ones(pools, tmp_path):
+    one = training(pools, tmp_path)
+    one.finish()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot be written .File too large") as caught:
+            one._save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(tmp_path / "checkpoint.pt")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def spoiled(one, steps):
+    """The training, with infinite gradients at those steps, counted from 0."""
+    backward = one.strategy.backward
+
+    def spoil(losses, *others):
+        backward(losses * torch.inf if one.step in steps else losses, *others)
+
+    one.strategy.backward = spoil
+    return one
+
+
+def test_gradients_that_are_not_finite_stop_the_run_or_are_skipped_and_counted(pools, tmp_path):
+    every = "train.checkpoint_every=1"
+    with pytest.raises(Diverged, match=r"gradients are not finite at step 3.*last good checkpoint: after step 2"):
+        spoiled(training(pools, tmp_path, "mix", every), {2}).finish()
+    assert training(pools, tmp_path, "mix", every).step == 2
+    one = spoiled(training(pools, tmp_path, "mix", every, "train.nonfinite=skip"), {2})
+    one.finish()
+    assert one.skipped == 1 and flat(one).isfinite().all() and sorted(set(one.rhythm.table()["step"])) == [1, 2, 4]
+    assert training(pools, tmp_path, "mix", every).skipped == 1
+    endless = spoiled(training(pools, tmp_path / "b", "mix", "train.steps=20", "train.nonfinite=skip"), range(20))
+    with pytest.raises(Diverged, match="11 updates were not finite"):
+        endless.finish()
 
 
 def test_probing_conflicts_changes_nothing_and_costs_nothing_when_off(pools, tmp_path):

@@ -1,0 +1,106 @@
+"""Checkpoints of runs: written whole, with the one before kept, and looked through before they are used."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.config import Config
+from benchmarks.errors import UserError
+from results import Run, write_atomically
+from results.schema import CHECKPOINT, PREVIOUS
+
+if TYPE_CHECKING:
+    import torch
+
+
+def save(run: Run, content: dict[str, Any]) -> None:
+    """Write the run's checkpoint; the one that was there becomes :data:`results.schema.PREVIOUS`.
+
+    Raises:
+        OSError: if it cannot be written (a full disk); both files are then as they were.
+    """
+    import torch
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:  # given a path, torch hides the system's reason for a failure
+            torch.save(content, file)
+
+    write_atomically(run.folder / CHECKPOINT, write, keep=run.folder / PREVIOUS)
+
+
+def resumable(folder: Path) -> bool:
+    """Whether there is a checkpoint, whatever its condition."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+
+
+def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The newest intact checkpoint of a run, ``None`` where there is none; a damaged one is told of on stderr.
+
+    Raises:
+        UserError: if what is there is damaged beyond use or of another configuration.
+    """
+    damaged = []
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            content = load_checkpoint(path, device)
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        _same(content, path, config)
+        for told in damaged:
+            print(f"warning: {told} Continuing from the one before, after step {content['step']}.", file=sys.stderr)
+        return content
+    if damaged:
+        raise UserError("no checkpoint can be used; move it away, or start the run anew with --fresh:", damaged)
+    return None
+
+
+def _same(content: dict[str, Any], path: Path, config: Config) -> None:
+    wanted = config.identity()["hash"]
+    if content.get("hash") != wanted:
+        raise UserError(
+            f"{path} belongs to another configuration ({content.get('hash')}, this run is {wanted}); "
+            "move it away, or start the run anew with --fresh."
+        )
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint's content; code inside it is never executed.
+
+    Raises:
+        UserError: if the file cannot be read as a checkpoint, or its checksums tell that it was changed.
+    """
+    import torch
+
+    problem = damage(path)
+    if problem:
+        raise UserError(f"{path} cannot be read as a checkpoint ({problem}).")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
+        reason = str(error).strip().splitlines()[0][:160]
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
+    return content
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file of ``torch.save`` by the checksum of each of its parts, which torch does not look at.
+
+    A file whose parts are compressed, as torch never writes them, is refused: it may unpack to any size.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "its parts are compressed, which torch does not do"
+            part = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:
+        return f"damaged or cut short: {str(error) or type(error).__name__}"
+    return f"damaged: the checksum of {part} is another" if part else None
