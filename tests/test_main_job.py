@@ -126,7 +126,7 @@ def test_mlflow_mirrors_the_runs(finished):
             file.path for file in client.list_artifacts(run.info.run_id)
         }
     report = {file.path for file in client.list_artifacts(summaries[0].info.run_id, "report")}
-    assert {"report/gains.md", "report/rhythm-airnet.png"} <= report
+    assert {f"report/{name}" for name in ("gains.md", "report.html", "gains.svg", "rhythm-airnet.png")} <= report
 
 
 def test_dry_run_lists_and_does_nothing(data, tmp_path, capsys):
