@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, SUPERSEDED, UNFINISHED, Cohort, Outcome
+from reports.statistics import LEVEL, NO_DIFFERENCE, needed
 
 if TYPE_CHECKING:
-    from reports.tables import Row
+    from reports.tables import Cell, Row
 
 
 def run_notes(cohort: Cohort) -> list[str]:
@@ -71,6 +72,27 @@ def below_input(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) ->
     if not below:
         return []
     return [f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."]
+
+
+def judged(rows: Sequence[Row]) -> list[Cell]:
+    """Average gains that get a verdict, corrected together."""
+    cells = [row.cells.get((AVERAGE, "psnr")) for row in rows]
+    return [cell for cell in cells if cell is not None and cell.gain is not None and cell.gain.n > 1]
+
+
+def too_few_seeds(rows: Sequence[Row]) -> list[str]:
+    """What more seeds would do for gains whose interval leaves out 0 and which correction leaves without a verdict."""
+    family = judged(rows)
+    unsettled = [cell for cell in family if cell.verdict == NO_DIFFERENCE and cell.gain.p < 1 - LEVEL]
+    if not unsettled:
+        return []
+    seeds = min(cell.gain.n for cell in unsettled)
+    bounds = [f"{needed(n, len(family)):.1f} at {n} seeds" for n in (seeds, seeds + 2, seeds + 7)]
+    names = [f"{row.display}, {row.strategy}" for row in rows if row.cells.get((AVERAGE, "psnr")) in unsettled]
+    return [
+        f"Not settled, add seeds: {'; '.join(names)}: the interval leaves out 0, yet corrected for {len(family)} "
+        f"comparisons there is no verdict. That needs a gain of so many standard deviations: {', '.join(bounds)}."
+    ]
 
 
 def published_notes(rows: Sequence[Row], hidden: Sequence[Sequence[str]]) -> list[str]:

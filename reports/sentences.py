@@ -7,7 +7,7 @@ import math
 from reports.cohorts import AVERAGE, REFERENCE
 from reports.statistics import LEVEL, NO_DIFFERENCE, ONE_SEED
 from reports.tables import GainTable, Row
-from reports.text import comparisons, number
+from reports.text import number
 
 
 def sentences(table: GainTable) -> list[str]:
@@ -36,7 +36,7 @@ def _sentence(table: GainTable, row: Row) -> str:
         spread = f" (n={gain.n}, {number(gain.low, 2, True)} to {number(gain.high, 2, True)})"
     verdict = cell.verdict.capitalize() if cell.verdict == ONE_SEED else f"Verdict: {cell.verdict}"
     if cell.verdict == NO_DIFFERENCE and gain.p < 1 - LEVEL:  # the interval leaves out 0: say why that is not enough
-        verdict += f" after correction for {comparisons(table)} comparisons (p={cell.p_holm:.2g})"
+        verdict += f" after correction for {table.comparisons} comparisons (p={cell.p_holm:.2g})"
     sets = len(table.cohort.tested)
     better = "" if measures.won is None else f"; better on {measures.won} of {sets} test sets"
     return f"{who}: {number(gain.mean, 2, True)} dB{spread} on average{better}. {verdict}."

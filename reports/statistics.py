@@ -159,6 +159,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def needed(seeds: int, comparisons: int = 1) -> float:
+    """Mean gain in sample standard deviations from which Student's t sees a difference beside so many comparisons."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(seeds - 1, 1 - (1 - LEVEL) / 2 / comparisons)) / math.sqrt(seeds)
+
+
 def verdict(gain: PairedGain, p: float | None = None) -> str:
     """``gain``, ``loss``, ``no difference seen``, or why there is no verdict.
 

@@ -14,7 +14,7 @@ import numpy as np
 from reports import summary
 from reports.cohorts import AVERAGE, COUNTED, REFERENCE, Cohort, Outcome
 from reports.comparability import Figure, figures, obstacles
-from reports.notes import below_input, published_notes, run_notes
+from reports.notes import below_input, judged, published_notes, run_notes, too_few_seeds
 from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gains, paired_gain, spread, verdict
 
 if TYPE_CHECKING:
@@ -134,6 +134,11 @@ class GainTable:
         return [strategy for strategy in ranked if strategy in kept]
 
     @property
+    def comparisons(self) -> int:
+        """Average gains that are judged together."""
+        return len(judged(self.rows))
+
+    @property
     def several_seeds(self) -> bool:
         return any(row.n > 1 for row in self.rows)
 
@@ -169,7 +174,8 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
             inputs[dataset, metric] = _input(cohort, dataset, metric)
         for column in cohort.columns:
             inputs[column.dataset, metric] = _input(cohort, column.dataset, metric)
-    notes = run_notes(cohort) + below_input(rows, inputs) + published_notes(rows, [hidden for _, hidden in beside])
+    notes = run_notes(cohort) + below_input(rows, inputs) + too_few_seeds(rows)
+    notes += published_notes(rows, [hidden for _, hidden in beside])
     shown = {(baseline, *key): gains for (baseline, *key, metric), gains in differences.items() if metric == "psnr"}
     return GainTable(cohort, rows, inputs, notes, shown)
 

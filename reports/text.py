@@ -56,16 +56,10 @@ def terminal(table: GainTable, more: Sequence[str] = ()) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def comparisons(table: GainTable) -> int:
-    """Average gains that are judged together."""
-    cells = [row.cells.get((AVERAGE, "psnr")) for row in table.rows]
-    return sum(cell is not None and cell.gain is not None and cell.gain.n > 1 for cell in cells)
-
-
 def legend(table: GainTable) -> list[str]:
     """What the columns of the comparison mean, and what its verdicts rest on."""
     if table.several_seeds:
-        count = comparisons(table)
+        count = table.comparisons
         basis = (
             f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {count} "
             f"comparison{'s' * (count != 1)}; interval: {LEVEL:.0%}, of the average gain, not corrected"

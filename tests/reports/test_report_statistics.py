@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import holm, image_gain, image_gains, paired_gain, spread, verdict
+from reports.statistics import holm, image_gain, image_gains, needed, paired_gain, spread, verdict
 
 
 def test_spread_is_the_sample_standard_deviation():
@@ -64,6 +64,15 @@ def test_holm_does_not_count_what_was_not_tested():
     corrected = holm([0.02, math.nan, 0.5])
     assert corrected[0] == pytest.approx(0.04)
     assert math.isnan(corrected[1])
+
+
+@pytest.mark.parametrize(("seeds", "comparisons"), [(3, 1), (3, 19), (5, 4)])
+def test_a_gain_gets_its_verdict_from_the_needed_size_on(seeds, comparisons):
+    scatter = np.arange(seeds) / np.arange(seeds).std(ddof=1)
+    for factor, word in ((0.99, "no difference seen"), (1.01, "gain")):
+        values = scatter - scatter.mean() + factor * needed(seeds, comparisons)
+        gain = paired_gain({str(i): value for i, value in enumerate(values)}, dict.fromkeys(map(str, range(seeds)), 0))
+        assert verdict(gain, holm([gain.p, *[1.0] * (comparisons - 1)])[0]) == word
 
 
 def test_image_interval_agrees_with_scipys_bootstrap():

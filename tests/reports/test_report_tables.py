@@ -89,6 +89,7 @@ def test_verdicts_are_corrected_for_the_number_of_strategies(tmp_path):
     assert raw == sorted(raw) and raw[1] < 0.05 < 3 * raw[1]
     assert cells[0].p_holm == pytest.approx(4 * raw[0]) and cells[1].p_holm == pytest.approx(3 * raw[1])
     assert [cell.verdict for cell in cells[:2]] == ["gain", "no difference seen"]
+    assert any(note.startswith("Not settled, add seeds: TransWeather, s1") for note in table.notes)
 
 
 def test_one_seed_prints_no_plus_minus_and_its_n(tmp_path):
