@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     from benchmarks import grid, settings
 
+    for name, value in _MEMORY.items():
+        os.environ.setdefault(name, value)
     plans = _plans(options)
     _check_strategies(plans)
     states = [grid.state(plan) for plan in plans]
@@ -97,6 +99,9 @@ def _main(options: argparse.Namespace) -> int:
     uri = options.tracking_uri or _default_uri(options.output)
     print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     command = _command(options)
+    if wanted:
+        _check(wanted, options)
+    uri = _prepared_tracking(uri, options)
     outcomes = _train(wanted, options, uri, command) if wanted else {}
     return _report(plans, outcomes, options, uri, command)
 
@@ -239,35 +244,49 @@ def _command(options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
-def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> dict:
-    """Do the runs; what became of each, by its folder."""
-    for name, value in _MEMORY.items():
-        os.environ.setdefault(name, value)
-    from benchmarks import environment, grid, metrics, settings
+def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
+    """The MLflow store, made ready for several processes; ``none`` where it cannot be used, which is told."""
+    if uri == "none":
+        return uri
+    from benchmarks import tracking
+    from benchmarks.locks import locked
+
+    with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
+        trouble = tracking.prepare(uri, options.setting, options.output)
+    if trouble:
+        print(
+            f"warning: no tracking, MLflow at {uri} failed ({trouble}); the same command logs the runs later.",
+            file=sys.stderr,
+        )
+    return tracking.NONE if trouble else uri
+
+
+def _check(wanted: Sequence, options: argparse.Namespace) -> None:
+    """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints."""
+    from benchmarks import environment, metrics, settings
     from benchmarks.data import sources
     from benchmarks.locks import locked
-    from benchmarks.overview import Overview
     from benchmarks.resuming import latest
 
     device = environment.device(options.device)
-    cache = options.output / "cache"
-    config = wanted[0].config
+    config, cache = wanted[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
-        sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)  # checks it as well
-    metrics.further(config.evaluate.metrics, device)  # says now what cannot be computed
+        sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+    metrics.further(config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
-        latest(plan.folder, plan.config)  # says now what cannot be continued
-    if uri != "none":
-        from benchmarks import tracking
+        latest(plan.folder, plan.config)
 
-        with locked(cache / ".lock"):  # nor create the same MLflow store
-            trouble = tracking.prepare(uri, config.setting, options.output)
-        if trouble:
-            print(f"warning: no tracking, MLflow at {uri} failed ({trouble}).", file=sys.stderr)
-            uri = tracking.NONE
+
+def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> dict:
+    """Do the runs; what became of each, by its folder."""
+    from benchmarks import environment, grid
+    from benchmarks.overview import Overview
+
+    device = environment.device(options.device)
     devices = environment.devices(device)
     jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
+    cache = options.output / "cache"
     with Overview(wanted):
         return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
 
@@ -291,8 +310,9 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     for plan, end in failed:
         print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
-        from benchmarks.tracking import log_summary
+        from benchmarks.tracking import log_summary, mirror
 
+        mirror(uri, [plan.run for plan in plans], command)
         trouble = log_summary(uri, options.setting, command, report.files)
         if trouble:
             print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)

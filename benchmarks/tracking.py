@@ -32,6 +32,7 @@ def default_uri(output: Path) -> str:
 def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits minutes for a server that is gone
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # seconds for one that hangs
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # not a word of the tables it creates
     logging.getLogger("alembic").setLevel(logging.ERROR)
     from mlflow import MlflowClient
@@ -70,7 +71,7 @@ class Tracker:
         self.working = uri != NONE
         self._client: Any = None
         self._id = ""
-        self._step = 0
+        self._logged: dict[str, int] = {}  # the last step of every series that the server has
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -79,9 +80,11 @@ class Tracker:
         except Exception as error:  # see module docstring: the mirror must never stop the run
             self.working = False
             reason = str(error).splitlines()[0][:200] if str(error) else ""
+            reached = max(self._logged.values(), default=0)
             print(
-                f"warning: MLflow at {self.uri} failed ({type(error).__name__}: {reason}); "
-                f"{self.run.folder} goes on without it and stays complete.",
+                f"warning: MLflow at {self.uri} failed ({type(error).__name__}: {reason}) after step {reached}; "
+                f"{self.run.folder} goes on without it and stays complete. What the mirror lacks is logged at the "
+                "run's end, or by the same command later.",
                 file=sys.stderr,
             )
 
@@ -93,8 +96,10 @@ class Tracker:
             self._client = _client(self.uri)
             known = self.run._json(_FILE) or {}
             if known.get("uri") == self.uri:
-                self._id, self._step = known["run_id"], known["step"]
+                self._id = known["run_id"]
                 self._client.update_run(self._id, status="RUNNING")
+                self._logged = self._last_steps()
+                self._remember()
                 return
             experiment = self._client.get_experiment_by_name(self.config.setting)
             title = f"{self.config.baseline} {self.config.strategy} seed {self.config.seed}"
@@ -102,6 +107,12 @@ class Tracker:
             self._id = created.info.run_id
             self._remember()
             self._log(params=_flat(self.config.model_dump(mode="json")))
+
+    def _last_steps(self) -> dict[str, int]:
+        """Of every series, the last step that the server has: a killed process may have logged more than it noted."""
+        series = self._client.get_run(self._id).data.metrics
+        histories = {key: self._client.get_metric_history(self._id, key) for key in series}
+        return {key: max(point.step for point in history) for key, history in histories.items() if history}
 
     def _tags(self) -> dict[str, str]:
         environment = self.run.environment
@@ -118,16 +129,19 @@ class Tracker:
             "device": str(environment.get("device")),
         }
 
-    def _remember(self) -> None:
-        self.run.write_json(_FILE, {"uri": self.uri, "run_id": self._id, "step": self._step})
+    def _remember(self, complete: bool = False) -> None:
+        self.run.write_json(_FILE, {"uri": self.uri, "run_id": self._id, "complete": complete})
 
     def _log(self, metrics: Iterable[tuple[str, float, int]] = (), params: dict[str, str] | None = None) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        entities = [Metric(key, value, now, step) for key, value, step in metrics if value == value]
+        fresh = (point for point in metrics if point[2] > self._logged.get(point[0], -1))
+        entities = [Metric(key, value, now, step) for key, value, step in fresh if value == value]
         for start in range(0, len(entities), 1000):  # the server's limit a call
-            self._client.log_batch(self._id, metrics=entities[start : start + 1000])
+            batch = entities[start : start + 1000]
+            self._client.log_batch(self._id, metrics=batch)
+            self._logged |= {metric.key: metric.step for metric in batch}
         pairs = [Param(key, value[:6000]) for key, value in (params or {}).items()]
         for start in range(0, len(pairs), 100):
             self._client.log_batch(self._id, params=pairs[start : start + 100])
@@ -136,19 +150,24 @@ class Tracker:
         """Log the rows that are new since the last call, thinned to :data:`POINTS` a series."""
         if not self.working or table.empty:
             return
-        every = max(1, self.config.train.steps // POINTS)
-        fresh = table[(table["step"] > self._step) & ((table["step"] % every == 0) | (table["step"] == 1))]
         with self._guarded():
             self._log(
                 (f"{column}/{row.task}", getattr(row, column), int(row.step))
-                for row in fresh.itertuples()
+                for row in thinned(table, self.config.train.steps).itertuples()
                 for column in ("loss", "running", "pace", "weight")
             )
-            self._step = int(table["step"].max())
-            self._remember()
 
     def finish(self, state: str) -> None:
-        """Log scores and files, and close the MLflow run as finished or failed."""
+        """Log scores and files, and close the MLflow run as finished or failed.
+
+        Where the server failed on the way it is tried once more, with everything that it lacks.
+        """
+        if self.uri == NONE:
+            return
+        if not self.working:
+            self.working = True
+            self.start()
+            self.rhythm(self.run.rhythm())
         if not self.working:
             return
         with self._guarded():
@@ -164,6 +183,32 @@ class Tracker:
             if (self.run.folder / "samples").is_dir():
                 self._client.log_artifacts(self._id, str(self.run.folder / "samples"), "samples")
             self._client.set_terminated(self._id, "FINISHED" if state == "done" else "FAILED")
+            self._remember(complete=True)
+
+
+def thinned(table: Any, steps: int) -> Any:
+    """At most :data:`POINTS` steps of a rhythm, evenly spread over the run's; the same however often it is asked."""
+    present = table["step"].unique()
+    slots = -(-present * POINTS // steps)  # a slot's first step stands for it
+    kept = {int(step) for step, slot, before in zip(present, slots, [-1, *slots], strict=False) if slot != before}
+    return table[table["step"].isin(kept)]
+
+
+def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
+    """Log what the mirror lacks of runs that have ended; where the server fails, the rest is left for later."""
+    for run in runs:
+        known = run._json(_FILE) or {}
+        if uri == NONE or run.status.state not in ("done", "failed") or not run.config:
+            continue
+        if known.get("uri") == uri and known.get("complete", "step" in known):  # "step": of an older version
+            continue
+        tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
+        tracker.start()
+        tracker.rhythm(run.rhythm())
+        if tracker.working:
+            tracker.finish(run.status.state)
+        if not tracker.working:
+            return
 
 
 def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> str | None:
