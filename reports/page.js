@@ -99,7 +99,7 @@
       const far = farthest(shown);
       const end = ending(shown.map((entry) => entry.steps));
       const norms = limits(shown.flatMap((entry) => entry.norms.lines.flatMap((line) => line.values)), { log: true });
-      lay(host, shown.length);
+      lay(host, shown.length, Math.max(0, ...shown.map((entry) => entry.tasks.length)) > 7 ? 2 : 3); // room for the cosines
       for (const entry of shown) {
         const made = node("div", {});
         host.append(made);

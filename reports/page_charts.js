@@ -155,9 +155,9 @@ const charts = (() => {
     }
   }
 
-  // As many charts side by side as leave no hole in the last row.
-  function lay(host, count) {
-    host.style.setProperty("--columns", count < 4 ? Math.max(1, count) : count === 4 ? 2 : 3);
+  // As many charts side by side as leave no hole in the last row, `most` of them.
+  function lay(host, count, most = 3) {
+    host.style.setProperty("--columns", Math.min(most, count < 4 ? Math.max(1, count) : count === 4 ? 2 : 3));
     host.classList.toggle("single", count === 1);
   }
 
@@ -241,7 +241,7 @@ const charts = (() => {
       }
       return cell;
     })));
-    host.append(node("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Mean cosines" }, node("table", { class: "heat" }, node("thead", {}, head), node("tbody", {}, ...body))));
+    host.append(node("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Mean cosines" }, node("table", { class: tasks.length > 7 ? "heat many" : "heat" }, node("thead", {}, head), node("tbody", {}, ...body))));
   }
 
   function scatter(host, set, entry) {
