@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from benchmarks.seeds import generator
 from benchmarks.tiling import Tell, restore
 from results.schema import SCORE_COLUMNS
 
+AHEAD, BESIDE = 2, 2  # images opened ahead of the network; threads that open and score beside it
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
 
@@ -69,32 +72,59 @@ def evaluate(
     multiple = protocols.get(protocol).multiple
     total, done = sum(len(pool.names) for pool in pools), 0
     rows, collapsed = [], []
-    for pool in pools:
-        flat = 0
-        for number, name in enumerate(pool.names):
-            degraded, clean = test_image(pool, number, multiple)
-            restored = restore(network, degraded[None], device, tell=tell)[0]
-            flat += _is_flat(restored, clean)
-            after, before = (
-                protocols.score(image, clean, protocol)
-                | {metric: compute(image, clean) for metric, compute in (further or {}).items()}
-                for image in (restored, degraded)
-            )
-            rows += [
-                dict(
-                    zip(
-                        SCORE_COLUMNS,
-                        (pool.dataset, pool.task.name, name, protocol, metric, value, before[metric]),
-                        strict=True,
-                    )
-                )
-                for metric, value in after.items()
-            ]
-            done += 1
-            report(done, total)
-        if flat > len(pool.names) / 2:
-            collapsed.append(pool.dataset)
+    # Images are opened and scored beside the network's work: SSIM costs as much as a small network.
+    with ThreadPoolExecutor(BESIDE) as threads:
+        for pool in pools:
+            waiting, flat = deque[Future](), 0
+            opened = _ahead(threads, lambda number, pool=pool: test_image(pool, number, multiple), len(pool.names))
+            for name, (degraded, clean) in zip(pool.names, opened, strict=True):
+                restored = restore(network, degraded[None], device, tell=tell)[0]
+                more = [
+                    {metric: compute(image, clean) for metric, compute in (further or {}).items()}
+                    for image in (restored, degraded)
+                ]
+                waiting.append(threads.submit(_scored, pool, name, (restored, degraded), clean, protocol, more))
+                done += 1
+                report(done, total)
+                while len(waiting) > BESIDE:
+                    flat += _collect(waiting.popleft(), rows)
+            flat += sum(_collect(scored, rows) for scored in waiting)
+            if flat > len(pool.names) / 2:
+                collapsed.append(pool.dataset)
     return rows, collapsed
+
+
+def _ahead(threads: ThreadPoolExecutor, function: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """Results of ``function`` for 0, 1, ..., two of them computed ahead."""
+    waiting = deque[Future]()
+    for number in range(count + AHEAD):
+        if number < count:
+            waiting.append(threads.submit(function, number))
+        if number >= AHEAD:
+            yield waiting.popleft().result()
+
+
+def _collect(scored: Future, rows: list[dict[str, Any]]) -> bool:
+    """Add an image's rows; whether its output is constant."""
+    flat, its = scored.result()
+    rows += its
+    return flat
+
+
+def _scored(
+    pool: TestPool, name: str, images: Sequence[Tensor], clean: Tensor, protocol: str, more: Sequence[dict[str, float]]
+) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether the restored of ``images`` (restored, degraded) is constant, and the rows of an image: the protocol's
+    metrics and ``more``, of both."""
+    after, before = (
+        protocols.score(image, clean, protocol) | further for image, further in zip(images, more, strict=True)
+    )
+    named = (pool.dataset, pool.task.name, name, protocol)
+    rows = [
+        dict(zip(SCORE_COLUMNS, (*named, metric, value, before[metric]), strict=True))
+        for metric, value in after.items()
+    ]
+    return _is_flat(images[0], clean), rows
 
 
 def _is_flat(restored: Tensor, clean: Tensor) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results import Run, find_runs
+from results.archive import RUNS, kept_runs
 
 if TYPE_CHECKING:
     from reports.cohorts import Cohort
@@ -103,8 +104,12 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code (2: nothing to report)."""
     parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
-    parser.add_argument("--setting", required=True, help="name of the setting, such as three_task")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="the results folder (default: results)")
+    parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
+    parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
+    parser.add_argument(
+        "--from", type=Path, dest="kept", metavar="DIR",
+        help="read the runs kept in this folder, such as results/measured/leaderboard",
+    )  # fmt: skip
     parser.add_argument("--baselines", nargs="+", default=[], metavar="NAME", help="only these baselines")
     parser.add_argument("--strategies", nargs="+", default=[], metavar="NAME", help="only these strategies, and mix")
     parser.add_argument(
@@ -116,10 +121,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--collect", action="store_true", help="runs are still going: tell what is missing as such")
     options = parser.parse_args(arguments)
+    if not (options.setting or options.kept):
+        parser.error("name a --setting, or a folder of kept runs with --from")
+    options.output = options.output or options.kept or Path("results")
+    settings = [options.setting] if options.setting else _kept_settings(options.kept)
+    if not settings:
+        print(f"No runs are kept in {options.kept}: there is no {RUNS}.", file=sys.stderr)
+        return 2
+    return max(_report(setting, options) for setting in settings)
+
+
+def _report(setting: str, options: argparse.Namespace) -> int:
+    elsewhere = options.kept and options.output != options.kept
     try:
         report = build(
-            options.setting,
+            setting,
             options.output,
+            kept_runs(options.kept, setting) if elsewhere else None,
             baselines=options.baselines,
             strategies=options.strategies,
             protocol=options.protocol,
@@ -127,13 +145,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             collect=options.collect,
         )
     except NothingToReport as error:
-        if options.collect and not find_runs(options.output, options.setting):
+        if options.collect and not find_runs(options.output, setting):
             print(f"Nothing to collect yet. {error}")
             return 0
         print(error, file=sys.stderr)
         return 2
     print(report.text)
     return 0
+
+
+def _kept_settings(folder: Path) -> list[str]:
+    return sorted({run.config["setting"] for run in kept_runs(folder)})
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:

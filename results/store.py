@@ -158,14 +158,17 @@ class Run:
 
 
 def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] | None = None) -> list[Run]:
-    """Runs of ``setting`` below ``<output>/runs``, by path, whatever their state.
+    """Runs of ``setting`` below ``<output>/runs``, by path, whatever their state; or those kept in ``output``.
 
     Args:
-        output: the results folder of the command that made them.
+        output: the results folder of the command that made them, or a folder of :func:`results.archive.pack`.
         setting: name of the setting.
         wanted: optional filter on top-level configuration values, such as ``{"baseline": ["airnet"]}``.
     """
+    from results.archive import kept_runs
+
     runs = [Run(path.parent) for path in sorted(Path(output, "runs", setting).glob(f"*/*/*/{schema.CONFIG}"))]
+    runs = runs or kept_runs(Path(output), setting)
     for key, values in (wanted or {}).items():
         allowed = set(values)
         runs = [run for run in runs if run.config.get(key) in allowed]

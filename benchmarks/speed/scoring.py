@@ -1,0 +1,80 @@
+"""What evaluation costs: images restored and scored a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import baselines
+from benchmarks import protocols, settings
+from benchmarks.config import DataConfig
+from benchmarks.data import layouts, sources
+from benchmarks.data.pools import TestPool
+from benchmarks.evaluation import evaluate, test_image
+from benchmarks.speed import plain
+from benchmarks.speed.steps import SETTING, Bench
+from benchmarks.speed.timing import Measure, interleaved
+
+IMAGES = 8  # of every test set
+
+
+def evaluations(
+    bench: Bench, names: Sequence[tuple[str, str]], root: Path | None, rounds: int, threads: int
+) -> Iterator[Measure]:
+    """Scoring denoising at three noise levels, the degraded inputs too: CBSD68 below ``root``, or the embedded
+    photographs."""
+    torch.set_num_threads(threads)
+    pools, origin = _pools(bench, root)
+    for name, size in names:
+        torch.manual_seed(0)
+        network = baselines.build(name, size).eval().to(bench.device)
+        scores: dict[str, list[float]] = {}
+        ways = {
+            "plain": lambda network=network, scores=scores: scores.update(plain=_plainly(network, pools)),
+            "ours": lambda network=network, scores=scores: scores.update(ours=_ours(network, pools, bench.device)),
+        }
+        medians = interleaved(ways, rounds)
+        images = sum(len(pool.names) for pool in pools)
+        values = {f"{way}_images_per_s": images / seconds for way, seconds in medians.items()}
+        values["largest_difference_db"] = float(np.abs(np.subtract(scores["plain"], scores["ours"])).max())
+        ratio = medians["plain"] / medians["ours"]
+        yield Measure("evaluation", f"{name} {size}, {origin} at three levels", ratio, ">= 2", values, rounds)
+
+
+def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], str]:
+    tasks = [task for task in settings.load(SETTING).tasks if task.degradation == "noise"]
+    located = layouts.locate("CBSD68", root) if root else None
+    if not located:
+        tests = sources.prepare(settings.load(SETTING), DataConfig(), (), bench.folder / "cache").tests
+        return [pool for pool in tests if pool.task in tasks], f"{len(tests[0].names)} embedded photographs"
+    files = [pair.target for pair in located.pairs[:IMAGES]]
+    images, _ = sources.open_images(files, bench.folder / "cache", "CBSD68")
+    names = [path.name for path in files]
+    pools = [TestPool(task, names, images, dataset=task.test[0].name) for task in tasks]
+    for pool in pools:
+        pool.files = files
+    return pools, f"{len(files)} images of CBSD68"
+
+
+def _ours(network: baselines.Network, pools: Sequence[TestPool], device: torch.device) -> list[float]:
+    rows, _ = evaluate(network, pools, "airnet_rgb", device)
+    return [row["value"] for row in rows if row["metric"] == "psnr"]
+
+
+def _plainly(network: baselines.Network, pools: Sequence[TestPool]) -> list[float]:
+    """Every image in turn: decoded by Pillow, degraded, restored by the plain network, scored by scikit-image."""
+    scores = []
+    for pool in pools:
+        for number in range(len(pool.names)):
+            if files := getattr(pool, "files", None):
+                np.array(Image.open(files[number]).convert("RGB"))
+            degraded, clean = test_image(pool, number, protocols.get("airnet_rgb").multiple)
+            with plain.plainly(), torch.no_grad():
+                restored = network.restore(degraded[None])[0]
+            scores.append(protocols.score(restored, clean, "airnet_rgb")["psnr"])
+            protocols.score(degraded, clean, "airnet_rgb")
+    return scores

@@ -1,0 +1,173 @@
+"""Grids kept in git: all runs of an output folder in a few small files, read as if they were run folders.
+
+python -m results.archive results results/measured/NAME --setting three_task
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from results import schema
+from results.store import Run, Status, find_runs, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUNS = "runs.json"
+TABLES = {"scores": schema.SCORE_COLUMNS, "rhythm": schema.RHYTHM_COLUMNS, "conflicts": schema.CONFLICT_COLUMNS}
+STEPS = 1000  # of a rhythm that are kept; from longer ones evenly spaced
+DIGITS = {"value": 6, "input_value": 6}  # decimals kept of scores
+MANTISSA = 10  # bits kept of a rhythm's and a probe's numbers: to one in two thousand
+
+
+def pack(output: Path, setting: str, folder: Path) -> int:
+    """Keep the finished and failed runs of a setting below ``output`` in ``folder``; returns how many.
+
+    ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run) and the tables
+    ``scores``, ``rhythm`` and ``conflicts`` as Parquet, with a column ``run``, the run's place in ``runs.json``.
+    Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a grid of dozens of runs fits into a
+    repository. Checkpoints and sample images are left out.
+
+    Raises:
+        ValueError: if there is no such run.
+    """
+    import pandas as pd
+
+    runs = [run for run in find_runs(output, setting) if run.status.state in ("done", "failed")]
+    if not runs:
+        raise ValueError(f"no finished run of {setting!r} below {output / 'runs'}.")
+    for name in TABLES:
+        parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
+        table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+        _write(table, folder / f"{name}.parquet")
+    entries = [
+        {
+            "folder": run.folder.relative_to(output).as_posix(),
+            "status": [run.status.state, run.status.reason],
+            schema.CONFIG: run.record,
+            schema.ENVIRONMENT: run.environment,
+            schema.DATA: run.data,
+        }
+        for run in runs
+    ]
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries)
+    write_atomically(folder / RUNS, lambda path: path.write_text(f"[\n{lines}\n]\n"))
+    return len(runs)
+
+
+def _slim(table: pd.DataFrame) -> pd.DataFrame:
+    """Fewer steps, fewer digits, names as categories."""
+    table = table.copy()
+    if "loss" in table and len(table):
+        steps = table["step"].unique()
+        table = table[table["step"].isin(steps[:: -(-len(steps) // STEPS)])]
+    for column in table:
+        if column in DIGITS:
+            table[column] = table[column].round(DIGITS[column])
+        elif table[column].dtype.kind == "f":
+            table[column] = _rounded(table[column].to_numpy("float32"))
+        elif table[column].dtype.kind != "i":
+            table[column] = table[column].astype(str)
+    return table
+
+
+def _rounded(values: Any) -> Any:
+    """float32 with the last bits of the mantissa rounded away, which compresses well."""
+    import numpy as np
+
+    fraction, exponent = np.frexp(values)
+    return np.ldexp(np.round(fraction * 2**MANTISSA) / 2**MANTISSA, exponent).astype("float32")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    names = [field.name for field in arrow.schema if pa.types.is_string(field.type) or field.name in ("run", "step")]
+    floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
+    write_atomically(
+        path,
+        lambda temporary: pq.write_table(
+            arrow, temporary, compression="zstd", compression_level=19, use_dictionary=names,
+            use_byte_stream_split=floats,
+        ),
+    )  # fmt: skip
+
+
+class KeptRun(Run):
+    """A run kept by :func:`pack`; it has no files of its own."""
+
+    def __init__(self, archive: Path, number: int, entry: dict[str, Any]):
+        super().__init__(archive / PurePosixPath(entry["folder"]))
+        self._archive, self._number, self._entry = archive, number, entry
+
+    def _json(self, name: str) -> Any:
+        return self._entry.get(name)
+
+    @property
+    def status(self) -> Status:
+        return Status(*self._entry["status"])
+
+    def scores(self) -> pd.DataFrame:
+        return self._kept("scores")
+
+    def rhythm(self) -> pd.DataFrame:
+        return self._kept("rhythm")
+
+    def conflicts(self) -> pd.DataFrame:
+        return self._kept("conflicts")
+
+    def _kept(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        found = _tables(self._archive / f"{name}.parquet").get(self._number)
+        return pd.DataFrame(columns=list(TABLES[name])) if found is None else found
+
+
+@lru_cache(maxsize=8)
+def _tables(path: Path) -> dict[int, pd.DataFrame]:
+    """The table's rows by run."""
+    import pandas as pd
+
+    if not path.exists():
+        return {}
+    columns = list(TABLES[path.stem])
+    groups = pd.read_parquet(path).groupby("run", sort=False)
+    return {int(number): rows[columns].reset_index(drop=True) for number, rows in groups}
+
+
+def kept_runs(folder: Path, setting: str | None = None) -> list[Run]:
+    """The runs kept in ``folder``, of one setting or of all; none where it keeps no runs."""
+    path = folder / RUNS
+    if not path.exists():
+        return []
+    runs = [KeptRun(folder, number, entry) for number, entry in enumerate(json.loads(path.read_text()))]
+    return [run for run in runs if setting in (None, run.config.get("setting"))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code (2: nothing to keep)."""
+    parser = argparse.ArgumentParser("python -m results.archive", description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
+    parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
+    parser.add_argument("--setting", required=True)
+    options = parser.parse_args(arguments)
+    try:
+        count = pack(options.output, options.setting, options.folder)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
+    print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
