@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks import protocols
 from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.sources import TestPool
+from benchmarks.processes import Group
 from benchmarks.seeds import generator
 from benchmarks.tiling import Tell, restore
 from results.schema import SCORE_COLUMNS
@@ -53,6 +54,7 @@ def evaluate(
     report: Callable[[int, int], None] = lambda done, total: None,
     further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
     tell: Tell = warnings.warn,
+    group: Group = Group(),  # noqa: B008  # frozen
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Score every image of every pool.
 
@@ -65,32 +67,47 @@ def evaluate(
         further: metrics beside those of the protocol (:func:`benchmarks.metrics.further`), each of (restored, clean),
             (3, H, W) in [0, 1] on the CPU.
         tell: told in a sentence when an image did not fit into memory and was restored in tiles.
+        group: processes that share the images among them; all of them call this and get everything.
 
     Returns:
         Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
     """
     multiple = protocols.get(protocol).multiple
-    total, done = sum(len(pool.names) for pool in pools), 0
-    rows, collapsed = [], []
+    images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
+    own = images[group.rank :: group.size]
+    found, waiting = {}, deque[tuple[tuple[int, int], Future]]()
     # Images are opened and scored beside the network's work: SSIM costs as much as a small network.
     with ThreadPoolExecutor(BESIDE) as threads:
-        for pool in pools:
-            waiting, flat = deque[Future](), 0
-            opened = _ahead(threads, lambda number, pool=pool: test_image(pool, number, multiple), len(pool.names))
-            for name, (degraded, clean) in zip(pool.names, opened, strict=True):
-                restored = restore(network, degraded[None], device, tell=tell)[0]
-                more = [
-                    {metric: compute(image, clean) for metric, compute in (further or {}).items()}
-                    for image in (restored, degraded)
-                ]
-                waiting.append(threads.submit(_scored, pool, name, (restored, degraded), clean, protocol, more))
-                done += 1
-                report(done, total)
-                while len(waiting) > BESIDE:
-                    flat += _collect(waiting.popleft(), rows)
-            flat += sum(_collect(scored, rows) for scored in waiting)
-            if flat > len(pool.names) / 2:
-                collapsed.append(pool.dataset)
+        opened = _ahead(threads, lambda n: test_image(pools[own[n][0]], own[n][1], multiple), len(own))
+        for done, ((place, number), (degraded, clean)) in enumerate(zip(own, opened, strict=True), start=1):
+            restored = restore(network, degraded[None], device, tell=tell)[0]
+            more = [
+                {metric: compute(image, clean) for metric, compute in (further or {}).items()}
+                for image in (restored, degraded)
+            ]
+            pool, pair = pools[place], (restored, degraded)
+            scored = threads.submit(_scored, pool, pool.names[number], pair, clean, protocol, more)
+            waiting.append(((place, number), scored))
+            report(done, len(own))
+            while len(waiting) > BESIDE:
+                key, scored = waiting.popleft()
+                found[key] = scored.result()
+        found |= {key: scored.result() for key, scored in waiting}
+    for others in group.gathered(found):
+        found |= others
+    return _together(pools, found)
+
+
+def _together(
+    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[bool, list[dict[str, Any]]]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What :func:`evaluate` returns, from what :func:`_scored` gave for each pool and image."""
+    rows, collapsed = [], []
+    for place, pool in enumerate(pools):
+        scored = [found[place, number] for number in range(len(pool.names))]
+        rows += [row for _, its in scored for row in its]
+        if sum(flat for flat, _ in scored) > len(scored) / 2:
+            collapsed.append(pool.dataset)
     return rows, collapsed
 
 
@@ -102,13 +119,6 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[int], Any], count: i
             waiting.append(threads.submit(function, number))
         if number >= AHEAD:
             yield waiting.popleft().result()
-
-
-def _collect(scored: Future, rows: list[dict[str, Any]]) -> bool:
-    """Add an image's rows; whether its output is constant."""
-    flat, its = scored.result()
-    rows += its
-    return flat
 
 
 def _scored(

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import art
 import baselines
-from benchmarks import settings
+from benchmarks import processes, settings
 from benchmarks.config import Config
 from benchmarks.errors import UserError
 from benchmarks.locks import Busy, locked
 from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
-from results import Run, Status
+from results import ReadOnlyRun, Run, Status
 from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS
 
 PROGRESS = "progress.json"
@@ -35,7 +37,7 @@ class Plan:
 
     @property
     def run(self) -> Run:
-        return Run(self.folder)
+        return ReadOnlyRun(self.folder) if processes.is_follower() else Run(self.folder)
 
     @property
     def title(self) -> str:
@@ -89,8 +91,8 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
     """
     run = plan.run
     try:
-        with locked(plan.folder / ".lock", wait):
-            if state(plan) != "done":  # the process that had the lock may have done it
+        with nullcontext() if processes.is_follower() else locked(plan.folder / ".lock", wait):
+            if processes.current().same(state(plan) != "done"):  # the process that had the lock may have done it
                 _execute(plan, run, cache, device_name, tracking_uri, command)
             return Status("done")
     except Busy as busy:
@@ -100,10 +102,11 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
     except OSError as error:
         _keep_trace(run)
         told = f"{error.filename} {error.strerror}" if error.filename else str(error)
-        return failed(run, f"{told}; what was written before is kept, and the same command goes on from there.")
+        reason = f"{told}; what was written before is kept, and the same command goes on from there."
+        return _failed_alone(run, reason)
     except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
         _keep_trace(run)
-        return failed(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        return _failed_alone(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
 
 
 def failed(run: Run, reason: str) -> Status:
@@ -113,7 +116,19 @@ def failed(run: Run, reason: str) -> Status:
     return Status("failed", reason)
 
 
+def _failed_alone(run: Run, reason: str) -> Status:
+    """Note a failure that the other processes of the run, if there are any, need not have met: they would wait for
+    this one, so it ends, and ``torchrun`` ends them all."""
+    status = failed(run, reason)
+    if processes.several():
+        print(f"failed: {run.folder}: {reason}", file=sys.stderr, flush=True)
+        os._exit(1)
+    return status
+
+
 def _keep_trace(run: Run) -> None:
+    if processes.is_follower():
+        return
     with suppress(OSError):
         (run.folder / "traceback.txt").write_text(traceback.format_exc())
 
@@ -131,7 +146,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
     run.write_json(CONFIG, record(config))
     run.write_json(DATA, prepared.records)
-    facts = run.environment | environment.describe(device)
+    facts = run.environment | environment.describe(device) | {"processes": processes.current().size}
     run.write_json(ENVIRONMENT, facts)
     before = run.status.reason if run.status.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("running")
@@ -150,10 +165,11 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         warning = "; ".join(
             filter(None, [warning, f"{trained['skipped_updates']} updates that were not finite skipped"])
         )
-    (plan.folder / PROGRESS).unlink(missing_ok=True)
     tracker.finish("done")
     run.write_status("done", warning or before)
-    (plan.folder / PREVIOUS).unlink(missing_ok=True)
+    if not processes.is_follower():
+        for name in (PROGRESS, PREVIOUS):
+            (plan.folder / name).unlink(missing_ok=True)
 
 
 def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
@@ -198,12 +214,14 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
         left = (time.perf_counter() - started) / done * (total - done)
         _tell(run, phase="scoring", done=done, total=total, left=left)
 
-    rows, collapsed = evaluate(network, pools, protocol, device, report, further(config.evaluate.metrics, device))
+    metrics, group = further(config.evaluate.metrics, device), processes.current()
+    rows, collapsed = evaluate(network, pools, protocol, device, report, metrics, group=group)
     fresh, scores = pd.DataFrame(rows), run.scores()
     again = (scores["protocol"] == protocol) & scores["dataset"].isin([pool.dataset for pool in pools])
     kept = scores[~again]
     run.write_scores(pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh)
-    write_samples(network, pools, run.folder / "samples", device)
+    if group.leads:
+        write_samples(network, pools, run.folder / "samples", device)
     warning = f"collapsed: constant output on {', '.join(collapsed)}" if collapsed else ""
     return warning, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
@@ -253,7 +271,7 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options:
         What became of each run, by its folder; also where the disk was too full to write it there.
     """
     outcomes: dict[Path, Status] = {}
-    for patient in (False, True):
+    for patient in [True] if processes.several() else [False, True]:
         left = [item for item in plans if outcomes.get(item.folder, Status("busy")).state == "busy"]
         if left:
             outcomes |= _run_some(left, min(jobs, len(left)), devices, options | {"wait": patient})

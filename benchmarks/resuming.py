@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import Config
 from benchmarks.errors import UserError
-from results import Run, write_atomically
+from results import Run
 from results.schema import CHECKPOINT, PREVIOUS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def save(run: Run, content: dict[str, Any]) -> None:
         with path.open("wb") as file:  # given a path, torch hides the system's reason for a failure
             torch.save(content, file)
 
-    write_atomically(run.folder / CHECKPOINT, write, keep=run.folder / PREVIOUS)
+    run.write(CHECKPOINT, write, keep=PREVIOUS)
 
 
 def resumable(folder: Path) -> bool:

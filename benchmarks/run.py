@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from benchmarks import processes
 from benchmarks.errors import UserError
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
@@ -71,13 +73,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, 1 if a run failed, 2 for a mistake in the command or its data."""
     options = parser().parse_args(arguments)
     try:
-        return _main(options)
+        return _together(options) if processes.several() else _main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues.", file=sys.stderr)
         return 130
+
+
+def _together(options: argparse.Namespace) -> int:
+    """The command as one of the processes that torchrun started; the first of them talks and writes."""
+    from benchmarks import environment
+
+    if options.jobs not in (None, 1):
+        raise UserError("under torchrun all processes work on one run at a time; leave out --jobs.")
+    options.jobs = 1
+    options.device = str(processes.join(environment.device(options.device)))
+    try:
+        if processes.is_follower():
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+                return _main(options)
+        return _main(options)
+    finally:
+        processes.leave()
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -92,18 +111,20 @@ def _main(options: argparse.Namespace) -> int:
         print(_listing(plans, states))
         return 0
     _check_output(options.output)
-    if options.fresh:
+    if options.fresh and not processes.is_follower():
         _put_aside(plans, options.output)
         states = [grid.state(plan) for plan in plans]
+    if processes.several():
+        states = processes.current().same(states)  # before the first process changes them
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
-    uri = options.tracking_uri or _default_uri(options.output)
+    uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
     print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     command = _command(options)
     if wanted:
         _check(wanted, options)
     uri = _prepared_tracking(uri, options)
     outcomes = _train(wanted, options, uri, command) if wanted else {}
-    return _report(plans, outcomes, options, uri, command)
+    return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
 
 
 def _plans(options: argparse.Namespace) -> list:
@@ -148,7 +169,11 @@ def _check_strategies(plans: Sequence) -> None:
     import art
     from benchmarks import settings
 
-    problems = []
+    problems = [
+        f"a batch of {plan.config.train.batch} for {processes.count()} processes; set train.batch higher"
+        for plan in plans
+        if plan.config.train.batch < processes.count()
+    ]
     for plan in plans:
         if plan.config.strategy in ("mix", "equal", "art"):  # spares --dry-run the import of torch
             continue
@@ -157,13 +182,15 @@ def _check_strategies(plans: Sequence) -> None:
         except ValueError as error:
             problems.append(str(error))
             continue
+        if processes.several() and (obstacle := processes.obstacle(strategy)):
+            problems.append(f"strategy {plan.config.strategy!r} {obstacle}")
         if not strategy.handles_absent and _leaves_out(plan.config):
             problems.append(
                 f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
                 f"in batches of {plan.config.train.batch} leaves some out. Use --set data.mixing=balanced"
             )
     if problems:
-        raise UserError("these strategies cannot run:", dict.fromkeys(problems))
+        raise UserError("these runs cannot be:", dict.fromkeys(problems))
 
 
 def _leaves_out(config: Any) -> bool:
@@ -287,7 +314,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     devices = environment.devices(device)
     jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
     cache = options.output / "cache"
-    with Overview(wanted):
+    with nullcontext() if processes.is_follower() else Overview(wanted):
         return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
 
 

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import art
 import baselines
 from baselines.network import Output
+from benchmarks import processes
 from benchmarks.config import Config, TrainConfig
 from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
@@ -53,6 +54,8 @@ class Training:
         self.network = baselines.build(config.baseline, config.size).to(device)
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
+        self.group = processes.current()
+        processes.share_gradients(self.strategy, self.group)
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
@@ -63,6 +66,7 @@ class Training:
         self.step = self.saved = self.skipped = 0  # saved: the step of the last checkpoint
         self.seconds = 0.0
         self._continue()
+        self.group.agree(self.network)
 
     def finish(self, report: Report = lambda step, rhythm: None) -> nn.Module:
         """Train to the last step and return the network to be scored, in evaluation mode.
@@ -74,7 +78,8 @@ class Training:
         train = self.config.train
         started = time.perf_counter() - self.seconds
         saved = told = time.perf_counter()
-        with _interrupts_wait() as interrupted:
+        alone = self.group.size == 1  # several processes must do the same at the same step, whatever their clocks say
+        with _interrupts_wait(twice=alone) as received:
             while self.step < train.steps:
                 try:
                     self.update(self.batches(self.step))
@@ -86,40 +91,48 @@ class Training:
                     self.probe.record(self.step, self.network)
                 last = self.step == train.steps
                 now = time.perf_counter()
-                if self.step % FLUSH == 0 or last or now - told > TELL_SECONDS:
+                interrupted = bool(received) if alone else False
+                if self.step % FLUSH == 0 or last or (alone and now - told > TELL_SECONDS):
                     self._flush()
                     report(self.step, self.rhythm)
+                    interrupted = any(self.group.gathered(bool(received)))
                     told = now
-                if self.step % train.checkpoint_every == 0 or last or now - saved > SAVE_SECONDS or interrupted:
+                late = alone and now - saved > SAVE_SECONDS
+                if self.step % train.checkpoint_every == 0 or last or late or interrupted:
                     self.seconds = now - started
                     self._save()
                     saved = now
                 if interrupted and not last:
                     raise KeyboardInterrupt
-        return (self.average.module if self.average else self.network).eval()
+        scored = self.average.module if self.average else self.network
+        self.group.agree(scored)  # statistics of batches are each process's own
+        return scored.eval()
 
     def update(self, batch: Batch) -> None:
         """One update of the network on this batch; the step number is the caller's to raise."""
-        train, step = self.config.train, self.step
+        train, step, batch = self.config.train, self.step, self.group.share(batch)
         before = self._before() if train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(train, step)
-        torch.manual_seed(derive(*self.seed, "network", step))  # stochastic depth: the same for every strategy
+        self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         warmup = step < encoder_warmup_steps(train)
-        if self.strategy.needs_gradients and self.network.separable:
+        if self.strategy.needs_gradients and self.network.separable and self.group.size == 1:
             losses, auxiliary = self._losses_apart(batch), None
         else:
             output = self._forward(batch.degraded, batch.second, warmup)
             losses, auxiliary = None, output.auxiliary
+            if auxiliary is not None and self.group.size > 1:
+                auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
             if output.restored is not None:
-                losses = task_losses(output.restored.float(), batch)
+                losses = self.group.summed(task_losses(output.restored.float(), batch))
         if losses is None:
             auxiliary.backward()  # the encoder's warm-up
         else:
             self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters())
             losses = torch.stack([loss.detach() for loss in losses])
+        self.group.add_gradients(self.network.parameters())
         norm = self._clipped()
         if before is not None and not (norm.isfinite() and (losses is None or losses.isfinite().all())):
             self._skip(before)
@@ -197,8 +210,12 @@ class Training:
     @torch.no_grad()
     def _losses_again(self, batch: Batch) -> Tensor:
         """The batch's task losses after the update, with the same stochastic depth."""
-        torch.manual_seed(derive(*self.seed, "network", self.step))
-        return task_losses(self._forward(batch.degraded, batch.second).restored.float(), batch)
+        self._seed_network()
+        return self.group.summed(task_losses(self._forward(batch.degraded, batch.second).restored.float(), batch))
+
+    def _seed_network(self) -> None:
+        """Stochastic depth: the same for every strategy, other for the samples of other processes."""
+        torch.manual_seed(derive(*self.seed, "network", self.step, *filter(None, [self.group.rank])))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -240,15 +257,15 @@ def task_losses(restored: Tensor, batch: Batch) -> Tensor:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list, to be heeded between steps; a second one strikes at once."""
+def _interrupts_wait(twice: bool) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, to be heeded between steps; with ``twice`` a second one strikes at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield received
         return
 
     def note(number: int, _: Any) -> None:
-        if received:
+        if received and twice:
             raise KeyboardInterrupt
         received.append(number)
 

@@ -84,9 +84,13 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
+        """Write one file of the run as :func:`write_atomically` does; ``keep``: the name the old file gets."""
+        write_atomically(self.folder / name, write, self.folder / keep if keep else None)
+
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(self.folder / name, lambda path: path.write_text(text))
+        self.write(name, lambda path: path.write_text(text))
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class Run:
 
     def write_status(self, state: str, reason: str = "") -> None:
         text = f"{state}\n{reason}\n" if reason else f"{state}\n"
-        write_atomically(self.folder / schema.STATUS, lambda path: path.write_text(text))
+        self.write(schema.STATUS, lambda path: path.write_text(text))
 
     def scores(self) -> pd.DataFrame:
         """Per-image scores with :data:`results.schema.SCORE_COLUMNS`; empty where there are none yet."""
@@ -131,7 +135,7 @@ class Run:
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         table = scores[list(schema.SCORE_COLUMNS)]
-        write_atomically(self.folder / schema.SCORES, lambda path: table.to_csv(path, index=False, float_format="%.6f"))
+        self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, float_format="%.6f"))
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
@@ -154,7 +158,14 @@ class Run:
         return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=list(columns))
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
-        write_atomically(self.folder / name, lambda path: table.to_parquet(path, index=False))
+        self.write(name, lambda path: table.to_parquet(path, index=False))
+
+
+class ReadOnlyRun(Run):
+    """A run that another process writes: writing does nothing."""
+
+    def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
+        """Leave it to the process that writes."""
 
 
 def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] | None = None) -> list[Run]:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from miniature import three_task
 
+from benchmarks import processes
 from benchmarks.run import main
 from results import Run, find_runs
 
@@ -24,6 +27,12 @@ def arguments(data, output, *strategies, jobs=1, overrides=SMALL, more=()):
     return ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu",
             "--baselines", "transweather", "--strategies", *strategies, "--jobs", str(jobs),
             "--tracking-uri", "none", "--set", *overrides, *more]  # fmt: skip
+
+
+def start(*command, module=("-m", "benchmarks.run"), **options):
+    """The command in a process of its own."""
+    root = Path(__file__).parents[1]
+    return subprocess.Popen([sys.executable, *module, *command], cwd=root, text=True, **options)
 
 
 def by_strategy(output):
@@ -61,9 +70,7 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
 
 def test_two_commands_share_a_store(data, tmp_path):
     command = arguments(data, tmp_path / "out", "mix", "art")
-    other = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.run", *command], cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL
-    )
+    other = start(*command, stdout=subprocess.DEVNULL)
     assert main(command) == 0 and other.wait(timeout=120) == 0
     runs = by_strategy(tmp_path / "out")
     assert {name: run.status.state for name, run in runs.items()} == {"mix": "done", "art": "done"}
@@ -83,3 +90,35 @@ def test_a_full_disk_stops_the_run_with_the_reason_and_it_goes_on_later(data, tm
     (run,) = find_runs(tmp_path / "out", "three_task")
     assert run.status.state == "failed" and not list(run.folder.glob(".checkpoint*"))
     assert main(command) == 0 and run.status.state == "done"
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "benchmarks.run")
+
+
+def test_two_processes_follow_the_single_one(data, tmp_path):
+    names = ("mix", "art:tau=1", "pcgrad")
+    # a small rate: Adam divides by tiny gradients, whose last digits differ
+    overrides = [*SMALL, "train.batch=8", "train.ema=0.9", "train.lr=1e-4"]
+    command = arguments(data, tmp_path / "two", *names, overrides=overrides)
+    two = start(*command, module=TORCHRUN, stdout=subprocess.PIPE)
+    assert main(arguments(data, tmp_path / "one", *names, overrides=overrides)) == 0
+    assert two.communicate(timeout=200)[0].count("TransWeather") and two.returncode == 0
+    one, two = by_strategy(tmp_path / "one"), by_strategy(tmp_path / "two")
+    assert len(two) == 3
+    for name in names:
+        assert (one[name].environment["processes"], two[name].environment["processes"]) == (1, 2)
+        for table in ("rhythm", "scores"):
+            values = [getattr(run, table)().select_dtypes("number") for run in (one[name], two[name])]
+            np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5, err_msg=f"{name} {table}")
+        weights = [torch.load(run.folder / "checkpoint.pt")["network"] for run in (one[name], two[name])]
+        torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_what_several_processes_cannot_do_is_said_before_training(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setattr(processes, "join", lambda device: device)
+    monkeypatch.setattr(processes, "leave", lambda: None)
+    assert main(arguments(data, tmp_path / "out", "mix", "tur", "gradnorm")) == 2
+    told = capsys.readouterr().err
+    assert told.count("which several processes (torchrun) do not share") == 2
+    assert "a batch of 5 for 8 processes" in told and not (tmp_path / "out/runs").exists()

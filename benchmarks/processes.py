@@ -1,0 +1,180 @@
+"""One run on several processes, as ``torchrun`` starts them.
+
+Every process makes the same batch, takes its share of the samples and adds up task losses and gradients with the
+others. So the task losses are those of the whole batch, every process weighs them alike, and all hold the same
+weights. Only the first process writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from art import Strategy
+    from benchmarks.data.batches import Batch
+
+_PATIENCE = timedelta(minutes=30)  # for the others: they may score a larger share, or wait for another command
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of this run: how many, and which of them this is. Its methods are called by all of them."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+    def share(self, batch: Batch) -> Batch:
+        """This process's samples of a batch; ``counts`` stay those of the whole batch."""
+        if self.size == 1:
+            return batch
+        own = slice(self.rank, None, self.size)
+        tasks = batch.tasks[own]
+        sizes = tuple(tasks.bincount(minlength=len(batch.sizes)).tolist())
+        second = None if batch.second is None else batch.second[own]
+        return dataclasses.replace(
+            batch, degraded=batch.degraded[own], clean=batch.clean[own], tasks=tasks, sizes=sizes, second=second
+        )
+
+    def summed(self, share: Tensor) -> Tensor:
+        """The sum over the processes; its gradient is that of this process's share."""
+        return share if self.size == 1 else _sum().apply(share)
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace the gradients by their sum over the processes; those of unused parameters stay ``None``."""
+        if self.size == 1:
+            return
+        import torch
+
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agree(self, network: nn.Module) -> None:
+        """Give every process the first one's parameters and buffers."""
+        if self.size > 1:
+            import torch
+
+            for value in (*network.parameters(), *network.buffers()):
+                torch.distributed.broadcast(value.detach(), 0)
+
+    def same(self, value: Any) -> Any:
+        """The first process's value."""
+        values = [value]
+        if self.size > 1:
+            import torch
+
+            torch.distributed.broadcast_object_list(values, 0)
+        return values[0]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Every process's value."""
+        values = [value] * self.size
+        if self.size > 1:
+            import torch
+
+            torch.distributed.all_gather_object(values, value)
+        return values
+
+
+def is_follower() -> bool:
+    """Whether this process is one of several and not the first; known without importing torch."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def count() -> int:
+    """How many processes ``torchrun`` started; known without importing torch."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def several() -> bool:
+    """Whether ``torchrun`` started several processes."""
+    return count() > 1
+
+
+def current() -> Group:
+    """The processes of this run: those that have joined, else this one alone."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return Group()
+    return Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def join(device: torch.device) -> torch.device:
+    """Meet the other processes that ``torchrun`` started; returns this one's device."""
+    import torch
+
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    return device
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    import torch
+
+    torch.distributed.destroy_process_group()
+
+
+def obstacle(strategy: Strategy) -> str | None:
+    """Why several processes cannot train with the strategy, or ``None``."""
+    from art.gradients import AggregatorStrategy
+    from art.strategy import ScalarizerStrategy
+
+    if isinstance(strategy, AggregatorStrategy | ScalarizerStrategy):
+        return None
+    return "looks at gradients or features of the whole batch, which several processes (torchrun) do not share"
+
+
+def share_gradients(strategy: Strategy, group: Group) -> None:
+    """Let an aggregator see the task gradients of the whole batch.
+
+    Every process then computes the same update; it is divided by their number, because :meth:`Group.add_gradients`
+    adds them up.
+    """
+    if group.size == 1 or not strategy.needs_gradients:
+        return
+    import torch
+
+    def add_up(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        torch.distributed.all_reduce(inputs[0])
+        return inputs
+
+    strategy.aggregator.register_forward_pre_hook(add_up)
+    strategy.aggregator.register_forward_hook(lambda _, __, update: update / group.size)
+
+
+def _sum() -> Any:
+    """The autograd function behind :meth:`Group.summed`; made when torch is there."""
+    import torch
+
+    class Sum(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, share: Tensor) -> Tensor:
+            total = share.clone()
+            torch.distributed.all_reduce(total)
+            return total
+
+        @staticmethod
+        def backward(_: Any, gradient: Tensor) -> Tensor:
+            return gradient
+
+    return Sum
