@@ -170,7 +170,7 @@ def resolve(
 def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> dict[str, Any]:
     """The baseline's recipe with what the setting changes in it."""
     demo = profile == "demo"
-    rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 100 if demo else 2000}
+    rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
     base = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
     return base | settings.load(setting).recipe.get(profile, {})
 

@@ -1,11 +1,7 @@
-"""Measure the networks: parameters, multiply-adds, step time, memory.
-
-python -m benchmarks.speed            # every network, both sizes
-"""
+"""Every network by itself: parameters, multiply-adds, step time, memory."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -14,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.errors import UserError
 
 ROUNDS = 5
 BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
@@ -96,35 +94,29 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; each network is measured in a process of its own, so that its memory is its own."""
+def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
+    """Measure and print both sizes of the networks (``None``: all), each in a process of its own, so that its memory is
+    its own; ``csv`` gets the rows too.
+
+    Raises:
+        UserError: for an unknown network.
+    """
     import baselines
 
-    parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.split("\n")[0])
-    parser.add_argument("--baselines", nargs="+", default=baselines.names(), choices=baselines.names(), metavar="NAME")
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "paper"], choices=["tiny", "paper"])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--csv", type=Path, help="also write the rows here")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.one:
-        print(json.dumps(measure(options.baselines[0], options.sizes[0], options.device)))
-        return 0
+    if unknown := [name for name in names or () if name not in baselines.names()]:
+        raise UserError(f"no network is called {unknown[0]!r}; there are: {', '.join(baselines.names())}.")
     rows = []
-    for name in options.baselines:
-        for size in options.sizes:
-            command = [sys.executable, "-m", "benchmarks.speed", "--one", "--baselines", name, "--sizes", size]
-            done = subprocess.run([*command, "--device", options.device], stdout=subprocess.PIPE, text=True, check=True)
+    for name in names or baselines.names():
+        for size in BATCH:
+            code = (
+                f"from benchmarks.speed.networks import *; print(json.dumps(measure({name!r}, {size!r}, {device!r})))"
+            )
+            done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name} {size}: {rows[-1]['step_ms']:.0f} ms a step", file=sys.stderr)
     print(table(rows))
-    if options.csv:
+    if csv:
         import pandas as pd
 
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(options.csv, index=False, float_format="%.5g")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g")

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from baselines import airnet, deform_conv, layers, nafnet, transweather
+from baselines import airnet, layers, nafnet, transweather
 
 
 class CleanFolder(torch.utils.data.Dataset):

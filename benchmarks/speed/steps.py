@@ -52,7 +52,13 @@ class Bench:
 
 
 def strategies(
-    bench: Bench, baselines: Sequence[str], size: str, specs: Sequence[str], rounds: int, *overrides: str
+    bench: Bench,
+    baselines: Sequence[str],
+    size: str,
+    specs: Sequence[str],
+    rounds: int,
+    *overrides: str,
+    what="strategies",
 ) -> Iterator[Measure]:
     """Step time of every strategy over mix's, on a fixed batch."""
     for baseline in baselines:
@@ -62,7 +68,7 @@ def strategies(
             medians = interleaved({"mix": mix, "it": bench.stepper(training)}, rounds, warm=2)
             values = {"mix_ms": 1000 * medians["mix"], "ours_ms": 1000 * medians["it"]}
             ratio = medians["it"] / medians["mix"]
-            yield Measure("strategies", f"{spec} over mix, {baseline} {size}", ratio, goal(spec), values, rounds)
+            yield Measure(what, f"{spec} over mix, {baseline} {size}", ratio, goal(spec), values, rounds)
 
 
 def goal(spec: str) -> str:

@@ -1,0 +1,178 @@
+"""Measure the suite: every kind as a ratio in one process, interleaved, medians; a table and a CSV.
+
+python -m benchmarks.speed                       # everything but the slow `grid`
+python -m benchmarks.speed strategies step       # these kinds
+python -m benchmarks.speed networks              # parameters, multiply-adds, step time, memory of every network
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+
+KINDS = {
+    "art": "training step with Art over mix, fixed batch",
+    "strategies": "training step with each strategy over mix, fixed batch",
+    "data": "training step with its data over one on a fixed batch",
+    "loading": "patches a second, ours over the field's loader, one thread",
+    "step": "training step, plain over ours",
+    "deform_conv": "AirNet's step, one grid_sample a tap over ours",
+    "logging": "share of rhythm and checkpoints in a training's time",
+    "evaluation": "restoring and scoring, plain over ours",
+    "memory": "peak memory of training, ours over plain",
+    "commands": "seconds until a command answers",
+    "grid": "the four runs of make run, one job over two",
+    "scaling": "step time against tasks, batch and patch",
+    "networks": "every network by itself",
+}
+SLOW = ("grid", "networks")
+
+
+def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[Any]:
+    """The measures of one kind."""
+    from benchmarks import environment
+
+    device, rounds, root = environment.device(options.device), options.rounds, options.data_root
+    if kind in ("art", "strategies", "data", "loading", "logging", "evaluation", "scaling"):
+        from benchmarks.speed.steps import Bench, strategies
+
+        bench = Bench(folder, device)
+    if kind == "art":
+        yield from strategies(bench, ["transweather"], "tiny", ["art"], 8 * rounds, what=kind)
+        yield from strategies(bench, ["transweather"], "paper", ["art"], 2 * rounds, what=kind)
+    elif kind == "strategies":
+        import art
+
+        names = options.names or [name for name in art.names() if name != "mix"]
+        yield from strategies(bench, ["transweather", "nafnet", "airnet"], "tiny", names, rounds)
+        few = [name for name in ("art", "famo", "pcgrad", "upgrad") if name in names]
+        yield from strategies(bench, ["transweather"], "paper", few, max(rounds // 3, 3), "train.batch=10")
+    elif kind in ("data", "loading"):
+        from benchmarks.speed import loading
+
+        yield from (
+            loading.share(bench, ["transweather", "nafnet"], 4 * rounds)
+            if kind == "data"
+            else loading.patches(bench, root, 2 * rounds)
+        )
+    elif kind == "evaluation":
+        from benchmarks.speed.scoring import evaluations
+
+        names = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper"), ("nafnet", "paper")]
+        yield from evaluations(bench, names, root, max(rounds // 3, 3), threads=2)
+    elif kind in ("commands", "grid"):
+        from benchmarks.speed import commands
+
+        yield from commands.answers(rounds) if kind == "commands" else commands.grid(folder)
+    else:
+        from benchmarks.speed import training
+
+        few = max(rounds // 2, 3)
+        calls = {
+            "step": lambda: training.steps(device, few, threads=2),
+            "deform_conv": lambda: training.deformable(few, threads=2),
+            "logging": lambda: training.logging_share(bench),
+            "memory": lambda: training.memory(device),
+            "scaling": lambda: training.scaling(bench, rounds),
+        }
+        yield from calls[kind]()
+
+
+def table(rows: Iterable[Any]) -> str:
+    """The measures as a Markdown table."""
+    lines = ["| what | case | ratio | goal | met | medians |", "|---|---|--:|---|---|---|"]
+    for row in rows:
+        met = {None: "", True: "yes", False: "no"}[row.met]
+        values = ", ".join(f"{_unit(name)} {value:.4g}" for name, value in row.values.items())
+        lines.append(f"| {row.what} | {row.case} | {row.ratio:.3g} | {row.goal} | {met} | {values} |")
+    return "\n".join(lines)
+
+
+def _unit(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
+    """Add the measures to a CSV, in place of older ones of the same kinds, with versions and device."""
+    import pandas as pd
+
+    from benchmarks import environment
+    from results import write_atomically
+
+    facts = environment.describe(environment.device(device_name))
+    fresh = pd.DataFrame(
+        {
+            "what": row.what,
+            "case": row.case,
+            "ratio": f"{row.ratio:.4g}",
+            "goal": row.goal,
+            "met": {None: "", True: "yes", False: "no"}[row.met],
+            "medians": "; ".join(f"{name}={value:.5g}" for name, value in row.values.items()),
+            "rounds": row.rounds,
+            "device": facts["device"],
+            "torch": facts["versions"]["torch"],
+            "commit": facts["commit"],
+        }
+        for row in rows
+    )
+    if path.exists():
+        older = pd.read_csv(path, dtype=str, keep_default_na=False)
+        fresh = pd.concat([older[~older["what"].isin(set(fresh["what"]))], fresh.astype(str)], ignore_index=True)
+    fresh["what"] = pd.Categorical(fresh["what"], list(KINDS), ordered=True)
+    fresh = fresh.sort_values("what", kind="stable")
+    write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    listed = "\n".join(f"  {kind:12}  {about}" for kind, about in KINDS.items())
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.speed",
+        description=__doc__.splitlines()[0],
+        epilog=f"kinds:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help="default: all but " + " and ".join(SLOW))
+    parser.add_argument("--rounds", type=int, default=15, help="of each way; some kinds take more or fewer")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="only these strategies, or networks")
+    parser.add_argument("--data-root", type=Path, help="measure on BSD400 and CBSD68 below this folder")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help="add the rows to this file (results/measured/speed-DEVICE.csv)")
+    options = parser.parse_args(arguments)
+    if unknown := [kind for kind in options.kinds if kind not in KINDS]:
+        parser.error(f"no kind {', '.join(unknown)}; there are: {', '.join(KINDS)}")
+    kinds = options.kinds or [kind for kind in KINDS if kind not in SLOW]
+    try:
+        return _measure(kinds, options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _measure(kinds: Sequence[str], options: argparse.Namespace) -> int:
+    if "networks" in kinds:
+        from benchmarks.speed import networks
+
+        networks.main(options.names, options.device, options.csv)
+        kinds = [kind for kind in kinds if kind != "networks"]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in kinds:
+            for row in measures(kind, options, Path(folder)):
+                print(f"{row.what}: {row.case}: {row.ratio:.3f} {row.goal and f'({row.goal})'}", file=sys.stderr)
+                rows.append(row)
+                if options.csv:
+                    write_csv([other for other in rows if other.what == kind], options.csv, options.device)
+    if rows:
+        print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

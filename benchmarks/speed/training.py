@@ -1,0 +1,202 @@
+"""What training costs: our step over a plain one, memory, logging, and how cost grows with size."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+import art
+import baselines
+from benchmarks.data.batches import Batch
+from benchmarks.rhythm import FLUSH, Rhythm
+from benchmarks.speed import plain
+from benchmarks.speed.steps import Bench
+from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.training import task_losses
+
+TASKS = 5
+CASES = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))  # network, size, batch, patch
+
+
+def steps(device: torch.device, rounds: int, threads: int, cases: Sequence = CASES) -> Iterator[Measure]:
+    """A training step of the plain loop over ours, fp32 and bf16; on a GPU compiled too."""
+    torch.set_num_threads(threads)
+    goal = {"fp32": ">= 1.3", "bf16": ">= 1.8"} if device.type == "cpu" else {"bf16": ">= 4"}
+    for name, size, batch, patch in cases:
+        data = _batch(batch, patch, device)
+        ways = {"plain": plain.stepper(_network(name, size, device), data.degraded, data.clean, data.tasks, TASKS)}
+        for precision in ("fp32", "bf16"):
+            ways[precision] = ours(_network(name, size, device), data, precision, compiled=device.type == "cuda")
+        medians = interleaved({way: _waited(step, device) for way, step in ways.items()}, rounds)
+        for precision in ("fp32", "bf16"):
+            values = {"plain_ms": 1000 * medians["plain"], "ours_ms": 1000 * medians[precision]}
+            case = f"{name} {size}, batch {batch}, patch {patch}, {precision}"
+            ratio = medians["plain"] / medians[precision]
+            yield Measure("step", case, ratio, goal.get(precision, ""), values, rounds)
+
+
+def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool = False) -> Callable[[], None]:
+    """A call that makes one training step as :class:`benchmarks.training.Training` does, with mix."""
+    optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
+    strategy = art.make("mix", [f"task-{number}" for number in range(TASKS)]).to(data.clean.device)
+    rhythm = Rhythm(strategy.tasks, 1, data.clean.device)
+    forward = torch.compile(network.training_forward) if compiled else network.training_forward
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(data.clean.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output = forward(data.degraded, data.second)
+        losses = task_losses(output.restored.float(), data)
+        strategy.backward(losses, data.counts, output.auxiliary)
+        rhythm.record(1, losses.detach(), data.counts, strategy.weights)
+        if len(rhythm._waiting) >= FLUSH:
+            rhythm.flush()
+        optimizer.step()
+
+    return step
+
+
+def deformable(rounds: int, threads: int) -> Iterator[Measure]:
+    """AirNet's training step with one ``grid_sample`` a tap over ours."""
+    torch.set_num_threads(threads)
+    device = torch.device("cpu")
+    for size, batch, patch in (("tiny", 10, 64), ("paper", 2, 64)):
+        data = _batch(batch, patch, device, views=2)
+        step = ours(_network("airnet", size, device), data, "fp32")
+
+        def per_tap(step: Callable[[], None] = step) -> None:
+            with plain.per_tap_convolutions():
+                step()
+
+        medians = interleaved({"plain": per_tap, "ours": step}, rounds)
+        values = {f"{way}_ms": 1000 * seconds for way, seconds in medians.items()}
+        case = f"airnet {size}, batch {batch}, patch {patch}"
+        yield Measure("deform_conv", case, medians["plain"] / medians["ours"], ">= 2", values, rounds)
+
+
+def logging_share(bench: Bench, steps_run: int = 400) -> Iterator[Measure]:
+    """Share of rhythm and checkpoints in a training's time, every step recorded and a checkpoint every 200."""
+    from unittest.mock import patch
+
+    training = bench.training("transweather", "art", "tiny", f"train.steps={steps_run}")
+    training._save()  # imports what writes tables
+    training.step, spent = 0, [0.0]
+
+    def timed(function: Callable) -> Callable:
+        def call(*arguments: object, **named: object) -> object:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent[0] += time.perf_counter() - started
+
+        return call
+
+    with (
+        patch.object(training, "_save", timed(training._save)),
+        patch.object(training.rhythm, "record", timed(training.rhythm.record)),
+    ):
+        started = time.perf_counter()
+        training.finish()
+        total = time.perf_counter() - started
+    values = {"logging_s": spent[0], "training_s": total}
+    case = f"rhythm every step, checkpoint every 200, transweather tiny, {steps_run} steps"
+    yield Measure("logging", case, spent[0] / total, "<= 0.01", values, 1)
+
+
+def memory(device: torch.device, cases: Sequence = CASES) -> Iterator[Measure]:
+    """Peak memory of three training steps, ours over plain, each in a process of its own; without what a process needs
+    before it (imports)."""
+    for name, size, batch, patch in cases:
+        peaks = {}
+        for way in ("plain", "fp32", "bf16"):
+            arguments = json.dumps([way, name, size, batch, patch, device.type])
+            code = f"from benchmarks.speed.training import peak; print(peak(*{arguments}))"
+            done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+            peaks[way] = float(done.stdout.split()[-1])
+        for precision in ("fp32", "bf16"):
+            values = {"plain_mib": peaks["plain"], "ours_mib": peaks[precision]}
+            case = f"{name} {size}, batch {batch}, patch {patch}, {precision}"
+            yield Measure("memory", case, peaks[precision] / peaks["plain"], "<= 0.8", values, 1)
+
+
+def peak(way: str, name: str, size: str, batch: int, patch: int, kind: str) -> float:
+    """MiB that three steps add to this process's peak (on a GPU: peak allocation)."""
+    device = torch.device(kind)
+    data, network = _batch(batch, patch, device), _network(name, size, device)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    step = (
+        plain.stepper(network, data.degraded, data.clean, data.tasks, TASKS)
+        if way == "plain"
+        else ours(network, data, way)
+    )
+    for _ in range(3):
+        step()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+
+
+def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:
+    """Step time of tiny TransWeather under Art against tasks, batch and patch; the ratio is to the first of each."""
+    for axis, values in (("tasks", (3, 5, 7, 11)), ("batch", (11, 22, 44)), ("patch", (32, 64, 128))):
+        ways = {}
+        for value in values:
+            chosen = {"tasks": 11, "batch": 11, "patch": 64} | {axis: value}
+            data = _batch(chosen["batch"], chosen["patch"], bench.device, count=chosen["tasks"])
+            ways[str(value)] = _strategy_step("art", data, chosen["tasks"])
+        medians = interleaved(ways, rounds)
+        for value in values:
+            seconds = medians[str(value)]
+            yield Measure("scaling", f"{axis} {value}", seconds / medians[str(values[0])], "",
+                          {"ours_ms": 1000 * seconds}, rounds)  # fmt: skip
+
+
+def _strategy_step(spec: str, data: Batch, count: int) -> Callable[[], None]:
+    network = _network("transweather", "tiny", data.clean.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
+    strategy = art.make(spec, [f"task-{number}" for number in range(count)]).to(data.clean.device)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        losses = task_losses(network.training_forward(data.degraded).restored, data)
+        strategy.backward(losses, data.counts)
+        optimizer.step()
+
+    return step
+
+
+def _network(name: str, size: str, device: torch.device) -> baselines.Network:
+    torch.manual_seed(0)
+    return baselines.build(name, size).to(device).train()
+
+
+def _batch(batch: int, patch: int, device: torch.device, views: int = 1, count: int = TASKS) -> Batch:
+    torch.manual_seed(0)
+    tasks = torch.arange(batch).mul(count).div(batch, rounding_mode="floor")
+    counts = torch.bincount(tasks, minlength=count)
+    images: list[Tensor] = [torch.rand(batch, 3, patch, patch).to(device) for _ in range(3)]
+    return Batch(
+        degraded=images[0],
+        clean=images[1],
+        tasks=tasks.to(device),
+        counts=counts.float().to(device),
+        sizes=tuple(counts.tolist()),
+        second=images[2] if views == 2 else None,
+    )
+
+
+def _waited(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    def waited() -> None:
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return waited
