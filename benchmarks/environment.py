@@ -54,7 +54,7 @@ def describe(chosen: torch.device) -> dict[str, Any]:
     return {
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version_of(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _processor(),
         "device_type": chosen.type,
         "threads": torch.get_num_threads(),
@@ -75,7 +75,8 @@ def commit() -> str | None:
     return found.stdout.strip()
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; ``None`` where it is not."""
     try:
         return version(package)
     except PackageNotFoundError:

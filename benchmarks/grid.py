@@ -23,9 +23,7 @@ from benchmarks.locks import Busy, locked
 from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
 from results import ReadOnlyRun, Run, Status
-from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS
-
-PROGRESS = "progress.json"
+from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS, PROGRESS
 
 
 @dataclass(frozen=True)

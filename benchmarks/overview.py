@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -11,7 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.grid import PROGRESS, Plan
+from benchmarks.grid import Plan
+from results.schema import PROGRESS
 
 
 def duration(seconds: float) -> str:
@@ -62,7 +62,7 @@ class Overview:
             self._next_lines = time.monotonic() + 20
         working = {}
         for plan in self.plans:
-            progress = _progress(plan)
+            progress = plan.run.progress()
             if progress is not None:
                 self._show(plan, progress, lines)
                 working[plan] = progress
@@ -120,10 +120,3 @@ class Overview:
             seconds = facts.get("train_seconds", 0), facts.get("evaluate_seconds", 0)
             line += f" (training {duration(seconds[0])}, scoring {duration(seconds[1])})"
         tqdm.write(line, file=sys.stderr)
-
-
-def _progress(plan: Plan) -> dict[str, Any] | None:
-    try:
-        return json.loads((plan.folder / PROGRESS).read_text())
-    except (OSError, json.JSONDecodeError):
-        return None

@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
+    add("--cluster", metavar="tcp://HOST:PORT", help="run on the workers of a Dask scheduler instead of this machine")
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
@@ -86,6 +87,8 @@ def _together(options: argparse.Namespace) -> int:
     """The command as one of the processes that torchrun started; the first of them talks and writes."""
     from benchmarks import environment
 
+    if options.cluster:
+        raise UserError("torchrun and --cluster are two ways to use several machines; take one.")
     if options.jobs not in (None, 1):
         raise UserError("under torchrun all processes work on one run at a time; leave out --jobs.")
     options.jobs = 1
@@ -295,7 +298,7 @@ def _check(wanted: Sequence, options: argparse.Namespace) -> None:
     from benchmarks.locks import locked
     from benchmarks.resuming import latest
 
-    device = environment.device(options.device)
+    device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
     config, cache = wanted[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
         sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
@@ -310,6 +313,11 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     from benchmarks import environment, grid
     from benchmarks.overview import Overview
 
+    if options.cluster:
+        from benchmarks import cluster
+
+        with Overview(wanted):
+            return cluster.run_all(wanted, options.cluster, options.device, command)
     device = environment.device(options.device)
     devices = environment.devices(device)
     jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))

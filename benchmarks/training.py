@@ -256,12 +256,25 @@ def task_losses(restored: Tensor, batch: Batch) -> Tensor:
     return errors @ (share / batch.counts.clamp_min(1))
 
 
+_elsewhere: list[list[int]] = []  # what trainings in other threads than the main one have received
+
+
+def interrupt() -> None:
+    """Let trainings outside the main thread save and stop, as a signal does in it."""
+    for received in _elsewhere:
+        received.append(signal.SIGTERM)
+
+
 @contextmanager
 def _interrupts_wait(twice: bool) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list, to be heeded between steps; with ``twice`` a second one strikes at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
-        yield received
+        _elsewhere.append(received)
+        try:
+            yield received
+        finally:
+            _elsewhere.remove(received)
         return
 
     def note(number: int, _: Any) -> None:

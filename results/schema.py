@@ -43,3 +43,4 @@ CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.jso
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
 CONFLICTS = "conflicts.parquet"
+PROGRESS = "progress.json"

@@ -124,6 +124,13 @@ class Run:
         text = f"{state}\n{reason}\n" if reason else f"{state}\n"
         self.write(schema.STATUS, lambda path: path.write_text(text))
 
+    def progress(self) -> dict[str, Any] | None:
+        """What a run at work last said of itself: phase, done, total, seconds left."""
+        try:
+            return self._json(schema.PROGRESS)
+        except json.JSONDecodeError:
+            return None
+
     def scores(self) -> pd.DataFrame:
         """Per-image scores with :data:`results.schema.SCORE_COLUMNS`; empty where there are none yet."""
         import pandas as pd

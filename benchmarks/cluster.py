@@ -1,0 +1,262 @@
+"""A grid of runs on several machines: a Dask cluster without a shared file system.
+
+A worker trains and scores a run in a folder of its own and sends back what the run left. Where a worker dies, the
+scheduler gives its run to another one; joblib's Dask backend would wait for ever. The local store is written by this
+process alone, so that reports, MLflow and continuing need nothing of the workers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks import grid
+from benchmarks.config import Config
+from benchmarks.errors import UserError
+from benchmarks.grid import Plan
+from benchmarks.locks import Busy, locked
+from results import Status, write_atomically
+from results import schema as names
+
+START = "dask scheduler  and on every machine  dask worker tcp://HOST:8786 --nworkers N --nthreads 1"
+LONELY = 60  # seconds without any worker after which the runs that are left are given up
+_PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
+_TOLD = 2  # seconds between a worker's words on its progress
+_FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CHECKPOINT,
+          names.PREVIOUS, names.STATUS)  # fmt: skip
+_NAME = re.compile(r"(samples/)?\w[\w.,:+ -]*")  # of a file that a worker may send: below the run's folder
+
+Files = dict[str, bytes]
+
+
+def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> dict[Path, Status]:
+    """Execute the plans on the cluster; what became of each run, by its folder.
+
+    Args:
+        plans: the runs.
+        address: of the scheduler, ``tcp://HOST:PORT``.
+        device: where workers train.
+        command: the grid the runs are part of.
+
+    Raises:
+        UserError: if there is no cluster at that address, or its workers cannot do this project's runs.
+        KeyboardInterrupt: after the workers' checkpoints were collected.
+    """
+    outcomes: dict[Path, Status] = {}
+    with _connected(address) as client:
+        _check_workers(client, address)
+        for patient in (False, True):  # runs of another command on this store: last
+            left = [plan for plan in plans if outcomes.get(plan.folder, Status("busy")).state == "busy"]
+            with ExitStack() as locks:
+                mine = {}
+                for plan in left:
+                    try:
+                        locks.enter_context(locked(plan.folder / ".lock", wait=patient))
+                    except Busy as busy:
+                        outcomes[plan.folder] = Status("busy", str(busy))
+                        continue
+                    if grid.state(plan) == "done":
+                        outcomes[plan.folder] = Status("done")
+                    else:
+                        mine[f"run-{uuid.uuid4().hex}"] = plan
+                if mine:
+                    outcomes |= _Round(client, address, mine).finish(device, command)
+    return outcomes
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError('--cluster needs Dask: pip install "restoration-optimizers[cluster]".') from None
+    try:
+        client = Client(address, timeout=15, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"no Dask scheduler answers at {address} ({reason}). Start one: {START}") from None
+    with client:
+        yield client
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Whether there are workers, with one thread each, that have this project; other versions are told."""
+    try:
+        client.wait_for_workers(1, timeout=30)
+    except TimeoutError:
+        raise UserError(f"the scheduler at {address} has no workers. Start some: {START}") from None
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if crowded := [name for name, worker in workers.items() if worker["nthreads"] != 1]:
+        raise UserError("each worker needs one thread, as runs share torch's generator: --nthreads 1.", crowded)
+    found = client.run(facts, on_error="return")
+    wrong = [f"{name}: {type(fact).__name__}: {fact}" for name, fact in found.items() if isinstance(fact, Exception)]
+    if wrong:
+        raise UserError("these workers cannot import this project; install it there:", wrong)
+    for name, fact in found.items():
+        others = [f"{key} {fact[key]}, here {value}" for key, value in facts().items() if fact[key] != value]
+        if others:
+            print(f"warning: worker {name} has {', '.join(others)}; results may differ.", file=sys.stderr)
+
+
+def facts() -> dict[str, str | None]:
+    """What the results of a process depend on."""
+    from benchmarks import environment
+
+    return {"commit": environment.commit(), **{name: environment.version_of(name) for name in ("torch", "numpy")}}
+
+
+class _Round:
+    """Runs that were handed to the cluster, by the key of their task."""
+
+    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan]):
+        self.client, self.address, self.plans = client, address, dict(plans)
+        self.topic = f"progress-{uuid.uuid4().hex}"
+        self.outcomes: dict[Path, Status] = {}
+        self._waiting: dict[str, Any] = {}
+
+    def finish(self, device: str, command: str) -> dict[Path, Status]:
+        self.client.subscribe_topic(self.topic, self._hear)
+        for key, plan in self.plans.items():
+            plan.run.write_json(names.CONFIG, grid.record(plan.config))
+            plan.run.write_status("running")
+            arguments = (plan.config, _packed(plan.folder, _FILES), device, command, self.topic)
+            self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
+        try:
+            self._collect()
+        except KeyboardInterrupt:
+            with suppress(Exception):  # whatever is left of the cluster: then their checkpoints are not collected
+                self.client.run(_interrupt)
+                self._collect(until=time.monotonic() + _PATIENCE)
+            raise
+        finally:
+            self.client.unsubscribe_topic(self.topic)
+            self.client.cancel(list(self._waiting.values()), force=True)
+        return self.outcomes
+
+    def _collect(self, until: float = float("inf")) -> None:
+        """Take in results as they come; with no worker for a while, give up the rest."""
+        seen = time.monotonic()
+        while self._waiting and time.monotonic() < until:
+            for key in [key for key, future in self._waiting.items() if future.done()]:
+                self._take(key, self._waiting.pop(key))
+            if self.client.status == "running" and self.client.scheduler_info(n_workers=-1)["workers"]:
+                seen = time.monotonic()
+            if time.monotonic() - seen > LONELY:
+                for key in list(self._waiting):
+                    self._lose(self.plans[key], f"no worker is left at {self.address}")
+                    self._waiting.pop(key).release()
+            time.sleep(0.5)
+
+    def _take(self, key: str, future: Any) -> None:
+        plan = self.plans[key]
+        try:
+            status, files = future.result(timeout=120)
+            _unpack(files, plan.folder)
+            self.outcomes[plan.folder] = status
+        except OSError as error:
+            self._lose(plan, f"its results could not be written here: {error}")
+        except Exception as error:  # dask tells a dead worker, a lost scheduler and its own troubles in many ways
+            told = " ".join(str(error).split())[:300]
+            self._lose(plan, f"lost on the cluster ({type(error).__name__}: {told})")
+        finally:
+            (plan.folder / names.PROGRESS).unlink(missing_ok=True)
+
+    def _lose(self, plan: Plan, reason: str) -> None:
+        self.outcomes[plan.folder] = grid.failed(plan.run, f"{reason}; the same command runs it again.")
+
+    def _hear(self, event: Any) -> None:
+        """Pass a worker's words on its progress on to the overview, which reads them in the run's folder."""
+        key, progress = event[1]
+        if key in self._waiting:
+            self.plans[key].run.write_json(names.PROGRESS, progress)
+
+
+def perform(key: str, config: Config, files: Files, device: str, command: str, topic: str) -> tuple[Status, Files]:
+    """On a worker: do one run, continuing what ``files`` hold of it; its status and everything it left."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    cache = Path(worker.local_directory) / "restoration-cache"
+    with _alone, tempfile.TemporaryDirectory(prefix="run-") as place:
+        plan = grid.plan(config, Path(place))
+        _unpack(files, plan.folder)
+        with _telling(plan, lambda progress: worker.log_event(topic, (key, progress))):
+            try:
+                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command)
+            except KeyboardInterrupt:
+                status = Status("running", "interrupted")
+        left = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
+        return status, _packed(plan.folder, [*_FILES, *left, "traceback.txt"])
+
+
+_alone = threading.Lock()  # runs in one process would share torch's generator
+
+
+def _same_data(plan: Plan) -> Status | None:
+    """A failure where the worker's data are not those that the run is for."""
+    from benchmarks import settings
+    from benchmarks.data import sources
+
+    data = plan.config.data
+    try:
+        if sources.fingerprint(settings.load(plan.config.setting), data) == data.fingerprint:
+            return None
+        reason = f"the training images below {data.root} are not the same on this worker"
+    except UserError as error:
+        reason = str(error)
+    from distributed import get_worker
+
+    return grid.failed(plan.run, f"worker {get_worker().address}: {reason}")
+
+
+@contextmanager
+def _telling(plan: Plan, tell: Any) -> Iterator[None]:
+    """Tell the run's progress, now and then, while it goes on."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_TOLD):
+            progress = plan.run.progress()
+            if progress:
+                with suppress(Exception):  # words only; the run is worth more
+                    tell(progress)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _interrupt() -> None:
+    """On a worker: let its run save and stop."""
+    from benchmarks.training import interrupt
+
+    interrupt()
+
+
+def _packed(folder: Path, wanted: Sequence[str]) -> Files:
+    return {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+
+
+def _unpack(files: Files, folder: Path) -> None:
+    """Write files below the folder, the status last: a run whose results did not all arrive is not done.
+
+    Raises:
+        ValueError: for a name that would lie elsewhere; nothing is written then.
+    """
+    for name in files:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a file named {name!r} is none of a run")
+    for name in sorted(files, key=lambda name: name == names.STATUS):
+        write_atomically(folder / name, lambda path, name=name: path.write_bytes(files[name]))
