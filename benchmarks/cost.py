@@ -27,3 +27,13 @@ def estimate(plan: Plan) -> float:
         milliseconds = baselines.describe(plan.config.baseline)["cost"]["step_ms"][plan.config.size]
         step = milliseconds / 1000 * work / (_NOTED_BATCH[plan.config.size] * 64**2)
     return step * train.steps
+
+
+def operations(plan: Plan) -> float | None:
+    """Floating-point operations of the whole training: two a multiply-add, three forward passes' worth a step and
+    view; ``None`` where the baseline's ``[cost]`` does not tell ``gmac``."""
+    train = plan.config.train
+    macs = baselines.describe(plan.config.baseline)["cost"].get("gmac", {}).get(plan.config.size)
+    if macs is None:
+        return None
+    return 6e9 * macs * (train.patch / 128) ** 2 * train.batch * train.views * train.steps

@@ -369,7 +369,20 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
         rows.append(f"  {plan.title:34} {state:9} {size:40} about {duration(seconds):>10}  {plan.folder}")
     todo = sum(state != "done" for state in states)
     rows.append(f"{len(plans)} runs, {todo} to do, about {duration(total)} of training one after another on this CPU.")
-    return "\n".join(rows)
+    return "\n".join(rows + _gpu_hours(plans))
+
+
+def _gpu_hours(plans: Sequence) -> list[str]:
+    """What the published schedules need, from their operations: step times are known for a CPU only."""
+    from benchmarks.cost import operations
+
+    published = {plan.config.baseline: plan for plan in reversed(plans) if plan.config.profile == "paper"}
+    lines = ["", "One training on a GPU that sustains 20 TFLOP/s (arithmetic, no measurement):"] if published else []
+    for name, plan in published.items():
+        done = operations(plan)
+        told = f"{done / 20e12 / 3600:,.0f} GPU-hours ({done / 1e18:.2g} EFLOP)" if done else "no gmac in its [cost]"
+        lines.append(f"  {name:14} {told}")
+    return lines
 
 
 if __name__ == "__main__":

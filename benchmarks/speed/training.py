@@ -146,7 +146,7 @@ def peak(way: str, name: str, size: str, batch: int, patch: int, kind: str) -> f
 
 def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:
     """Step time of tiny TransWeather under Art against tasks, batch and patch; the ratio is to the first of each."""
-    for axis, values in (("tasks", (3, 5, 7, 11)), ("batch", (11, 22, 44)), ("patch", (32, 64, 128))):
+    for axis, values in (("tasks", (3, 5, 7, 11)), ("batch", (11, 22, 44)), ("patch", (64, 128, 192))):
         ways = {}
         for value in values:
             chosen = {"tasks": 11, "batch": 11, "patch": 64} | {axis: value}
