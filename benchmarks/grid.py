@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -24,6 +25,8 @@ from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
 from results import ReadOnlyRun, Run, Status
 from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS, PROGRESS
+
+LOOKED_AT = 32  # images of a training set, at most about, whose pixels are compared when a run goes on
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     run.write_json(CONFIG, record(config))
     run.write_json(DATA, prepared.records)
     facts = run.environment | environment.describe(device) | {"processes": processes.current().size}
+    facts["images"] = _same_images(plan, prepared)
     run.write_json(ENVIRONMENT, facts)
     before = run.status.reason if run.status.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("running")
@@ -168,6 +172,40 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     if not processes.is_follower():
         for name in (PROGRESS, PREVIOUS):
             (plan.folder / name).unlink(missing_ok=True)
+
+
+def _same_images(plan: Plan, prepared: Any) -> str:
+    """A digest of some training images' pixels: the fingerprint in the configuration knows names and sizes only.
+
+    Raises:
+        UserError: if the run is to be continued, and began with other images.
+    """
+    if plan.config.data.source == "embedded":
+        return plan.config.data.fingerprint
+    digest = hashlib.sha256()
+    for pool in prepared.train:
+        for images in filter(None, (pool.clean, pool.inputs)):
+            for number in range(0, len(images), -(-len(images) // LOOKED_AT)):
+                digest.update(images[number].tobytes())
+    found = digest.hexdigest()[:16]
+    goes_on = resumable(plan.folder) and plan.run.status.state != "done"
+    if goes_on and plan.run.environment.get("images", found) != found:
+        raise UserError(
+            "the training images are others than those it began with, under the same names and with the same sizes; "
+            "put those back, or start anew with --fresh."
+        )
+    return found
+
+
+def replaced(plan: Plan) -> bool:
+    """Whether there is the same run with training images of other names or sizes."""
+    own = plan.config.model_dump(mode="json", exclude={"data": {"root", "fingerprint"}})
+    for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
+        other = Run(path.parent).config
+        data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
+        if path.parent != plan.folder and other | {"data": data} == own:
+            return True
+    return False
 
 
 def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:

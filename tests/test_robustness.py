@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import three_task
+from miniature import picture, save, three_task
 
 from benchmarks import processes
 from benchmarks.run import main
@@ -70,6 +70,22 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
     runs = by_strategy(tmp_path / "out")
     assert [runs[name].status.state for name in ("wild:Greedy", "mix", "art")] == ["failed", "done", "done"]
     assert "continues from its last checkpoint" in runs["wild:Greedy"].status.reason
+
+
+def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys):
+    data = three_task(tmp_path / "data")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
+    command = arguments(data, tmp_path / "out", "mix")
+    assert main(command) == 0
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
+    (run,) = find_runs(tmp_path / "out", "three_task")
+    (run.folder / "status").write_text("running\n")
+    save(data / "WED/00001.bmp", picture(99))  # as large as the one before
+    assert main(command) == 1
+    assert "the training images are others than those it began with" in capsys.readouterr().err
+    save(data / "WED/00001.bmp", picture(99, 90, 100))
+    assert main(command) == 0
+    assert "training images have changed since 1 of these runs" in capsys.readouterr().out
 
 
 def test_two_commands_share_a_store(data, tmp_path):
