@@ -9,6 +9,7 @@ object is refused.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import baselines
 from benchmarks.errors import UserError, nearest
+from benchmarks.resuming import damage
 from results import Run
 from results.schema import CHECKPOINT, CONFIG
 
@@ -161,6 +163,8 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a checkpoint file.")
     import torch
 
+    if zipfile.is_zipfile(path) and (problem := damage(path)):  # files of older versions of torch are none
+        raise UserError(f"{path} is no checkpoint: {problem}.")
     others = _others(path)
     refused = sorted(name for name in others if name.partition(".")[0] not in BESIDE and name not in _PLAIN)
     if refused:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -28,6 +31,7 @@ def save(run: Run, content: dict[str, Any]) -> None:
     def write(path: Path) -> None:
         with path.open("wb") as file:  # given a path, torch hides the system's reason for a failure
             torch.save(content, file)
+        _sign(path)
 
     run.write(CHECKPOINT, write, keep=PREVIOUS)
 
@@ -91,12 +95,46 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     return content
 
 
+_LENGTH = hashlib.sha256().digest_size * 2  # of the signature, in hexadecimal
+_MARK = struct.pack("<H", _LENGTH)
+
+
+def _sign(path: Path) -> None:
+    """Put a digest of the file at its end, as the comment that ends a zip archive: its length, then itself.
+
+    The checksums inside do not cover the archive's directory, which readers of damaged ones understand differently.
+    """
+    with path.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        if file.read() != b"\0\0":
+            raise ValueError(f"{path}: torch.save ends its files otherwise than it did")
+        digest = _digest(path, 2)
+        file.seek(-2, os.SEEK_END)
+        file.write(_MARK + digest)
+
+
+def _digest(path: Path, but: int) -> bytes:
+    """Of all but the last ``but`` bytes."""
+    digest, left = hashlib.sha256(), path.stat().st_size - but
+    with path.open("rb") as file:
+        while left > 0 and (part := file.read(min(2**20, left))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest().encode()
+
+
 def damage(path: Path) -> str | None:
-    """What is wrong with a file of ``torch.save`` by the checksum of each of its parts, which torch does not look at.
+    """What is wrong with a file of ``torch.save``, by the digest that this project's files end with and by the checksum
+    of each part, neither of which torch looks at.
 
     A file whose parts are compressed, as torch never writes them, is refused: it may unpack to any size.
     """
     try:
+        with path.open("rb") as file:
+            file.seek(-min(path.stat().st_size, _LENGTH + 2), os.SEEK_END)
+            end = file.read()
+        if end[:2] == _MARK and len(end) == _LENGTH + 2 and end[2:] != _digest(path, _LENGTH + 2):
+            return "damaged: its digest is another"
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 return "its parts are compressed, which torch does not do"
