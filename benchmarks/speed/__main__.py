@@ -64,7 +64,7 @@ def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[A
     elif kind == "evaluation":
         from benchmarks.speed.scoring import evaluations
 
-        names = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper"), ("nafnet", "paper")]
+        names = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper")]
         yield from evaluations(bench, names, root, max(rounds // 3, 3), threads=2)
     elif kind in ("commands", "grid"):
         from benchmarks.speed import commands
