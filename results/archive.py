@@ -50,7 +50,7 @@ def pack(output: Path, setting: str, folder: Path) -> int:
         {
             "folder": run.folder.relative_to(output).as_posix(),
             "status": [run.status.state, run.status.reason],
-            schema.CONFIG: run.record,
+            schema.CONFIG: _placeless(run.record),
             schema.ENVIRONMENT: run.environment,
             schema.DATA: run.data,
         }
@@ -59,6 +59,14 @@ def pack(output: Path, setting: str, folder: Path) -> int:
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries)
     write_atomically(folder / RUNS, lambda path: path.write_text(f"[\n{lines}\n]\n"))
     return len(runs)
+
+
+def _placeless(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without the folder that images were in, which is no part of a run's identity."""
+    config = record.get("config", {})
+    if not config.get("data", {}).get("root"):
+        return record
+    return record | {"config": config | {"data": config["data"] | {"root": None}}}
 
 
 def _slim(table: pd.DataFrame) -> pd.DataFrame:
