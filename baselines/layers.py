@@ -18,8 +18,8 @@ def _of_amd() -> bool:
         return False
 
 
-# PyTorch's matrix products are MKL's, which on AMD's CPUs leaves the wide registers unused: NAFNet's step took 1.5 times
-# as long as with convolutions.
+# PyTorch's matrix products are MKL's, which on AMD's CPUs leaves the wide registers unused: with them NAFNet's step
+# took 1.5 times as long as with convolutions.
 _SLOW_PRODUCTS = _of_amd()
 
 

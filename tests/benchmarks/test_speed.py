@@ -1,0 +1,56 @@
+"""The benchmark command measures, judges and keeps; what is compared computes the same."""
+
+import pandas as pd
+import pytest
+import torch
+
+import baselines
+from benchmarks.speed import plain
+from benchmarks.speed.__main__ import main
+from benchmarks.speed.timing import Measure, interleaved
+from reports.speed import main as draw
+
+
+@pytest.mark.parametrize("name", ["transweather", "nafnet"])
+def test_the_plain_network_is_the_same_network(name):
+    torch.manual_seed(0)
+    network, image = baselines.build(name, "tiny"), torch.rand(2, 3, 64, 64)
+    gradients = []
+    for plainly in (False, True):
+        network.zero_grad()
+        if plainly:
+            with plain.plainly():
+                network.training_forward(image).restored.square().mean().backward()
+        else:
+            network.training_forward(image).restored.square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_a_convolution_a_tap_is_the_same_convolution():
+    from baselines.deform_conv import deform_conv
+
+    torch.manual_seed(0)
+    features, offset = torch.randn(2, 4, 9, 11), 2 * torch.randn(2, 18, 9, 11)
+    mask, weight = torch.rand(2, 9, 9, 11), torch.randn(5, 4, 3, 3)
+    torch.testing.assert_close(
+        plain.per_tap(features, offset, mask, weight), deform_conv(features, offset, mask, weight), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_ways_take_turns_and_goals_are_judged():
+    calls = []
+    medians = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+    assert set(medians) == {"a", "b"} and "".join(calls) == "abbaabba"
+    assert Measure("x", "", 1.005, "<= 1.01").met and not Measure("x", "", 5.9, ">= 6").met
+    assert Measure("x", "", 1.0).met is None
+
+
+def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys):
+    table = tmp_path / "speed.csv"
+    for kind in ("commands", "scaling"):
+        assert main([kind, "--rounds", "1", "--csv", str(table), "--device", "cpu"]) == 0
+    rows = pd.read_csv(table)
+    assert set(rows["what"]) == {"commands", "scaling"} and (rows["ratio"] > 0).all()
+    assert "| scaling | tasks 3 | 1 |" in capsys.readouterr().out
+    assert draw([str(table)]) == 0 and (tmp_path / "speed-scaling.png").exists()
