@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import sys
@@ -29,8 +30,11 @@ def save(run: Run, content: dict[str, Any]) -> None:
     import torch
 
     def write(path: Path) -> None:
-        with path.open("wb") as file:  # given a path, torch hides the system's reason for a failure
-            torch.save(content, file)
+        with _File(io.FileIO(path, "wb")) as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:
+                raise file.trouble or error from None
         _sign(path)
 
     run.write(CHECKPOINT, write, keep=PREVIOUS)
@@ -93,6 +97,19 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
     return content
+
+
+class _File(io.BufferedWriter):
+    """Keeps the system's reason why it could not be written, which torch may cover with an error of its own."""
+
+    trouble: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.trouble = error
+            raise
 
 
 _LENGTH = hashlib.sha256().digest_size * 2  # of the signature, in hexadecimal
