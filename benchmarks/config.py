@@ -30,6 +30,7 @@ class DataConfig(_Section):
     root: str | None = None
     missing: Literal["error", "synthesise"] = "error"
     mixing: settings.Mixing = "shuffled"
+    extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
     fingerprint: str = ""
 
 

@@ -184,9 +184,9 @@ def _same_images(plan: Plan, prepared: Any) -> str:
         return plan.config.data.fingerprint
     digest = hashlib.sha256()
     for pool in prepared.train:
-        for images in filter(None, (pool.clean, pool.inputs)):
-            for number in range(0, len(images), -(-len(images) // LOOKED_AT)):
-                digest.update(images[number].tobytes())
+        for number in range(0, len(pool.names), -(-len(pool.names) // LOOKED_AT)):
+            for image in (pool.clean[number], pool.partner(number)):
+                digest.update(b"" if image is None else image.tobytes())
     found = digest.hexdigest()[:16]
     goes_on = resumable(plan.folder) and plan.run.status.state != "done"
     if goes_on and plan.run.environment.get("images", found) != found:

@@ -145,7 +145,6 @@ def _plans(options: argparse.Namespace) -> list:
     data = DataConfig()
     if options.data_root is not None:
         data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
-    data = data.model_copy(update={"fingerprint": sources.fingerprint(setting, data)})
     overrides = list(options.overrides)
     if options.probe_conflicts is not None:
         overrides.append(f"train.probe_every={options.probe_conflicts}")
@@ -153,6 +152,8 @@ def _plans(options: argparse.Namespace) -> list:
         overrides.append(f"evaluate.metrics={','.join(options.metrics)}")
     names = baselines.names() if options.baselines == ["all"] else options.baselines
     specs = art.names() if options.strategies == ["all"] else options.strategies
+    chosen = resolve(options.setting, names[0], specs[0], data=data, overrides=overrides).data
+    data = data.model_copy(update={"fingerprint": sources.fingerprint(setting, chosen)})
     plans = {}
     for baseline in names:
         for spec in specs:

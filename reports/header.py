@@ -107,6 +107,7 @@ def _train_sets(outcome: Outcome) -> str:
             found, expected = record["found"], record["expected"]
             count = f"{found} of {expected}" if expected and found < expected else f"{found} images"
             kinds = {"synthesised": f"synthesised from {found} clean images", "absent": f"absent, 0 of {expected}"}
+            count += f", each {record['repeats']} times" if record.get("repeats") else ""
             told[record["dataset"]] = kinds.get(record["origin"], count)
     return "; ".join(f"{name} ({kind})" for name, kind in told.items()) or "not recorded"
 

@@ -91,9 +91,9 @@ def _check(options: argparse.Namespace) -> int:
 
     names = _sets(options)
     tasks = {task for name in _names(options) for task in settings.load(name).task_names}
-    # further test sets, what may stand in, and without a setting whatever else is known, as far as it is there
+    # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
     more = [layouts.get(name).instead for name in names]
-    more += [name for name, data_set in layouts.known().items() if not options.setting or data_set.task in tasks]
+    more += layouts.further(tasks) if options.setting else layouts.known()
     wholes = {name.partition(":")[0] for name in names}
     names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
     reports = check(dict.fromkeys(names), options.data_root)

@@ -100,9 +100,10 @@ class Mixture:
 
 class _Crops(NamedTuple):
     """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, 3, P, P), and
-    ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be synthesised are unset."""
+    ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
 
     tasks: np.ndarray
+    made: np.ndarray
     clean: np.ndarray
     inputs: np.ndarray
     depths: np.ndarray | None
@@ -160,12 +161,11 @@ class Batches:
         clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
         depths = self._tensor(crops.depths) if crops.depths is not None else None
         chance = generator(*self.seed, "degradation", step)
-        for task in np.unique(tasks):
-            pool = self.pools[task]
-            if pool.inputs is None:
-                chosen = np.flatnonzero(tasks == task)
-                rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
-                degraded[rows] = self._degraded(pool, clean[rows], None if depths is None else depths[rows], chance)
+        for task in np.unique(tasks[crops.made]):
+            chosen = np.flatnonzero((tasks == task) & crops.made)
+            rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
+            depth = None if depths is None else depths[rows]
+            degraded[rows] = self._degraded(self.pools[task], clean[rows], depth, chance)
         counts = np.bincount(tasks, minlength=len(self.pools))
         return Batch(
             degraded=degraded[:size],
@@ -195,13 +195,13 @@ class Batches:
         patch, total = self.train.patch, self.train.views * len(tasks)
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
-        needs_depth = any(
-            pool.inputs is None and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools
-        )
+        made = np.zeros(len(tasks), bool)
+        needs_depth = any(pool.makes and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
         for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
             picture, partner, depth = self._pictures(task, int(image))
+            made[sample] = partner is None
             room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
             for row in range(sample, total, len(tasks)):  # the views of this sample
                 down, across, turn = draws[row]
@@ -211,14 +211,14 @@ class Batches:
                     inputs[row] = _crop(partner, *window)
                 elif depths is not None and depth is not None:
                     depths[row] = _crop(depth, *window)
-        return _Crops(tasks, clean, inputs, depths)
+        return _Crops(tasks, made, clean, inputs, depths)
 
     def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """A sample's clean image, its degraded partner and its depth, as far as its pool has them."""
+        """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""
         pool = self.pools[task]
-        if pool.inputs is not None:
-            return pool.clean[image], pool.inputs[image], None
-        return pool.clean[image], None, None if pool.depths is None else pool.depths[image]
+        partner = pool.partner(image)
+        depth = pool.depths[image] if partner is None and pool.depths is not None else None
+        return pool.clean[image], partner, depth
 
     def _tensor(self, crops: np.ndarray) -> Tensor:
         """``crops`` as float in [0, 1] on the device."""

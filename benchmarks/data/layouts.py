@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,8 +49,9 @@ class Part(BaseModel):
 class DataSet(BaseModel):
     """A published set: what it holds, where it comes from, how many samples it has, how it is laid out.
 
-    ``task``: the task that a further test set (``evaluate.extra``) belongs to. ``lists``: files beside or in its folder
-    that name its samples. ``make``: clean images of this set may stand in where a ``train`` or ``test`` set is missing.
+    ``task``: the task that a further test set (``evaluate.extra``) belongs to; ``trains``: the same of a further
+    training set (``data.extra``). ``lists``: files beside or in its folder that name its samples. ``make``: clean images of this set may stand in where a ``train`` or ``test`` set is
+    missing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +63,7 @@ class DataSet(BaseModel):
     folders: tuple[str, ...]
     layouts: tuple[Layout, ...]
     task: str | None = None
+    trains: str | None = None
     lists: tuple[str, ...] = ()
     parts: dict[str, Part] = {}
     part: str = ""
@@ -133,6 +135,15 @@ def known() -> dict[str, DataSet]:
     """All sets of ``sets.toml`` by name."""
     content = tomllib.loads(Path(__file__).with_name("sets.toml").read_text())
     return {name: DataSet(name=name, **fields) for name, fields in content.items()}
+
+
+def further(tasks: Collection[str], tests: bool = True, trains: bool = True) -> list[str]:
+    """Names of the sets that may be further test or training sets of some of the ``tasks``."""
+    return [
+        name
+        for name, data_set in known().items()
+        if (tests and data_set.task in tasks) or (trains and data_set.trains in tasks)
+    ]
 
 
 @cache

@@ -112,14 +112,14 @@ def _place(leak: Leak) -> tuple:
 
 
 def _sets(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Test and training sets of settings, with further test sets and the sets that may stand in."""
+    """Test and training sets of settings, with further ones and the sets that may stand in."""
     loaded = [settings.load(name) for name in names]
     tasks = {task.name for setting in loaded for task in setting.tasks}
-    extra = [data_set.name for data_set in layouts.known().values() if data_set.task in tasks]
+    extra, more = layouts.further(tasks, trains=False), layouts.further(tasks, tests=False)
     trains = dict.fromkeys(name for setting in loaded for name in setting.train_sets)
     stand_in = [layouts.get(name).instead for name in trains if layouts.get(name).instead]
     tests = dict.fromkeys(name for setting in loaded for name in setting.test_sets)
-    return list(dict.fromkeys((*tests, *extra))), list(dict.fromkeys((*trains, *stand_in)))
+    return list(dict.fromkeys((*tests, *extra))), list(dict.fromkeys((*trains, *stand_in, *more)))
 
 
 def _clean(located: layouts.Located) -> dict[Path, list[str]]:

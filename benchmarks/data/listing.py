@@ -11,10 +11,10 @@ from benchmarks.settings import Setting, Task
 
 
 def sets_of(setting: Setting, extra: bool = False) -> list[str]:
-    """Names of a setting's training and test sets, each once; with ``extra`` also its further test sets."""
+    """Names of a setting's training and test sets, each once; with ``extra`` also its further ones."""
     names = [*setting.train_sets, *setting.test_sets]
     if extra:
-        names += [name for name, data_set in layouts.known().items() if data_set.task in setting.task_names]
+        names += layouts.further(setting.task_names)
     return list(dict.fromkeys(names))
 
 
@@ -52,6 +52,8 @@ def _set(name: str) -> str:
     lines = [f"{name}: {data_set.title}", f"    {data_set.expected:,} samples"]
     if data_set.task:
         lines[-1] += f"; a further test set of {data_set.task} (--set evaluate.extra={name})"
+    if data_set.trains:
+        lines[-1] += f"; a further training set of {data_set.trains} (--set data.extra={name})"
     if data_set.make:
         lines[-1] += f"; may stand in where a {data_set.make} set is missing (--missing synthesise)"
     if data_set.parts:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.errors import UserError
 from benchmarks.seeds import derive
 from benchmarks.settings import Task
 
@@ -20,13 +19,23 @@ _KEPT = 512 * 2**20  # bytes of invented depths that are kept
 @dataclass
 class Pool:
     """Images one task trains on or is tested on, uint8 (H, W, 3). ``inputs`` are the degraded partners; without them
-    the task's degradation is applied, with ``depths`` uint8 (H, W), 255 far, where it needs them."""
+    the task's degradation is applied, with ``depths`` uint8 (H, W), 255 far, where it needs them. Where some of a
+    pool's sets bring partners and others do not, ``inputs`` and ``depths`` hold ``None`` for what is not there."""
 
     task: Task
     names: Sequence[str]
     clean: Sequence[np.ndarray]
     inputs: Sequence[np.ndarray] | None = None
     depths: Sequence[np.ndarray] | None = None
+
+    @property
+    def makes(self) -> bool:
+        """Whether the task's degradation is applied to some of the images."""
+        return self.inputs is None or getattr(self.inputs, "gaps", False)
+
+    def partner(self, number: int) -> np.ndarray | None:
+        """The degraded partner of an image, ``None`` where it is to be made."""
+        return None if self.inputs is None else self.inputs[number]
 
     @property
     def streams(self) -> bool:
@@ -63,23 +72,26 @@ class Prepared:
 
 
 def joined(task: Task, pools: Sequence[Pool]) -> Pool:
-    """One pool of several, clean ones or paired ones.
-
-    Raises:
-        UserError: for a mixture of both.
-    """
+    """One pool of several, clean ones and paired ones."""
     if len(pools) == 1:
         return Pool(task, pools[0].names, pools[0].clean, pools[0].inputs, pools[0].depths)
-    paired = [pool.inputs is not None for pool in pools]
-    if any(paired) != all(paired):
-        raise UserError(f"the training sets of {task.name} mix clean and paired images.")
     names = [name for pool in pools for name in pool.names]
-    inputs = _Chain([pool.inputs for pool in pools]) if all(paired) else None
-    return Pool(task, names, _Chain([pool.clean for pool in pools]), inputs)
+    return Pool(task, names, *(_chained(pools, part) for part in ("clean", "inputs", "depths")))
+
+
+def _chained(pools: Sequence[Pool], part: str) -> _Chain | None:
+    """``part`` of all the pools, with ``None`` for the images of those that lack it; ``None`` where all do."""
+    parts = [getattr(pool, part) for pool in pools]
+    if all(images is None for images in parts):
+        return None
+    gaps = any(images is None for images in parts)
+    filled = [[None] * len(p.names) if images is None else images for p, images in zip(pools, parts, strict=True)]
+    return _Chain(filled, gaps)
 
 
 def with_depths(pool: Pool, depths: InventedDepths | None = None) -> Pool:
-    """The pool, with invented depths (by default its own) where its degradation needs some and has none."""
+    """The pool, with invented depths (by default its own) where its degradation needs some and has none; to be called
+    before pools are joined."""
     from benchmarks.data.degradations import DEGRADATIONS
 
     if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
@@ -141,10 +153,10 @@ def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class _Chain(Sequence[Any]):
-    """Several sequences as one."""
+    """Several sequences as one; ``gaps``: some of them hold nothing but ``None``."""
 
-    def __init__(self, parts: Sequence[Sequence[Any]]):
-        self.parts = parts
+    def __init__(self, parts: Sequence[Sequence[Any]], gaps: bool = False):
+        self.parts, self.gaps = parts, gaps
         self.ends = np.cumsum([len(part) for part in parts])
         self.streams = any(getattr(part, "streams", False) for part in parts)
 

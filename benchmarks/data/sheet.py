@@ -70,8 +70,9 @@ def _pair(pool: Pool, number: int) -> tuple[np.ndarray, np.ndarray]:
         degraded, clean = test_image(pool, number)
         return _pixels(degraded), _pixels(clean)
     clean = np.asarray(pool.clean[number])
-    if pool.inputs is not None:
-        return np.asarray(pool.inputs[number]), clean
+    partner = pool.partner(number)
+    if partner is not None:
+        return np.asarray(partner), clean
     kind = DEGRADATIONS[pool.task.degradation]
     chance = generator("sheet", pool.task.name, pool.names[number])
     severity = pool.task.severity

@@ -17,7 +17,7 @@ from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_b
 from benchmarks.errors import UserError
 from benchmarks.settings import Setting, Task, TestSet
 
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "list_length", "open_set", "prepare"]
+__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "list_length", "open_set", "prepare"]
 
 EMBEDDED = "embedded-1"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
@@ -28,17 +28,56 @@ TOLD = 20  # problems of one set that an error lists
 def list_length(task: Task) -> int:
     """Samples of a task in the published training list: what its sets hold, times its repeats.
 
-    Where fewer images are at hand the list keeps this length, so that the shares of the tasks stay the published ones.
+    Where fewer images are at hand, or further sets join in, the list keeps this length, so that the shares of the tasks
+    stay the published ones.
     """
     return sum(layouts.get(name).expected for name in task.train) * task.repeats
 
 
+class Further(NamedTuple):
+    """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
+    its task."""
+
+    data_set: layouts.DataSet
+    repeats: int
+
+
+def further(setting: Setting, data: DataConfig) -> list[Further]:
+    """The further training sets that ``data`` names, as ``NAME`` or ``NAME@REPEATS``.
+
+    Raises:
+        UserError: with every one that is unknown, fits no task of the setting, or is not repeated once or more often.
+    """
+    found, problems = [], []
+    for text in data.extra:
+        name, _, times = text.partition("@")
+        try:
+            data_set = layouts.get(name)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if data_set.trains not in setting.task_names:
+            problems.append(f"{name}: not a further training set of any task of {setting.name}")
+        elif times and not (times.isdecimal() and int(times)):
+            problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
+        else:
+            found.append(Further(data_set, int(times or 1)))
+    names = [one.data_set.name for one in found]
+    problems += [f"{name}: named twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if found and data.source == "embedded":
+        problems.append(f"{names[0]} lies in files: name their folder with --data-root")
+    if problems:
+        raise UserError("the further training sets (data.extra) cannot be:", problems)
+    return found
+
+
 def fingerprint(setting: Setting, data: DataConfig) -> str:
     """What stands for the training images in a run's identity."""
+    more = [one.data_set.name for one in further(setting, data)]
     if data.source == "embedded":
         return EMBEDDED
     root = _root(data)
-    names = dict.fromkeys(setting.train_sets)
+    names = dict.fromkeys((*setting.train_sets, *more))
     located = {name: _located(name, root) for name in names}
     if data.missing == "synthesise" and not all(located.values()):
         located |= {name: _located(name, root) for name in _makers(setting.train_sets, "train", root)}
@@ -78,11 +117,12 @@ def prepare(
     Raises:
         UserError: listing every problem of the files by name.
     """
+    more = further(setting, data)
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
         return _embedded(setting, cache, trains=trained is None)
-    return _Files(setting, data, extra, cache, trained).prepare()
+    return _Files(setting, data, extra, cache, trained, more).prepare()
 
 
 def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
@@ -175,8 +215,15 @@ class _Files:
     """Collects sets below a data root, and every problem on the way, so that all are told at once."""
 
     def __init__(
-        self, setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path, trained: Sequence[str] | None
+        self,
+        setting: Setting,
+        data: DataConfig,
+        extra: Sequence[str],
+        cache: Path,
+        trained: Sequence[str] | None,
+        more: Sequence[Further],
     ):
+        self.more = more
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = _root(data)
         self.extra = [layouts.get(name) for name in extra]
@@ -230,6 +277,12 @@ class _Files:
         )
 
     def _train(self, task: Task) -> None:
+        pools = [*self._own(task), *self._further(task)]
+        if pools:
+            self.prepared.train.append(joined(task, pools))
+
+    def _own(self, task: Task) -> list[Pool]:
+        """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
             data_set = layouts.get(name)
@@ -241,21 +294,34 @@ class _Files:
                 self.prepared.record("train", task, used, len(pool.names), data_set.expected, "real")
             elif self.data.missing == "error":
                 self._missing(name, f"training of {task.name}")
-                return
+                return []
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
                 self.prepared.record("train", task, name, 0, layouts.get(name).expected, "absent")
         if pools:
-            self.prepared.train.append(with_depths(joined(task, list(pools.values()))))
-            return
+            return [with_depths(pool) for pool in pools.values()]
         made = self._clean(self.setting.train_sets, "train", task)
         name = task.train[0]
         if made is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
-            return
+            return []
         found, expected = len(made.names), layouts.get(name).expected
         self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets)
-        self.prepared.train.append(with_depths(Pool(task, made.names, made.images), made.depths))
+        return [with_depths(Pool(task, made.names, made.images), made.depths)]
+
+    def _further(self, task: Task) -> Iterator[Pool]:
+        """Further training sets of the task, each as often as it is repeated."""
+        for data_set, repeats in self.more:
+            if data_set.trains != task.name:
+                continue
+            pool = self._open(data_set.name, task)
+            if pool is None:
+                self._missing(data_set.name, f"further training of {task.name}")
+                continue
+            count = len(pool.names)
+            times = repeats if repeats > 1 else None
+            self.prepared.record("train", task, data_set.name, count, data_set.expected, "real", repeats=times)
+            yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
         pool, made = self._open(test.set, task), None

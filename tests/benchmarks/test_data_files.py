@@ -4,11 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-from miniature import picture, save, spoil, three_task
+import torch
+from miniature import picture, rainy, save, spoil, three_task
 
 from benchmarks import settings
-from benchmarks.config import DataConfig
+from benchmarks.config import DataConfig, resolve
 from benchmarks.data import images, layouts, sources
+from benchmarks.data.batches import Batches
 from benchmarks.errors import UserError
 
 SETTING = settings.load("three_task")
@@ -19,10 +21,9 @@ def root(tmp_path):
     return three_task(tmp_path / "data")
 
 
-def prepare(root, missing="error", extra=()):
-    return sources.prepare(
-        SETTING, DataConfig(source="files", root=str(root), missing=missing), extra, root.parent / "cache"
-    )
+def prepare(root, missing="error", extra=(), further=()):
+    data = DataConfig(source="files", root=str(root), missing=missing, extra=further)
+    return sources.prepare(SETTING, data, extra, root.parent / "cache")
 
 
 def problems(root, **options):
@@ -76,6 +77,37 @@ def test_missing_sets_are_synthesised_on_request_and_marked(root):
     assert (
         prepared.train[3].inputs is None and prepared.train[4].depths[0].shape == prepared.train[4].clean[0].shape[:2]
     )
+
+
+def test_a_further_set_joins_pairs_and_made_samples(root):
+    shutil.rmtree(root / "RainTrainL")
+    for number in (1, 2):
+        save(root / f"RainTrainH/norain-{number}.png", picture(60 + number))
+        save(root / f"RainTrainH/rain-{number}.png", rainy(picture(60 + number)))
+    prepared = prepare(root, missing="synthesise", further=["RainTrainH@3"])
+    assert [record.get("repeats") for record in prepared.records if record["dataset"] == "RainTrainH"] == [3]
+    pool = prepared.train[3]
+    assert pool.makes and len(pool.names) == len(pool.clean) == len(pool.inputs) == 6 + 3 * 2  # BSD400, WED, the pairs
+    assert [pool.partner(number) is None for number in range(12)] == 6 * [True] + 6 * [False]
+    config = resolve("three_task", "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
+    batches = Batches(prepared.train, config, torch.device("cpu"))
+    batches.mixture = lambda step: (np.full(12, 3), np.arange(12))
+    batch, crops = batches(0), batches._crops(0)
+    assert crops.made.tolist() == 6 * [True] + 6 * [False]
+    pairs = torch.from_numpy(crops.inputs).float() / 255
+    assert torch.equal(batch.degraded[6:], pairs[6:12]) and torch.equal(batch.second[6:], pairs[18:])
+    lighter = (batch.degraded - batch.clean).flatten(1).mean(1)
+    assert (lighter > 0).all() and (batch.degraded[:6] != pairs[:6]).flatten(1).any(1).all()  # rain falls on the others
+
+
+def test_further_sets_that_cannot_be(root):
+    wrong = ["RainTrainX", "Rain100H", "RainTrainH@0", "RainTrainH@x"]
+    told = problems(root, further=wrong)
+    assert len(told) == 4 and "did you mean 'RainTrainL'?" in told[0] and "'0' is no number of repeats" in told[2]
+    assert problems(root, further=["RainTrainH", "RainTrainH@2"]) == ["RainTrainH: named twice"]
+    assert "RainTrainH (further training of derain) is missing" in problems(root, further=["RainTrainH"])[0]
+    with pytest.raises(UserError, match="name their folder with --data-root"):
+        sources.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))
 
 
 def test_every_defect_is_told_by_name(root):
