@@ -50,8 +50,8 @@ class DataSet(BaseModel):
     """A published set: what it holds, where it comes from, how many samples it has, how it is laid out.
 
     ``task``: the task that a further test set (``evaluate.extra``) belongs to; ``trains``: the same of a further
-    training set (``data.extra``). ``lists``: files beside or in its folder that name its samples. ``make``: clean images of this set may stand in where a ``train`` or ``test`` set is
-    missing.
+    training set (``data.extra``). ``lists``: files beside or in its folder that name its samples. ``make``: clean
+    images of this set may stand in where a ``train`` or ``test`` set is missing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
