@@ -109,7 +109,8 @@ class Training:
         return scored.eval()
 
     def update(self, batch: Batch) -> None:
-        """One update of the network on this batch; the step number is the caller's to raise."""
+        """One update of the network on this batch, beside which the next is begun; the step number is the caller's to
+        raise."""
         train, step, batch = self.config.train, self.step, self.group.share(batch)
         before = self._before() if train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
@@ -127,6 +128,7 @@ class Training:
                 auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
             if output.restored is not None:
                 losses = self.group.summed(task_losses(output.restored.float(), batch))
+        self.batches.begin(step + 1)
         if losses is None:
             auxiliary.backward()  # the encoder's warm-up
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -136,7 +136,8 @@ class _Ahead:
 class Batches:
     """The training batches of one run.
 
-    Images that are decoded when asked for, and any images for a GPU, are cropped some steps ahead in the background.
+    Images that are decoded when asked for, and any images for a GPU, are cropped some steps ahead in the background. On
+    a CPU :meth:`begin` makes a whole batch in a thread beside.
 
     Args:
         pools: the tasks' training images, in the order of the setting.
@@ -153,9 +154,25 @@ class Batches:
         self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed)
         ahead = device.type == "cuda" or any(pool.streams for pool in pools)
         self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
+        self._thread = ThreadPoolExecutor(1, "batch") if device.type == "cpu" else None
+        self._begun: tuple[int, Future[Batch]] | None = None
 
     def __call__(self, step: int) -> Batch:
         """The batch of step 0, 1, ...; the same whenever it is asked for."""
+        begun, self._begun = self._begun, None
+        if begun and begun[0] == step:
+            return begun[1].result()
+        wait([begun[1]] if begun else [])  # no two threads ask for crops
+        return self._made(step)
+
+    def begin(self, step: int) -> None:
+        """Begin the batch of a step in a thread beside, unless one is begun; for when this thread will be busy outside
+        Python, as in a backward pass: between the small operations of a forward pass the two would only wait for each
+        other."""
+        if self._thread and not self._begun and step < self.train.steps:
+            self._begun = step, self._thread.submit(self._made, step)
+
+    def _made(self, step: int) -> Batch:
         crops = self.crops(step)
         tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
         clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)

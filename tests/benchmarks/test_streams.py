@@ -44,6 +44,13 @@ def test_streamed_batches_are_the_cached_ones(baseline, made):
     expected = [cached(step) for step in range(9)]
     assert all(same(streamed(step), batch) for step, batch in enumerate(expected))
     assert same(streamed(7), expected[7]) and same(streamed(2), expected[2])  # asked for again, as after a resume
+    for batches in (cached, streamed):
+        batches.begin(3)
+        assert same(batches(3), expected[3])
+        batches.begin(5)
+        assert same(batches(4), expected[4]) and same(batches(5), expected[5])  # another was begun
+        batches.begin(9)
+        assert batches._begun is None  # after the end
 
 
 def test_a_file_that_goes_bad_is_named(made):
