@@ -102,6 +102,8 @@ def _prepared(image: np.ndarray, convention: Protocol) -> np.ndarray:
     image = image[top : top + kept_height, left : left + kept_width]
     cut = convention.border
     image = image[cut : image.shape[0] - cut, cut : image.shape[1] - cut]
+    if not convention.luma:  # SSIM goes channel by channel, twice as fast where each lies by itself
+        image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
     if not convention.rounded:
         return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image.clip(0, 1)
     if image.dtype != np.uint8:
@@ -116,7 +118,8 @@ def _luma(image: np.ndarray) -> np.ndarray:
 
 def _psnr(first: np.ndarray, second: np.ndarray, convention: Protocol) -> float:
     scale = 255.0 if convention.rounded else 1.0
-    error = np.mean(np.square(first.astype(np.float64) - second.astype(np.float64)))
+    difference = np.subtract(first, second, dtype=np.float64).ravel(order="K")
+    error = np.dot(difference, difference) / difference.size
     return float(10 * np.log10(scale**2 / error)) if error else float("inf")
 
 
