@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from benchmarks.seeds import generator
 from benchmarks.tiling import Tell, restore
 from results.schema import SCORE_COLUMNS
 
-AHEAD, BESIDE = 2, 2  # images opened ahead of the network; threads that open and score beside it
+BESIDE = 2  # threads that open and score images beside a network that restores one at a time
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
 
@@ -59,7 +60,7 @@ def evaluate(
     """Score every image of every pool.
 
     Args:
-        network: a :class:`baselines.Network`.
+        network: a :class:`baselines.Network` in evaluation mode.
         pools: the test sets.
         protocol: a key of :data:`benchmarks.protocols.PROTOCOLS`.
         device: where the network is.
@@ -72,30 +73,52 @@ def evaluate(
     Returns:
         Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
     """
+    if getattr(network, "training", False):
+        raise ValueError("a network is scored in evaluation mode")
     multiple = protocols.get(protocol).multiple
     images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
     own = images[group.rank :: group.size]
-    found, waiting = {}, deque[tuple[tuple[int, int], Future]]()
-    # Images are opened and scored beside the network's work: SSIM costs as much as a small network.
-    with ThreadPoolExecutor(BESIDE) as threads:
-        opened = _ahead(threads, lambda n: test_image(pools[own[n][0]], own[n][1], multiple), len(own))
-        for done, ((place, number), (degraded, clean)) in enumerate(zip(own, opened, strict=True), start=1):
-            restored = restore(network, degraded[None], device, tell=tell)[0]
+    cores = torch.get_num_threads()
+    apart = device.type == "cpu" and cores > 1
+    turn = nullcontext() if apart else Lock()
+
+    def scored(place: int, number: int) -> tuple[bool, list[dict[str, Any]]]:
+        pool = pools[place]
+        degraded, clean = test_image(pool, number, multiple)
+        with turn:
+            restored = restore(network, degraded[None], device, tell=tell, cores=cores)[0]
             more = [
                 {metric: compute(image, clean) for metric, compute in (further or {}).items()}
                 for image in (restored, degraded)
             ]
-            pool, pair = pools[place], (restored, degraded)
-            scored = threads.submit(_scored, pool, pool.names[number], pair, clean, protocol, more)
-            waiting.append(((place, number), scored))
+        return _scored(pool, pool.names[number], (restored, degraded), clean, protocol, more)
+
+    found = {}
+    with _workers(cores if apart else 0) as workers:
+        waiting = [workers.submit(scored, *key) for key in own]
+        for done, (key, future) in enumerate(zip(own, waiting, strict=True), start=1):
+            found[key] = future.result()
             report(done, len(own))
-            while len(waiting) > BESIDE:
-                key, scored = waiting.popleft()
-                found[key] = scored.result()
-        found |= {key: scored.result() for key, scored in waiting}
     for others in group.gathered(found):
         found |= others
     return _together(pools, found)
+
+
+@contextmanager
+def _workers(cores: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for one image each. On several ``cores`` of a CPU each works by itself: many small operations, SSIM among
+    them, fill the cores better apart than when each is shared by all. Otherwise (0) the network takes turns, and the
+    others open and score images meanwhile: SSIM costs as much as a small network."""
+    if cores:
+        threads = ThreadPoolExecutor(cores, "scoring", initializer=lambda: torch.set_num_threads(1))
+    else:
+        threads = ThreadPoolExecutor(1 + BESIDE, "scoring")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+        if cores:
+            torch.set_num_threads(cores)  # the initializer's number is that of later threads too
 
 
 def _together(
@@ -109,16 +132,6 @@ def _together(
         if sum(flat for flat, _ in scored) > len(scored) / 2:
             collapsed.append(pool.dataset)
     return rows, collapsed
-
-
-def _ahead(threads: ThreadPoolExecutor, function: Callable[[int], Any], count: int) -> Iterator[Any]:
-    """Results of ``function`` for 0, 1, ..., two of them computed ahead."""
-    waiting = deque[Future]()
-    for number in range(count + AHEAD):
-        if number < count:
-            waiting.append(threads.submit(function, number))
-        if number >= AHEAD:
-            yield waiting.popleft().result()
 
 
 def _scored(

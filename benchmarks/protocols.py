@@ -118,8 +118,8 @@ def _luma(image: np.ndarray) -> np.ndarray:
 
 def _psnr(first: np.ndarray, second: np.ndarray, convention: Protocol) -> float:
     scale = 255.0 if convention.rounded else 1.0
-    difference = np.subtract(first, second, dtype=np.float64).ravel(order="K")
-    error = np.dot(difference, difference) / difference.size
+    difference = np.subtract(first, second, dtype=np.float64)
+    error = np.square(difference, out=difference).mean()
     return float(10 * np.log10(scale**2 / error)) if error else float("inf")
 
 

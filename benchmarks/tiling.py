@@ -31,7 +31,12 @@ Tell = Callable[[str], Any]
 
 
 def restore(
-    network: Any, image: Tensor, device: torch.device, tile: int | None = None, tell: Tell = warnings.warn
+    network: Any,
+    image: Tensor,
+    device: torch.device,
+    tile: int | None = None,
+    tell: Tell = warnings.warn,
+    cores: int | None = None,
 ) -> Tensor:
     """Restore images whole where memory allows, else in tiles; smaller ones each time that memory runs out.
 
@@ -41,6 +46,7 @@ def restore(
         device: where to compute.
         tile: side of the tiles; ``None`` decides by an estimate of the memory needed.
         tell: is told, in a sentence, when the image was restored in tiles.
+        cores: of a CPU that this process may use; ``None``: as many as torch has threads.
 
     Returns:
         (B, 3, H, W) in [0, 1], where ``image`` is.
@@ -50,7 +56,7 @@ def restore(
     """
     check_tile(network, tile)
     smallest = smallest_tile(network)
-    side = _fitting_side(network, image.shape, device) if tile is None else tile
+    side = _fitting_side(network, image.shape, device, cores or torch.get_num_threads()) if tile is None else tile
     while True:
         try:
             restored = _attempt(network, image, device, side)
@@ -155,10 +161,10 @@ def _weights(start: int, end: int, length: int, overlap: int) -> Tensor:
     return weights
 
 
-def _fitting_side(network: Any, shape: torch.Size, device: torch.device) -> int:
+def _fitting_side(network: Any, shape: torch.Size, device: torch.device, cores: int) -> int:
     """The longer side of the image where it fits whole, else that of the largest square tiles that fit."""
     batch, _, height, width = shape
-    room = _budget(device)
+    room = _budget(device, cores)
     if batch * height * width * GENEROUS <= room:
         return max(height, width)
     pixels = room / (MARGIN * batch * _bytes_a_pixel(network, device))
@@ -213,7 +219,7 @@ class _Meter(TorchDispatchMode):
         self.live -= size
 
 
-def _budget(device: torch.device) -> float:
+def _budget(device: torch.device, cores: int) -> float:
     """Bytes that a restoration may take.
 
     On a CPU half of what is free, and less for a process that has few of the cores: others like it run beside it.
@@ -221,7 +227,7 @@ def _budget(device: torch.device) -> float:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return 0.9 * (torch.cuda.mem_get_info(device)[0] + unused)
-    return 0.5 * _free_memory() * min(1, 2 * torch.get_num_threads() / (os.cpu_count() or 1))
+    return 0.5 * _free_memory() * min(1, 2 * cores / (os.cpu_count() or 1))
 
 
 def _free_memory() -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 from baselines import airnet, layers, nafnet, transweather
@@ -177,6 +178,15 @@ def _tokens(features: Tensor) -> Tensor:
 
 def _map(tokens: Tensor, size: torch.Size) -> Tensor:
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *size).contiguous()
+
+
+def psnr_ssim(restored: Tensor, clean: Tensor) -> tuple[float, float]:
+    """Scores of (3, H, W) images in [0, 1] by scikit-image, as AirNet's code asks for them."""
+    first, second = (np.clip(image.contiguous().numpy(), 0, 1).transpose(1, 2, 0) for image in (restored, clean))
+    return (
+        float(peak_signal_noise_ratio(second, first, data_range=1)),
+        float(structural_similarity(second, first, data_range=1, channel_axis=2)),
+    )
 
 
 def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from miniature import picture
 
+import baselines
 import benchmarks
 from benchmarks import evaluation
 from benchmarks.data import layouts
@@ -53,6 +54,23 @@ def test_images_are_cut_at_the_centre_as_the_protocol_wants():
     assert degraded.shape == clean.shape == (3, 64, 80)
     expected = picture(ord("a"), 65, 83)[0:64, 1:81]
     assert np.array_equal((clean * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_images_on_cores_of_their_own_score_the_same():
+    network, pools, before = baselines.build("nafnet", "tiny").eval(), [noisy(["a", "b", "c"])], torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found[threads], _ = evaluate(network, pools, "airnet_rgb", CPU)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert [row["image"] for row in found[2]] == ["a", "a", "b", "b", "c", "c"]
+    for one, two in zip(found[1], found[2], strict=True):
+        assert two == one | {"value": pytest.approx(one["value"], abs=1e-5)}
+    with pytest.raises(ValueError, match="evaluation mode"):
+        evaluate(network.train(), pools, "airnet_rgb", CPU)
 
 
 def test_a_constant_output_is_a_collapse():

@@ -93,7 +93,7 @@ def test_what_fits_is_restored_whole():
 def test_where_memory_is_short_tiles_are_made_and_told(local, words, monkeypatch):
     network, told, image = Same(8, local=local), [], torch.rand(1, 3, 300, 500)
     monkeypatch.setattr(
-        tiling, "_budget", lambda device: 200**2 * tiling.MARGIN * tiling._bytes_a_pixel(network, device)
+        tiling, "_budget", lambda device, cores: 200**2 * tiling.MARGIN * tiling._bytes_a_pixel(network, device)
     )
     torch.testing.assert_close(restore(network, image, CPU, tell=told.append), image)
     assert 128 <= max(network.sides[-1]) <= 200
@@ -103,8 +103,8 @@ def test_where_memory_is_short_tiles_are_made_and_told(local, words, monkeypatch
 def test_evaluation_uses_tiles_where_memory_is_short(monkeypatch):
     task = load("three_task").tasks[0]
     pool = TestPool(task, ["a"], [picture(1, 65, 83)], dataset="mini")
-    network, told = Same(), []
-    monkeypatch.setattr(tiling, "_budget", lambda device: 0)
+    network, told = Same().eval(), []
+    monkeypatch.setattr(tiling, "_budget", lambda device, cores: 0)
     monkeypatch.setattr(tiling, "OVERLAP", 16)
     rows, _ = evaluate(network, [pool], "airnet_rgb", CPU, tell=told.append)
     assert rows[0]["value"] == pytest.approx(rows[0]["input_value"], abs=1e-4)
@@ -154,4 +154,4 @@ def test_the_need_is_measured():
             return self.layers(image)
 
     assert tiling._bytes_a_pixel(Wide(), CPU) == pytest.approx(400, abs=20)
-    assert 2**20 < tiling._budget(CPU) < 2**50
+    assert 2**20 < tiling._budget(CPU, 1) < 2**50
