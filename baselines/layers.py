@@ -4,6 +4,8 @@ There a LayerNorm over channels needs no transposition, and a 1x1 convolution is
 thread of an Intel CPU is twice as fast as PyTorch's convolution.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -21,6 +23,9 @@ def _of_amd() -> bool:
 # PyTorch's matrix products are MKL's, which on AMD's CPUs leaves the wide registers unused: with them NAFNet's step
 # took 1.5 times as long as with convolutions.
 _SLOW_PRODUCTS = _of_amd()
+
+
+LARGE = 2**18  # numbers, 1 MiB of them, from which on it pays to make a map again instead of keeping it
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -76,6 +81,26 @@ def pixel_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -
 def nhwc(features: Tensor) -> Tensor:
     """The same map in NHWC memory."""
     return features.contiguous(memory_format=torch.channels_last)
+
+
+def remade(result: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager:
+    """Within this, operations on a large `result` keep for their backward pass not it, but how to make it again.
+
+    For what is cheap to make of tensors that are kept anyway: a product, an activation, a norm. `make` must give the
+    same values in the same memory layout, from detached tensors.
+    """
+    if not result.requires_grad or result.numel() < LARGE or torch.compiler.is_compiling():
+        return nullcontext()
+    place, count = result.data_ptr(), result.numel()
+
+    def pack(kept: Tensor) -> Tensor | tuple[torch.Size, tuple[int, ...]]:
+        same = kept.data_ptr() == place and kept.numel() == count  # or a view of all of it
+        return (kept.shape, kept.stride()) if same else kept
+
+    def unpack(kept: Tensor | tuple[torch.Size, tuple[int, ...]]) -> Tensor:
+        return kept if isinstance(kept, Tensor) else make().as_strided(*kept)
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
 def _chunk(bias: Tensor | None, count: int) -> list[Tensor] | list[None]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc
+from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc, pixel_linear, remade
 from .network import Network
 
 
@@ -80,9 +80,26 @@ class Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         first, second = self.conv2.on_parts(self.conv1.parts(self.norm1(features), 2))
         inner = first * second
-        features = features + self.conv3(inner * self.sca(inner)) * self.beta
-        first, second = self.conv4.parts(self.norm2(features), 2)
-        return features + self.conv5(first * second) * self.gamma
+        attention = self.sca(inner)
+        one, two, three = first.detach(), second.detach(), attention.detach()
+        with remade(inner, lambda: one * two):
+            scaled = inner * attention
+        with remade(scaled, lambda: one * two * three):
+            features = features + _scaled(self.conv3, scaled, self.beta)
+        return features + self._gate(*self.conv4.parts(self.norm2(features), 2))
+
+    def _gate(self, first: Tensor, second: Tensor) -> Tensor:
+        inner = first * second
+        one, two = first.detach(), second.detach()
+        with remade(inner, lambda: one * two):
+            return _scaled(self.conv5, inner, self.gamma)
+
+
+def _scaled(convolution: PixelLinear, features: Tensor, scale: Tensor) -> Tensor:
+    """The convolution's result times (1, C, 1, 1); the weights are scaled instead, so that the result needs not be kept
+    for the scale's gradient."""
+    weight = convolution.weight * scale.view(-1, 1, 1, 1)
+    return pixel_linear(features, weight, convolution.bias * scale.flatten())
 
 
 def _level(width: int, blocks: int) -> nn.Sequential:

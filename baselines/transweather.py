@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import nhwc
+from .layers import nhwc, remade
 from .network import Network
 
 BlockNorm = partial(nn.LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
@@ -163,8 +163,11 @@ class Block(nn.Module):
         self.drop = drop
 
     def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
-        tokens = tokens + self._drop_path(self.attn(self.norm1(tokens), size))
-        return tokens + self._drop_path(self.mlp(self.norm2(tokens), size))
+        for norm, branch in ((self.norm1, self.attn), (self.norm2, self.mlp)):
+            normal, kept = norm(tokens), tokens.detach()
+            with remade(normal, partial(norm, kept)):
+                tokens = tokens + self._drop_path(branch(normal, size))
+        return tokens
 
     def _drop_path(self, branch: Tensor) -> Tensor:
         """Drop the branch for random samples of the batch and scale the others to keep the mean."""
@@ -224,7 +227,10 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor, size: torch.Size) -> Tensor:
-        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+        hidden = self.dwconv(self.fc1(tokens), size)
+        active = F.gelu(hidden)
+        with remade(active, partial(F.gelu, hidden.detach())):
+            return self.fc2(active)
 
 
 class DepthWise(nn.Module):

@@ -75,4 +75,4 @@ def goal(spec: str) -> str:
     """Of the step's ratio: Art and other strategies that look at task losses only must not be felt."""
     name, _ = art.parse(spec)
     known = art.entries().get(name)
-    return "<= 1.01" if name == "art" else "<= 1.02" if known and known.cost.startswith("losses") else ""
+    return "<= 1.01" if name == "art" else "<= 1.02" if known and known.cost == "losses" else ""
