@@ -22,7 +22,8 @@ KINDS = {
     "data": "training step with its data over one on a fixed batch",
     "loading": "patches a second, ours over the field's loader, one thread",
     "step": "training step, plain over ours",
-    "deform_conv": "AirNet's step, one grid_sample a tap over ours",
+    "deform_conv": "AirNet's step and its deformable convolution, one grid_sample a tap over ours",
+    "limits": "operations a second over those of a matrix product",
     "logging": "share of rhythm and checkpoints in a training's time",
     "evaluation": "restoring and scoring, plain over ours",
     "memory": "peak memory of training, ours over plain",
@@ -66,6 +67,10 @@ def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[A
 
         names = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper")]
         yield from evaluations(bench, names, root, max(rounds // 3, 3), threads=2)
+    elif kind == "limits":
+        from benchmarks.speed import limits
+
+        yield from limits.shares(max(rounds // 3, 3), threads=2)
     elif kind in ("commands", "grid"):
         from benchmarks.speed import commands
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 import art
 import baselines
+from baselines.deform_conv import deform_conv
 from benchmarks.data.batches import Batch
 from benchmarks.rhythm import FLUSH, Rhythm
 from benchmarks.speed import plain
@@ -31,10 +33,10 @@ def steps(device: torch.device, rounds: int, threads: int, cases: Sequence = CAS
     torch.set_num_threads(threads)
     goal = {"fp32": ">= 1.3", "bf16": ">= 1.8"} if device.type == "cpu" else {"bf16": ">= 4"}
     for name, size, batch, patch in cases:
-        data = _batch(batch, patch, device)
-        ways = {"plain": plain.stepper(_network(name, size, device), data.degraded, data.clean, data.tasks, TASKS)}
+        data = batch_of(batch, patch, device)
+        ways = {"plain": plain.stepper(network_of(name, size, device), data.degraded, data.clean, data.tasks, TASKS)}
         for precision in ("fp32", "bf16"):
-            ways[precision] = ours(_network(name, size, device), data, precision, compiled=device.type == "cuda")
+            ways[precision] = ours(network_of(name, size, device), data, precision, compiled=device.type == "cuda")
         medians = interleaved({way: _waited(step, device) for way, step in ways.items()}, rounds)
         for precision in ("fp32", "bf16"):
             values = {"plain_ms": 1000 * medians["plain"], "ours_ms": 1000 * medians[precision]}
@@ -65,12 +67,20 @@ def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool
 
 
 def deformable(rounds: int, threads: int) -> Iterator[Measure]:
-    """AirNet's training step with one ``grid_sample`` a tap over ours."""
+    """AirNet's training step, and one deformable convolution alone, with one ``grid_sample`` a tap over ours."""
     torch.set_num_threads(threads)
     device = torch.device("cpu")
+    for channels, batch, patch in ((8, 10, 64), (64, 2, 64)):  # those of AirNet, tiny and paper
+        tensors = [torch.rand(batch, count, patch, patch) for count in (channels, 18, 9)]
+        tensors = [tensor.requires_grad_() for tensor in (*tensors, torch.rand(channels, channels, 3, 3))]
+        ways = {"plain": plain.per_tap, "ours": deform_conv}
+        medians = interleaved({way: partial(_differentiated, call, tensors) for way, call in ways.items()}, 3 * rounds)
+        values = {f"{way}_ms": 1000 * seconds for way, seconds in medians.items()}
+        case = f"the convolution alone, {channels} channels, batch {batch}, patch {patch}"
+        yield Measure("deform_conv", case, medians["plain"] / medians["ours"], ">= 2", values, 3 * rounds)
     for size, batch, patch in (("tiny", 10, 64), ("paper", 2, 64)):
-        data = _batch(batch, patch, device, views=2)
-        step = ours(_network("airnet", size, device), data, "fp32")
+        data = batch_of(batch, patch, device, views=2)
+        step = ours(network_of("airnet", size, device), data, "fp32")
 
         def per_tap(step: Callable[[], None] = step) -> None:
             with plain.per_tap_convolutions():
@@ -80,6 +90,10 @@ def deformable(rounds: int, threads: int) -> Iterator[Measure]:
         values = {f"{way}_ms": 1000 * seconds for way, seconds in medians.items()}
         case = f"airnet {size}, batch {batch}, patch {patch}"
         yield Measure("deform_conv", case, medians["plain"] / medians["ours"], ">= 2", values, rounds)
+
+
+def _differentiated(convolve: Callable[..., Tensor], tensors: Sequence[Tensor]) -> None:
+    convolve(*tensors).sum().backward()
 
 
 def logging_share(bench: Bench, steps_run: int = 400) -> Iterator[Measure]:
@@ -131,7 +145,7 @@ def memory(device: torch.device, cases: Sequence = CASES) -> Iterator[Measure]:
 def peak(way: str, name: str, size: str, batch: int, patch: int, kind: str) -> float:
     """MiB that three steps add to this process's peak (on a GPU: peak allocation)."""
     device = torch.device(kind)
-    data, network = _batch(batch, patch, device), _network(name, size, device)
+    data, network = batch_of(batch, patch, device), network_of(name, size, device)
     before = _highest()
     step = (
         plain.stepper(network, data.degraded, data.clean, data.tasks, TASKS)
@@ -160,7 +174,7 @@ def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:
         ways = {}
         for value in values:
             chosen = {"tasks": 11, "batch": 11, "patch": 64} | {axis: value}
-            data = _batch(chosen["batch"], chosen["patch"], bench.device, count=chosen["tasks"])
+            data = batch_of(chosen["batch"], chosen["patch"], bench.device, count=chosen["tasks"])
             ways[str(value)] = _strategy_step("art", data, chosen["tasks"])
         medians = interleaved(ways, rounds)
         for value in values:
@@ -170,7 +184,7 @@ def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:
 
 
 def _strategy_step(spec: str, data: Batch, count: int) -> Callable[[], None]:
-    network = _network("transweather", "tiny", data.clean.device)
+    network = network_of("transweather", "tiny", data.clean.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
     strategy = art.make(spec, [f"task-{number}" for number in range(count)]).to(data.clean.device)
 
@@ -183,12 +197,14 @@ def _strategy_step(spec: str, data: Batch, count: int) -> Callable[[], None]:
     return step
 
 
-def _network(name: str, size: str, device: torch.device) -> baselines.Network:
+def network_of(name: str, size: str, device: torch.device) -> baselines.Network:
+    """A network with always the same weights, in training mode."""
     torch.manual_seed(0)
     return baselines.build(name, size).to(device).train()
 
 
-def _batch(batch: int, patch: int, device: torch.device, views: int = 1, count: int = TASKS) -> Batch:
+def batch_of(batch: int, patch: int, device: torch.device, views: int = 1, count: int = TASKS) -> Batch:
+    """A batch of noise, ``count`` tasks in equal shares."""
     torch.manual_seed(0)
     tasks = torch.arange(batch).mul(count).div(batch, rounding_mode="floor")
     counts = torch.bincount(tasks, minlength=count)
