@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc
+from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc, remade
 from .network import Network
 
 
@@ -172,7 +172,12 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         gate, value = self.dwconv.on_parts(self.project_in.parts(features, 2))
-        return self.project_out(F.gelu(gate) * value)
+        active = F.gelu(gate)
+        kept, factor = gate.detach(), value.detach()
+        with remade(active, lambda: F.gelu(kept)):
+            inner = active * value
+        with remade(inner, lambda: F.gelu(kept) * factor):
+            return self.project_out(inner)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, temperature: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[A
 
         bench = Bench(folder, device)
     if kind == "art":
-        yield from strategies(bench, ["transweather"], "tiny", ["art"], 8 * rounds, what=kind)
-        yield from strategies(bench, ["transweather"], "paper", ["art"], 2 * rounds, what=kind)
+        yield from strategies(bench, ["transweather"], "tiny", ["art"], 8 * rounds, what=kind, copies=2)
+        yield from strategies(bench, ["transweather"], "paper", ["art"], 2 * rounds, what=kind, copies=2)
     elif kind == "strategies":
         import art
 

@@ -19,7 +19,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
-from baselines import airnet, layers, nafnet, transweather
+from baselines import airnet, layers, nafnet, restormer, transweather
 
 
 class CleanFolder(torch.utils.data.Dataset):
@@ -103,12 +103,16 @@ def stepper(network: nn.Module, degraded: Tensor, clean: Tensor, tasks: Tensor, 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Within this, TransWeather, NAFNet and AirNet compute as their published code does, with the same weights."""
+    """Within this, TransWeather, NAFNet, Restormer and AirNet compute as their published code does, with the same
+    weights."""
     swaps = (
         (layers.PixelLinear, "forward", nn.Conv2d.forward),
         (layers.ChannelNorm, "forward", _channel_norm),
         (nafnet.Block, "forward", _nafnet_block),
         (nafnet, "nhwc", _same),
+        (restormer, "nhwc", _same),
+        (restormer.ChannelAttention, "forward", _channel_attention),
+        (restormer.GatedFeedForward, "forward", _gated_feed_forward),
         (transweather, "remade", _kept),
         (transweather, "nhwc", _same),
         (transweather, "_attend", _attend),
@@ -166,6 +170,20 @@ def _nafnet_block(self: nafnet.Block, image: Tensor) -> Tensor:
     features = image + features * self.beta
     inner = self.conv5(_gated(self.conv4(self.norm2(features))))
     return features + inner * self.gamma
+
+
+def _channel_attention(self: restormer.ChannelAttention, features: Tensor) -> Tensor:
+    parts = self.qkv_dwconv(self.qkv(features)).chunk(3, dim=1)
+    heads = len(self.temperature)
+    queries, keys, values = (part.reshape(len(part), heads, part.shape[1] // heads, -1) for part in parts)
+    queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
+    attention = ((queries @ keys.transpose(-2, -1)) * self.temperature).softmax(dim=-1)
+    return self.project_out((attention @ values).reshape(features.shape))
+
+
+def _gated_feed_forward(self: restormer.GatedFeedForward, features: Tensor) -> Tensor:
+    gate, value = self.dwconv(self.project_in(features)).chunk(2, dim=1)
+    return self.project_out(F.gelu(gate) * value)
 
 
 def _attend(queries: Tensor, keys_values: Tensor, projection: nn.Linear) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 
 import torch
 
@@ -58,16 +59,24 @@ def strategies(
     specs: Sequence[str],
     rounds: int,
     *overrides: str,
-    what="strategies",
+    what: str = "strategies",
+    copies: int = 1,
 ) -> Iterator[Measure]:
-    """Step time of every strategy over mix's, on a fixed batch."""
+    """Step time of every strategy over mix's, on a fixed batch; each the mean over ``copies`` trainings, for two of the
+    same strategy differ by a percent (where their memory lies)."""
     for baseline in baselines:
-        mix = bench.stepper(bench.training(baseline, "mix", size, *overrides))
+
+        def steppers(spec: str, baseline: str = baseline) -> dict[str, Callable[[], None]]:
+            trainings = (bench.training(baseline, spec, size, *overrides) for _ in range(copies))
+            return {f"{spec} {number}": bench.stepper(training) for number, training in enumerate(trainings)}
+
+        mix = steppers("mix")
         for spec in specs:
-            training = bench.training(baseline, spec, size, *overrides)
-            medians = interleaved({"mix": mix, "it": bench.stepper(training)}, rounds, warm=2)
-            values = {"mix_ms": 1000 * medians["mix"], "ours_ms": 1000 * medians["it"]}
-            ratio = medians["it"] / medians["mix"]
+            it = steppers(spec)
+            medians = interleaved(mix | it, rounds, warm=2)
+            means = [1000 * mean(medians[way] for way in ways) for ways in (mix, it)]
+            values = dict(zip(("mix_ms", "ours_ms"), means, strict=True))
+            ratio = values["ours_ms"] / values["mix_ms"]
             yield Measure(what, f"{spec} over mix, {baseline} {size}", ratio, goal(spec), values, rounds)
 
 

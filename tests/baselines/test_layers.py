@@ -23,7 +23,7 @@ def gradients(name, precision):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["transweather", "nafnet"])
+@pytest.mark.parametrize("name", ["transweather", "nafnet", "restormer"])
 def test_gradients_are_the_same_bits(name, precision, monkeypatch):
     found = []
     for large in (0, NEVER):

@@ -11,7 +11,7 @@ from benchmarks.speed.timing import Measure, interleaved
 from reports.speed import main as draw
 
 
-@pytest.mark.parametrize("name", ["transweather", "nafnet"])
+@pytest.mark.parametrize("name", ["transweather", "nafnet", "restormer"])
 def test_the_plain_network_is_the_same_network(name):
     torch.manual_seed(0)
     network, image = baselines.build(name, "tiny"), torch.rand(2, 3, 64, 64)
