@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,9 +19,10 @@ from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.sources import TestPool
 from benchmarks.processes import Group
 from benchmarks.seeds import generator
-from benchmarks.tiling import Tell, restore
+from benchmarks.tiling import Tell, fits, restore
 from results.schema import SCORE_COLUMNS
 
+AT_ONCE = 4  # images restored at the same time on a CPU
 BESIDE = 2  # threads that open and score images beside a network that restores one at a time
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
@@ -78,15 +79,13 @@ def evaluate(
     multiple = protocols.get(protocol).multiple
     images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
     own = images[group.rank :: group.size]
-    cores = torch.get_num_threads()
-    apart = device.type == "cpu" and cores > 1
-    turn = nullcontext() if apart else Lock()
+    workers = _Workers(device)
 
     def scored(place: int, number: int) -> tuple[bool, list[dict[str, Any]]]:
         pool = pools[place]
         degraded, clean = test_image(pool, number, multiple)
-        with turn:
-            restored = restore(network, degraded[None], device, tell=tell, cores=cores)[0]
+        with workers.room(network, degraded.shape):
+            restored = restore(network, degraded[None], device, tell=tell, cores=workers.cores)[0]
             more = [
                 {metric: compute(image, clean) for metric, compute in (further or {}).items()}
                 for image in (restored, degraded)
@@ -94,8 +93,8 @@ def evaluate(
         return _scored(pool, pool.names[number], (restored, degraded), clean, protocol, more)
 
     found = {}
-    with _workers(cores if apart else 0) as workers:
-        waiting = [workers.submit(scored, *key) for key in own]
+    with workers:
+        waiting = [workers.threads.submit(scored, *key) for key in own]
         for done, (key, future) in enumerate(zip(own, waiting, strict=True), start=1):
             found[key] = future.result()
             report(done, len(own))
@@ -104,21 +103,45 @@ def evaluate(
     return _together(pools, found)
 
 
-@contextmanager
-def _workers(cores: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for one image each. On several ``cores`` of a CPU each works by itself: many small operations, SSIM among
-    them, fill the cores better apart than when each is shared by all. Otherwise (0) the network takes turns, and the
-    others open and score images meanwhile: SSIM costs as much as a small network."""
-    if cores:
-        threads = ThreadPoolExecutor(cores, "scoring", initializer=lambda: torch.set_num_threads(1))
-    else:
-        threads = ThreadPoolExecutor(1 + BESIDE, "scoring")
-    try:
-        yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)
-        if cores:
-            torch.set_num_threads(cores)  # the initializer's number is that of later threads too
+class _Workers:
+    """Threads for one image each, while entered.
+
+    On several ``cores`` of a CPU some images are restored at once, each on its share of the cores: many small
+    operations, SSIM among them, fill the cores better apart than when each is shared by all. Elsewhere one image at a
+    time is restored, while others are opened and scored: SSIM costs as much as a small network.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.cores = device, torch.get_num_threads()
+        self.at_once = min(self.cores, AT_ONCE) if device.type == "cpu" else 1
+        beside = BESIDE if self.at_once == 1 else 0
+        self.threads = ThreadPoolExecutor(self.at_once + beside, "scoring", initializer=self._share)
+        self._turn = Lock()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.threads.shutdown(cancel_futures=True)
+        torch.set_num_threads(self.cores)  # what a thread sets is what later ones begin with
+
+    def _share(self) -> None:
+        torch.set_num_threads(self.cores // self.at_once)
+
+    @contextmanager
+    def room(self, network: Any, shape: torch.Size) -> Iterator[None]:
+        """Restore an image of this ``shape`` within: beside others where all have room in memory, else in turn and on
+        all cores."""
+        together = torch.Size((self.at_once, *shape))
+        if self.at_once > 1 and fits(network, together, self.device, self.cores):
+            yield
+            return
+        with self._turn:
+            torch.set_num_threads(self.cores)
+            try:
+                yield
+            finally:
+                self._share()
 
 
 def _together(

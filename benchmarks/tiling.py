@@ -75,6 +75,12 @@ def restore(
     return restored
 
 
+def fits(network: Any, shape: torch.Size, device: torch.device, cores: int) -> bool:
+    """Whether images of this shape (B, 3, H, W) are restored whole in the memory there is; arguments as of
+    :func:`restore`."""
+    return _fitting_side(network, shape, device, cores) >= max(shape[-2:])
+
+
 def restore_tiled(
     network: Any, image: Tensor, tile: int, overlap: int = OVERLAP, device: torch.device | None = None
 ) -> Tensor:
