@@ -26,20 +26,30 @@ def run_notes(cohort: Cohort) -> list[str]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append("No gains: no finished run of mix to measure them against.")
-    for column in cohort.columns:
-        if column.dataset.endswith(LEAK_FREE):
-            name = column.dataset.removesuffix(LEAK_FREE)
-            count = max(len(outcome.leaked.get(name, ())) for outcome in cohort.outcomes)
-            notes.append(
-                f"Leak: the clean versions of {count} images of {name} are in the training data; the column "
-                f"{column.dataset} leaves them out. Published figures contain the same leak."
-            )
+    notes += _leaks(cohort)
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(f"Test sets without scores: {titles}.")
     if cohort.unstarted:
         notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
     return notes
+
+
+def _leaks(cohort: Cohort) -> list[str]:
+    """A sentence for all test sets with the same images in the training data, such as one set's noise levels."""
+    columns: dict[frozenset[str], list[str]] = {}
+    for column in cohort.columns:
+        if column.dataset.endswith(LEAK_FREE):
+            name = column.dataset.removesuffix(LEAK_FREE)
+            images = frozenset(image for outcome in cohort.outcomes for image in outcome.leaked.get(name, ()))
+            columns.setdefault(images, []).append(name)
+    return [
+        f"Leak: the clean versions of {len(images)} images of {', '.join(names)} are in the training data; the "
+        f"column{'s' * (len(names) > 1)} {', '.join(name + LEAK_FREE for name in names)} "
+        f"leave{'s' * (len(names) == 1)} them out. Published figures of networks trained on the same sets contain the "
+        "same leak."
+        for images, names in columns.items()
+    ]
 
 
 def _progress(cohort: Cohort) -> list[str]:
