@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -17,6 +18,12 @@ class UserError(Exception):
     def __init__(self, message: str, problems: Iterable[str] = ()):
         self.problems = list(problems)
         super().__init__("\n  - ".join([message, *self.problems]))
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print what people should know and need not mend."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import checkpoints
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 
 if TYPE_CHECKING:
     from benchmarks.checkpoints import Loaded
@@ -88,7 +88,8 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     further = metrics.further(config.evaluate.metrics, device)
     trained = _trained(loaded) if loaded.run else setting.train_sets
     cache = options.output / "cache"
-    prepared = sources.prepare(setting, config.data, config.evaluate.extra, cache, trained)
+    prepared = sources.prepare(setting, config.data, config.evaluate.extra, cache, trained, config.evaluate.protocol)
+    tell_notes(prepared.notes)
     record = _record(loaded, config)
     folder = _folder(options.output, loaded, config, record)
     _write(folder, RECORD, record)

@@ -144,7 +144,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     config = plan.config
     torch.set_num_threads(config.train.threads)
     device = environment.device(device_name)
-    prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+    setting, evaluate = settings.load(config.setting), config.evaluate
+    prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
     run.write_json(CONFIG, record(config))
     run.write_json(DATA, prepared.records)
     facts = run.environment | environment.describe(device) | {"processes": processes.current().size}

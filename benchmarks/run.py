@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -112,6 +112,7 @@ def _main(options: argparse.Namespace) -> int:
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
+        _tell_files(plans[0].config)
         return 0
     _check_output(options.output)
     if options.fresh and not processes.is_follower():
@@ -305,7 +306,11 @@ def _check(wanted: Sequence, options: argparse.Namespace) -> None:
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
     config, cache = wanted[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
-        sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+        prepared = sources.prepare(
+            settings.load(config.setting), config.data, config.evaluate.extra, cache,
+            protocol=config.evaluate.protocol, patch=max(plan.config.train.patch for plan in wanted),
+        )  # fmt: skip
+    tell_notes(prepared.notes)
     metrics.further(config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
@@ -374,6 +379,14 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
     todo = sum(state != "done" for state in states)
     rows.append(f"{len(plans)} runs, {todo} to do, about {duration(total)} of training one after another on this CPU.")
     return "\n".join(rows + _gpu_hours(plans))
+
+
+def _tell_files(config: Any) -> None:
+    """What is to be noted about the image files, which ``--dry-run`` does not open."""
+    from benchmarks import settings
+    from benchmarks.data import sources
+
+    tell_notes(sources.notes(settings.load(config.setting), config.data, config.evaluate.extra))
 
 
 def _gpu_hours(plans: Sequence) -> list[str]:

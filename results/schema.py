@@ -34,11 +34,12 @@ DATA_FIELDS = ("role", "task", "dataset", "found", "expected", "origin")
 ``embedded``, ``synthesised`` (degradation applied to real clean images) or ``absent``. ``expected`` is null where no
 count is published."""
 
-DATA_NOTES = ("leaked", "made_from", "repeats")
+DATA_NOTES = ("leaked", "made_from", "repeats", "digest")
 """Present where there is something to say. ``leaked``: names (``image`` of the scores) of a test set's images whose
 clean version is known to be in the training data of the run, so that a score without them can be told. ``made_from``:
 the sets whose clean images a ``synthesised`` one was made from. ``repeats``: how often each sample of a further
-training set stands among those of its task, where that is more than once."""
+training set stands among those of its task, where that is more than once. ``digest``: stands for the pixels of
+a training set's images in order, inputs and targets (behind ``files-``: for the bytes of their files)."""
 
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
