@@ -131,9 +131,10 @@ def _photo(image: Any, path: Path, notes: list[str]) -> Photo:
         form = "PNG"
     tile = next(iter(image.tile), None)  # loading clears it
     image.load()
-    if image.format == "TIFF":  # loaded, its notes are of the pixels that Pillow has turned already
-        with opened(path) as unread:
-            held, kept = orientation(unread), _kept(unread, notes)
+    if image.format == "TIFF":  # Pillow and OpenCV have turned it
+        held = 1
+        with opened(path) as unread:  # loaded, its notes are cut off from the file
+            kept = _kept(unread, notes)
     else:
         held, kept = orientation(image), _kept(image, notes)
     pixels = _deep_pixels(tile, image, path, notes)
@@ -142,7 +143,6 @@ def _photo(image: Any, path: Path, notes: list[str]) -> Photo:
             kept.pop("icc_profile", None)
             notes.append("CMYK colours become RGB")
         pixels = np.asarray(_plain(image))
-        held = 1 if image.format == "TIFF" else held
     elif {"icc_profile", "exif"} & kept.keys():
         notes.append("of 16-bit colour neither the colour profile nor the camera's notes are kept")
     pixels = turned(pixels, held)

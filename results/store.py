@@ -80,7 +80,7 @@ class Run:
 
     def _json(self, name: str) -> Any:
         try:
-            return json.loads((self.folder / name).read_text())
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -90,7 +90,8 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        self.write(name, lambda path: path.write_text(text))
+        # bytes of file names that are no UTF-8 become \udcXX, which JSON reads back
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     @cached_property
     def record(self) -> dict[str, Any]:

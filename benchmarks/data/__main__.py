@@ -137,6 +137,7 @@ def _cache(options: argparse.Namespace) -> int:
         located = layouts.locate(name, options.data_root)
         if located is None or not located.pairs:
             print(f"{name}: not there")
+            problems += located.problems if located else ()
             continue
         opened = open_set(located, options.output / "cache", name in trains)
         problems += opened.problems

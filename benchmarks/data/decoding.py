@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import warnings
 from collections import deque
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.data.files import NOT_READ, ending
+from benchmarks.data.files import NOT_READ, ending, not_regular, why
 
 PIXELS = 178_956_970  # of one picture at most; Pillow's limit against decompression bombs
 AT_ONCE = 2 * 2**30  # bytes that pictures may take together while they are decoded
@@ -51,8 +50,8 @@ def opened(path: Path) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UnusableImage("not a regular file, but a folder, pipe or device")
+        if reason := not_regular(path):
+            raise UnusableImage(reason)
         with Image.open(path, formats=_formats()) as image:
             yield image
     except UnusableImage:
@@ -98,10 +97,8 @@ def _what_it_is(path: Path) -> str:
 
 
 def _told(path: Path, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) if isinstance(error, OSError) else None
-    if reason:
-        lost = isinstance(error, FileNotFoundError) and path.is_symlink()
-        return f"cannot be read ({'a link that leads nowhere' if lost else reason})"
+    if isinstance(error, OSError) and error.strerror:
+        return why(path, error)
     words = " ".join(str(error).split())[:160] or type(error).__name__
     return f"damaged or cut short ({words})"
 

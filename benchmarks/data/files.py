@@ -9,6 +9,7 @@ out, and counted.
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -96,9 +97,24 @@ def _sort_in(entry: os.DirEntry, path: Path, found: Folder) -> None:
         found.lost.append(path)
 
 
+def not_regular(path: Path) -> str:
+    """Why a file cannot be opened as one, or nothing; a pipe or a device would be waited for without end.
+
+    Raises:
+        OSError: if it is not there, or cannot be looked at.
+    """
+    return "" if stat.S_ISREG(os.stat(path).st_mode) else "not a regular file, but a folder, pipe or device"
+
+
+def why(path: Path, error: OSError) -> str:
+    """The system's reason for not reading a file, for people."""
+    lost = isinstance(error, FileNotFoundError) and path.is_symlink()
+    return f"cannot be read ({'a link that leads nowhere' if lost else error.strerror or error})"
+
+
 class Tree:
-    """Folders, each listed once; ``problems`` and ``notes`` are about those whose pictures were asked for, with paths
-    from ``root`` on."""
+    """Folders, each listed once; ``problems`` are about all, ``notes`` about those whose pictures were asked for, with
+    paths from ``root`` on."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -131,13 +147,14 @@ class Tree:
         return [exact] + [path for path in others if not os.path.samefile(path, exact)]
 
     def named(self, folder: Path, name: str) -> list[Path]:
-        """The files of that name directly in ``folder``, whatever the case of its letters; the exact one first."""
+        """What has that name directly in ``folder`` and is no folder, whatever the case of its letters; the exact name
+        first."""
         try:
             with os.scandir(folder) as entries:
                 found = [folder / entry.name for entry in entries if plain(entry.name) == plain(name)]
         except OSError:
             return []
-        return sorted((path for path in found if os.path.isfile(path)), key=lambda path: (path.name != name, path))
+        return sorted((path for path in found if not os.path.isdir(path)), key=lambda path: (path.name != name, path))
 
     def _look(self, folder: Path) -> Folder:
         if folder not in self._listed:
@@ -151,7 +168,7 @@ class Tree:
     @property
     def problems(self) -> list[str]:
         """Folders that cannot be read."""
-        return [f"{self.shown(path)}: {told}" for path in self._asked if (told := self._look(path).problem)]
+        return [f"{self.shown(path)}: {listed.problem}" for path, listed in self._listed.items() if listed.problem]
 
     @property
     def notes(self) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.data.decoding import UnusableImage, attempts, decode, header_of, shape_of
-from benchmarks.data.files import text
+from benchmarks.data.files import text, why
 from benchmarks.errors import UserError
 
 __all__ = ["CACHE_LIMIT", "Images", "UnusableImage", "attempts", "decode", "digest_of", "identity", "open_images",
@@ -274,14 +274,20 @@ def _write_pixels(
 ) -> tuple[list[Entry], dict[Path, str]]:
     entries, problems, end = [], {}, 0
     with (folder / PIXELS).open("wb") as pixels:
-        for path, image, problem in attempts(decode, list(headers), f"{title}: decoding", sizes):
+        for path, found, problem in attempts(_decoded_with_digest, list(headers), f"{title}: decoding", sizes):
             if problem:
                 problems[path] = problem
                 continue
-            pixels.write(np.ascontiguousarray(image).data)
-            entries.append(Entry(end, *image.shape[:2], digest_of(image), headers[path].note))
+            image, digest = found
+            pixels.write(image.data)
+            entries.append(Entry(end, *image.shape[:2], digest, headers[path].note))
             end += image.size
     return entries, problems
+
+
+def _decoded_with_digest(path: Path) -> tuple[np.ndarray, str]:
+    image = np.ascontiguousarray(decode(path))
+    return image, digest_of(image)
 
 
 def _digest_of_file(path: Path) -> str:
@@ -289,7 +295,7 @@ def _digest_of_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
-        raise UnusableImage(f"cannot be read ({error.strerror})") from None
+        raise UnusableImage(why(path, error)) from None
 
 
 def _move(temporary: Path, folder: Path, count: int) -> None:

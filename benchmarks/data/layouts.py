@@ -14,9 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from benchmarks.data.files import Tree, text
+from benchmarks.data.files import Tree
 from benchmarks.data.pairing import Pair, Pairing
 from benchmarks.errors import UserError, nearest
+
+SETS = Path(__file__).with_name("sets.toml")
 
 
 class Layout(BaseModel):
@@ -152,11 +154,10 @@ def known() -> dict[str, DataSet]:
     Raises:
         UserError: if the file has mistakes, naming the set and key of each.
     """
-    path = Path(__file__).with_name("sets.toml")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(SETS.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not TOML: {error}.") from error
+        raise UserError(f"{SETS.name} is not TOML: {error}.") from error
     found, problems = {}, []
     for name, fields in content.items():
         try:
@@ -166,7 +167,7 @@ def known() -> dict[str, DataSet]:
         except TypeError as error:  # its own name as a key
             problems.append(f"{name}: {error}")
     if problems:
-        raise UserError(f"{path.name} has mistakes:", problems)
+        raise UserError(f"{SETS.name} has mistakes:", problems)
     return found
 
 
@@ -224,10 +225,10 @@ def locate(name: str, root: Path) -> Located | None:
         pairings = [Pairing(data_set, layout, folder, tree) for layout in layouts]
         found += sorted((one for one in pairings if one.pairs), key=lambda one: -len(one.pairs))
     if not found:
-        problems = [f"{text(place)}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
+        problems = [f"{place}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
         if folders:
-            told = f"no image that fits the layout of {name}. {data_set.where()}"
-            problems = [f"{tree.shown(folders[0])}: {told}", *tree.problems]
+            problems = [f"{tree.shown(folders[0])}: no image that fits the layout of {name}. {data_set.where()}"]
+        problems += tree.problems
         return Located(data_set, root, (), tuple(problems), tuple(tree.notes)) if problems else None
     best, *others = found
     best.keep_listed()

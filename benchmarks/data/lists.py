@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.data.files import is_picture, plain
+from benchmarks.data.files import is_picture, not_regular, plain, why
 
 LIMIT = 64 * 2**20  # bytes of a list file
 _MARKS = (
@@ -36,10 +36,12 @@ def lines_of(path: Path) -> list[str]:
         UnusableList: if the file cannot be read, is too large, or is no text.
     """
     try:
+        if reason := not_regular(path):
+            raise UnusableList(reason)
         with path.open("rb") as file:
             content = file.read(LIMIT + 1)
     except OSError as error:
-        raise UnusableList(f"cannot be read ({error.strerror})") from None
+        raise UnusableList(why(path, error)) from None
     if len(content) > LIMIT:
         raise UnusableList(f"more than {LIMIT // 2**20} MiB, too much for a list of names")
     lines = (line.strip("\ufeff \t\0\x1a") for line in _decoded(content).splitlines())
