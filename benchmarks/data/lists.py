@@ -82,11 +82,13 @@ def select(
     kept: set[int] = set()
     absent = {}
     for line in lines:
+        parts = re.split(r"[\s,;|]+", line)
         whole, columns = [_name(line)], []
-        found = _hits(whole, sides)
-        if not found:  # names may hold blanks, so the whole line comes first
-            columns = [name for part in (*re.split(r"[\t,;|]", line), *line.split()) if (name := _name(part))]
-            found = _hits(columns, sides)
+        # names may hold blanks, so a line with one ending at most is one name, if there is a file of that name
+        found = _hits(whole, sides) if sum(is_picture(part.strip("\"'")) for part in parts) < 2 else []
+        if not found and len(parts) > 1:
+            columns = [name for part in (*re.split(r"[\t,;|]", line), *parts) if (name := _name(part))]
+            found = _hits(whole + columns, sides)
         if found:
             kept.update(found)
         elif strange := [name for name in whole + columns if own(_bare(name))]:
