@@ -11,6 +11,7 @@ import codecs
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from benchmarks.data.files import is_picture, not_regular, plain, why
@@ -23,6 +24,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_SEPARATORS = re.compile(r"[\s,;|]+")
 
 
 class UnusableList(Exception):
@@ -76,19 +78,22 @@ def select(
     Returns:
         Numbers of the samples in order, and the names among ``own`` that no sample has.
     """
-    sides = [
-        _index(paths, name) for name in (lambda path: path.name, lambda path: path.stem) for paths in (inputs, targets)
-    ]
+
+    @cache
+    def side(number: int) -> dict[str, list[int]]:
+        """Names of inputs, of targets, the same without ending: each made when it is needed."""
+        return _index((inputs, targets)[number % 2], (os.path.basename, _stem)[number // 2])
+
     kept: set[int] = set()
     absent = {}
     for line in lines:
-        parts = re.split(r"[\s,;|]+", line)
+        parts = _SEPARATORS.split(line)
         whole, columns = [_name(line)], []
         # names may hold blanks, so a line with one ending at most is one name, if there is a file of that name
-        found = _hits(whole, sides) if sum(is_picture(part.strip("\"'")) for part in parts) < 2 else []
+        found = _hits(whole, side) if sum(is_picture(part.strip("\"'")) for part in parts) < 2 else []
         if not found and len(parts) > 1:
             columns = [name for part in (*re.split(r"[\t,;|]", line), *parts) if (name := _name(part))]
-            found = _hits(whole + columns, sides)
+            found = _hits(whole + columns, side)
         if found:
             kept.update(found)
         elif strange := [name for name in whole + columns if own(_bare(name))]:
@@ -103,11 +108,15 @@ def _index(paths: Sequence[Path], name: Callable[[Path], str]) -> dict[str, list
     return found
 
 
-def _hits(names: Sequence[str], sides: Sequence[dict[str, list[int]]]) -> list[int]:
+def _stem(path: Path) -> str:
+    return path.stem
+
+
+def _hits(names: Sequence[str], side: Callable[[int], dict[str, list[int]]]) -> list[int]:
     """Samples that a line names: of its columns all that are files, but of bare words the first only, since others may
     be labels."""
-    for side in sides:
-        hits = [side[name] for name in names if name in side]
+    for index in map(side, range(4)):
+        hits = [index[name] for name in names if name in index]
         if hits:
             return [number for hit in (hits if any(map(is_picture, names)) else hits[:1]) for number in hit]
     return []
