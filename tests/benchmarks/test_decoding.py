@@ -172,6 +172,7 @@ def test_of_several_frames_the_first_is_used_and_noted(kind, tmp_path):
     assert not header_of(tmp_path / "one.png").note
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_damaged_second_page_leaves_the_first(tmp_path):
     path = tmp_path / "pages.tif"
     Image.fromarray(CLEAN).save(path, save_all=True, append_images=[Image.fromarray(CLEAN[::-1])])
