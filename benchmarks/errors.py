@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable
 
 
@@ -23,7 +22,7 @@ class UserError(Exception):
 def tell_notes(notes: Iterable[str]) -> None:
     """Print what people should know and need not mend."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr, flush=True)
+        print(f"note: {note}", flush=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
