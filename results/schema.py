@@ -13,7 +13,7 @@ One run folder holds
 ``checkpoint.pt``   everything needed to continue or to restore images; while training also the one before,
                     ``checkpoint-previous.pt``
 ``digests.json``    of every file above but the checkpoints, which carry their own: ``{file: [digest, of the file
-                    before]}``; a file that fits neither, or is gone, is damaged
+                    before]}``, and its own; a file that fits neither, or is gone, is damaged
 ==================  =======================================================================================
 
 :class:`results.store.Run` reads all of them, and says which is damaged; nothing else opens them.

@@ -108,8 +108,8 @@ class Run:
             known = {}
         self._write_digests(known | {name: digests})
 
-    def _write_digests(self, digests: dict[str, list[str]]) -> None:
-        text = json.dumps(digests, indent=1, sort_keys=True) + "\n"
+    def _write_digests(self, files: dict[str, list[str]]) -> None:
+        text = json.dumps({"digest": _own_digest(files), "files": files}, indent=1, sort_keys=True)
         write_atomically(self.folder / schema.DIGESTS, lambda path: path.write_text(text, encoding="utf-8"))
 
     def _digests(self) -> dict[str, list[str]]:
@@ -118,9 +118,10 @@ class Run:
         if found is None:
             return {}
         value = integrity.parsed(path, found)
-        if not all(isinstance(several, list) for several in value.values()):
-            raise Damaged(path, "it holds no digests")
-        return value
+        files = value.get("files")
+        if not isinstance(files, dict) or value.get("digest") != _own_digest(files):
+            raise Damaged(path, "it is not as it was written")
+        return files
 
     def set_aside(self, name: str) -> None:
         """Make a damaged file one that is not there; it is kept as ``NAME.damaged``."""
@@ -238,6 +239,10 @@ class Run:
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
         self.write(name, lambda path: table.to_parquet(path, index=False))
+
+
+def _own_digest(files: dict[str, list[str]]) -> str:
+    return integrity.digest(json.dumps(files, sort_keys=True).encode())
 
 
 def _status(path: Path, found: bytes, _: bool) -> Status:
