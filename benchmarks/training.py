@@ -18,6 +18,7 @@ import art
 import baselines
 from baselines.network import Output
 from benchmarks import processes
+from benchmarks.clipping import Clipping
 from benchmarks.config import Config, TrainConfig
 from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
@@ -63,6 +64,7 @@ class Training:
         self.batches = Batches(pools, config, device)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
         self.watch = Watch(self.strategy.tasks, device)
+        self.clipping = Clipping(config.train, device)
         probes = config.train.probe_every
         self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps) if probes else None
         self.step = self.saved = self.skipped = 0  # saved: the step of the last checkpoint
@@ -139,7 +141,7 @@ class Training:
             self._look_once()
             losses = torch.stack([loss.detach() for loss in losses])
         self.group.add_gradients(self.network.parameters())
-        norm = self._clipped()
+        norm = self.clipping(self.network.parameters(), step)
         if before is not None and not (norm.isfinite() and (losses is None or losses.isfinite().all())):
             self._skip(before)
         else:
@@ -164,12 +166,6 @@ class Training:
         if self.average:
             self.average.update_parameters(self.network)
         self.strategy.after_step(lambda: self._losses_again(batch))
-
-    def _clipped(self) -> Tensor:
-        """The norm of the gradients, which are clipped where the recipe says so."""
-        if self.config.train.clip_norm:
-            return nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip_norm)
-        return nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
 
     def _before(self) -> Any:
         """What a step changes beside the weights, to be put back where its update is skipped."""
@@ -197,7 +193,7 @@ class Training:
     def _last_good(self) -> str:
         good = f"after step {self.saved}" if self.saved else "none"
         return (
-            f"; last good checkpoint: {good}. A lower train.lr or train.clip_norm=0.5 may help; "
+            f"; last good checkpoint: {good}. A lower train.lr or train.clip_percentile=10 may help; "
             "--set train.nonfinite=skip leaves such updates out and counts them"
         )
 
@@ -240,7 +236,7 @@ class Training:
         self._flush()
         content = {name: part.state_dict() for name, part in self._state().items()}
         content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
-        content |= {"learned": self.watch.learned}
+        content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
         content |= {"hash": self.config.identity()["hash"], "rhythm": self.rhythm.state()}
         content |= {"conflicts": self.probe.state()} if self.probe else {}
         save(self.run, content)
@@ -264,6 +260,7 @@ class Training:
         self.step, self.seconds = content["step"], content["seconds"]
         self.saved, self.skipped = self.step, content.get("skipped", 0)
         self.watch.learned = content["learned"]
+        self.clipping.restore(content["norms"])
         self.rhythm.restore(content["rhythm"])
         if self.probe:
             self.probe.restore(content.get("conflicts", []))  # probing may have been asked for only now
@@ -322,7 +319,7 @@ def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> t
     learned = list(strategy.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
-    return kind(groups, lr=train.lr, betas=train.betas, fused=True)
+    return kind(groups, lr=train.lr, betas=train.betas, eps=train.eps, fused=True)
 
 
 def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:

@@ -242,10 +242,9 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
     """
     groups: dict[str, list[Run]] = {}
     unstarted, unread, damage = [], [], {}
-    for run in runs:
+    for run in (run.legible() for run in runs):
         if damaged := run.damage():
             damage[run.folder] = "; ".join(damaged.values())
-            run = run.legible()
         if run.record:
             groups.setdefault(str(run.record.get("cohort", "")), []).append(run)
             continue

@@ -140,6 +140,9 @@ class KeptRun(Run):
         """Nothing: :func:`kept_runs` has looked at the whole archive."""
         return {}
 
+    def legible(self) -> Run:
+        return self
+
     @property
     def record(self) -> dict[str, Any]:
         return self._entry.get(schema.CONFIG) or {}

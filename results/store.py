@@ -276,6 +276,12 @@ class _Legible(Run):
         super().__init__(run.folder)
         self._damaged = run.damage()
 
+    def damage(self) -> dict[str, str]:
+        return self._damaged
+
+    def legible(self) -> Run:
+        return self
+
     def _digests(self) -> dict[str, list[str]]:
         return {} if schema.DIGESTS in self._damaged else super()._digests()
 
