@@ -82,9 +82,6 @@ class TrainConfig(_Section):
 # compare as equal.
 LATER = {"eps": 1e-8, "clip_percentile": 0.0, "plateaus": 0}
 
-# What a recipe gives in one way or the other.
-EITHER = (("steps", "epochs"), ("batch", "each"))
-
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
 
@@ -195,23 +192,24 @@ def resolve(
 def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
     """The ``train`` section and the mixing of the baseline's recipe with what the setting changes in it.
 
-    A recipe may give ``epochs``, passes over the setting's training list, in place of ``steps``, and ``each``, samples
-    of every task, in place of ``batch``; its ``mixing`` stands for the setting's.
+    ``epochs``, passes over the setting's training list, decide the ``steps``, and ``each``, samples of every task, the
+    ``batch``: a baseline's file names those of three_task beside them. ``mixing`` stands in place of the setting's.
 
     Raises:
-        UserError: for a recipe that gives both of such a pair.
+        UserError: for a setting that gives both of such a pair.
     """
     chosen, demo = settings.load(setting), profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
     recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
     change = chosen.changes(profile, baseline)
-    for one, other in EITHER:
-        if one in change or other in change:
-            recipe = {key: value for key, value in recipe.items() if key not in (one, other)}
+    for pair in (("steps", "epochs"), ("batch", "each")):
+        given = [key for key in pair if key in change]
+        if len(given) == 2:
+            both = " and ".join(pair)
+            raise UserError(f"{setting}.toml, {profile} recipe: {both} exclude each other; leave one out.")
+        if given:
+            recipe = {key: value for key, value in recipe.items() if key not in pair}
     recipe |= change
-    for one, other in EITHER:
-        if one in recipe and other in recipe:
-            raise UserError(f"the {profile} recipe of {baseline} in {setting} gives {one} and {other}; leave one out.")
     mixing = recipe.pop("mixing", _usual_mixing(setting, profile))
     return _counted(recipe, chosen), mixing
 
@@ -219,12 +217,12 @@ def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[d
 def _counted(recipe: dict[str, Any], setting: settings.Setting) -> dict[str, Any]:
     """The recipe with ``each`` and ``epochs`` written as batch, steps and plateaus; what is no number is left to the
     fields' own checks."""
-    from benchmarks.data.sources import list_length
-
     if isinstance(recipe.get("each"), int):
         recipe["batch"] = recipe.pop("each") * len(setting.tasks)
     epochs, batch = recipe.get("epochs"), recipe.get("batch")
     if isinstance(epochs, int) and isinstance(batch, int) and batch > 0:
+        from benchmarks.data.sources import list_length
+
         recipe["steps"] = epochs * sum(map(list_length, setting.tasks)) // batch
         recipe.setdefault("plateaus", recipe.pop("epochs"))
     return recipe

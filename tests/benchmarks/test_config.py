@@ -2,6 +2,7 @@
 
 import pytest
 
+import baselines
 from benchmarks.config import LATER, DataConfig, resolve
 from benchmarks.errors import UserError
 
@@ -119,6 +120,12 @@ def test_recipes_are_the_published_ones(setting, baseline):
     train = resolve(setting, baseline, "mix", profile="paper").train
     assert train.model_dump(include=PUBLISHED[setting, baseline].keys()) == PUBLISHED[setting, baseline]
     assert train.loss == "l1" and train.clip_norm == train.clip_percentile == 0 and train.augment
+
+
+@pytest.mark.parametrize("baseline", baselines.names())
+def test_what_stands_beside_epochs_and_each_is_of_three_task(baseline):
+    stated, train = baselines.recipe(baseline, "paper"), resolve("three_task", baseline, "mix", profile="paper").train
+    assert (train.steps, train.batch) == (stated["steps"], stated["batch"])
 
 
 def test_profiles():
