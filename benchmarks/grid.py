@@ -335,7 +335,7 @@ def record(config: Config) -> dict[str, Any]:
     }
     return {
         **config.identity(),
-        "overrides": config.departures(),
+        "overrides": config.overrides(),
         "parameters": defaults | parameters,
         "display": display,
         "config": config.model_dump(mode="json"),
