@@ -117,10 +117,10 @@ class Images(Sequence[np.ndarray]):
 
     @property
     def identity(self) -> str:
-        """Stands for all images in order: 16 hex digits for their pixels, or ``files-`` and 16 for their files' bytes
-        where they are decoded when asked for. Only identities of one kind can be compared."""
-        digests = [self.digest(number) for number in range(len(self))]
-        return identity(["files-", *digests] if self.streams else digests)
+        """Stands for all images in order: ``p`` and 16 hex digits for their pixels, or ``f`` and 16 for their files'
+        bytes where they are decoded when asked for. Only identities of one kind can be compared."""
+        kind = "f" if self.streams else "p"
+        return identity(kind + self.digest(number) for number in range(len(self)))
 
     @property
     def notes(self) -> dict[Path, str]:
@@ -147,7 +147,7 @@ class Images(Sequence[np.ndarray]):
 def identity(parts: Iterable[str]) -> str:
     """The identity of several images together, from theirs: of files where one of them is."""
     known = list(parts)
-    kind = "files-" if any(part.startswith("files-") for part in known) else ""
+    kind = "f" if any(part.startswith("f") for part in known) else "p"
     return kind + hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data.images import digest_of
+from benchmarks.data.images import digest_of, identity
 from benchmarks.errors import UserError
 
 KINDS = ("images", "depths")
 
 
-def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Images (N, S, S, 3) and depths (N, S, S), uint8, memory-mapped, and the digests of both.
+def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Images (N, S, S, 3) and depths (N, S, S), uint8, memory-mapped, and the identity of both (see :mod:`images`).
 
     Args:
         cache: the folder they are kept in.
@@ -40,7 +40,7 @@ def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, n
     return found
 
 
-def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
+def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
     """What is in the cache; ``None`` where there is nothing, or something damaged, which is told."""
     if not seal.exists():
         return None
@@ -48,7 +48,7 @@ def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, list[s
         images, depths = (np.asarray(np.load(path, mmap_mode="r")) for path in paths)
         digests = [digest_of(images), digest_of(depths)]
         if json.loads(seal.read_bytes()) == digests:
-            return images, depths, digests
+            return images, depths, identity(f"p{digest}" for digest in digests)
     print(
         f"warning: the training scenes in {seal.parent} are damaged; they are drawn again.", file=sys.stderr, flush=True
     )

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import protocols
 from benchmarks.config import DataConfig
 from benchmarks.data import files, layouts, opening
-from benchmarks.data.images import CACHE_LIMIT, identity, open_images
+from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
 from benchmarks.data.leaks import leaked
 from benchmarks.data.opening import Opened
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
@@ -145,19 +145,19 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
     from benchmarks.data.photographs import depth_of, photographs
 
     prepared = Prepared()
-    images, depths, digests = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, [])
+    images, depths, drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, "")
     photos = photographs()
-    names = list(photos)
+    names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
         if trains:
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record("train", task, "scenes", len(images), None, "embedded", digest=identity(digests))
+            prepared.record("train", task, "scenes", len(images), None, "embedded", digest=drawn)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
             prepared.tests.append(pool)
-            prepared.record("test", task, pool.dataset, len(photos), None, "embedded")
+            prepared.record("test", task, pool.dataset, len(photos), None, "embedded", digest=shown)
     return prepared
 
 
@@ -282,19 +282,22 @@ class _Files:
 
     def _trains(self, names: Sequence[str]) -> str:
         """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
-        opened = [self._opened[name] for name in names]
         if not self.problems:
-            self.prepared.notes += opening.mirrored(opened, self.patch)
-        return "" if self.problems else identity(one.identity for one in opened)
+            self.prepared.notes += opening.mirrored([self._opened[name] for name in names], self.patch)
+        return self._digest(names)
 
-    def _tests(self, names: Sequence[str]) -> None:
-        """Note what cannot be scored of sets that are tested on."""
+    def _digest(self, names: Sequence[str]) -> str:
+        return "" if self.problems else identity(self._opened[name].identity for name in names)
+
+    def _tests(self, names: Sequence[str]) -> str:
+        """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
         least = protocols.get(self.protocol).smallest
         for name in names:
             opened = self._opened[name]
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
                 self.problems += _first(name, small, TOLD)
+        return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
@@ -362,7 +365,7 @@ class _Files:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
             pool = Pool(task, made.names, made.images)
-        self._tests(made.sets if made else [test.set])
+        digest = self._tests(made.sets if made else [test.set])
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
         self.prepared.tests.append(with_depths(opened, made.depths if made else None))
@@ -372,7 +375,7 @@ class _Files:
         trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
         found, origin = len(pool.names), "synthesised" if made else "real"
         notes = {"made_from": made.sets} if made else {"leaked": leaked(test.set, trained, pool.names)}
-        self.prepared.record(role, task, test.name, found, expected, origin, **notes)
+        self.prepared.record(role, task, test.name, found, expected, origin, digest=digest, **notes)
 
     def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
         """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""
