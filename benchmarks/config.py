@@ -60,7 +60,7 @@ class TrainConfig(_Section):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
     clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16"] = "fp32"
-    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA); 0: a pass over the training list
+    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)
@@ -86,6 +86,7 @@ class Config(_Section):
     setting: str
     baseline: str
     strategy: str
+    definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
     seed: int = Field(0, ge=0)
     profile: Profile = "demo"
     size: str = "tiny"
@@ -106,8 +107,10 @@ class Config(_Section):
         full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
         for key in OBSERVING:
             full["train"].pop(key)
+        definition = full.pop("definition")
         pair = {key: value for key, value in full.items() if key != "strategy"}
         cohort = {key: pair[key] for key in ("setting", "size", "profile", "data")} | {"departures": self.departures()}
+        full |= {"definition": definition} if definition > 1 else {}
         return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
 
     def departures(self) -> list[str]:
@@ -151,6 +154,7 @@ def resolve(
             "setting": setting,
             "baseline": baseline,
             "strategy": art.canonical(strategy),
+            "definition": art.definition(strategy),
             "seed": seed,
             "profile": profile,
             "size": size,
