@@ -81,8 +81,9 @@ class _Loop:
         self.network.train()
         self.optimizer.zero_grad()
         errors = self.errors(step, counts, bf16)
-        numbers, given = torch.tensor(counts, dtype=torch.float32), {"errors": errors} if self.strategy.needs_errors else {}
-        self.strategy.backward(self.means(errors, counts), numbers, None, self.network.parameters(), **given)
+        losses, numbers = self.means(errors, counts), torch.tensor(counts, dtype=torch.float32)
+        further = {"errors": errors} if self.strategy.needs_errors else {}
+        self.strategy.backward(losses, numbers, None, self.network.parameters(), **further)
         self.optimizer.step()
         with torch.no_grad():
             self.strategy.after_step(lambda: self.losses(step, counts, bf16))
@@ -128,7 +129,7 @@ def _finite(spec: str) -> Finding:
 def _acts(spec: str) -> Finding:
     """Whether the update is another than that of equal weights, up to a factor."""
     loop, angles = _Loop(spec), []
-    for step in range(60):
+    for step in range(30):
         parameters = list(loop.network.parameters())
         equal = torch.autograd.grad(loop.losses(step, (2, 2, 2, 2)).mean(), parameters)
         loop.step(step)

@@ -34,7 +34,7 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def step(self, values: Tensor, slope: Tensor, present: Tensor | None = None) -> Tensor:
-        """``values`` moved against ``slope``, their gradient; where not ``present`` (bool, like ``values``) as before."""
+        """``values`` moved against ``slope``, their gradient; those not ``present`` (bool, as many) stay."""
         first, second = _BETAS
         blended = (first * self.moments[0] + (1 - first) * slope, second * self.moments[1] + (1 - second) * slope**2)
         moments, steps = torch.stack(blended), self.steps + 1

@@ -22,10 +22,12 @@ class Strategy(nn.Module, ABC):
     """How K task losses become one update of the parameters.
 
     A training loop calls :meth:`bind` once, and in every step :meth:`backward` in place of ``loss.backward()``, then
-    steps its optimizer, then calls :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. Steps that have no task
-    losses (the warm-up of AirNet's encoder) pass without it. ``parameters()`` that :meth:`backward` leaves a gradient in
-    are learned along with the network's, at its rate and schedule (after :meth:`bind`); those that a strategy learns
-    itself have none. ``state_dict()`` holds everything a resumed run needs.
+    steps its optimizer, then calls :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. A step without task
+    losses (in the warm-up of AirNet's encoder) calls neither ``backward`` nor ``after_step``.
+
+    ``parameters()`` are learned along with the network's (after :meth:`bind`), at its rate and schedule, where
+    ``backward`` leaves a gradient in them; those that a strategy learns by itself are left without. ``state_dict()``
+    holds everything a resumed run needs.
     """
 
     weights: Tensor  #: (K,) factors of the task losses in the last update, detached; NaN where there are none
@@ -62,8 +64,8 @@ class Strategy(nn.Module, ABC):
             auxiliary: a scalar of the network's own (AirNet's contrastive loss), added with factor 1.
             parameters: what the update is for; strategies that ``needs_gradients`` require it.
 
-        A strategy that ``needs_errors`` takes one more argument by name, ``errors``: (B, 3, H, W) absolute errors of the
-        batch's samples in task order, with graph, whose means are the task losses.
+        A strategy that ``needs_errors`` takes one more argument, by name, ``errors``: (B, 3, H, W) absolute errors of
+        the batch's samples in task order, with graph, whose means are the task losses.
         """
 
     def after_step(self, losses_again: Callable[[], Tensor]) -> None:

@@ -47,7 +47,7 @@ class STCH(Scalarizer, Stateful):
         self.register_buffer("sums", torch.zeros(2, tasks))  # of losses, of batches that hold the task
 
     def __call__(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
-        """Combine (K,) positive losses to a scalar; entries of tasks that are not ``present`` (K,) bool are not read."""
+        """Combine (K,) positive losses to a scalar; entries of tasks not ``present`` (K,) bool are not read."""
         return nn.Module.__call__(self, values, present)
 
     def forward(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:

@@ -206,15 +206,17 @@ def _tell_epochs(plans: Sequence) -> None:
     import art
     from benchmarks.schedules import epoch_steps
 
-    known, told = art.entries(), {}
+    known, told = art.entries(), []
     for config in (plan.config for plan in plans):
         name = art.parse(config.strategy)[0]
         needed = known[name].epochs if name in known else 0
         epoch = epoch_steps(config.train, config.train.steps)  # at most
         if needed and config.train.steps <= needed * epoch:
-            told[f"warning: {config.strategy} acts after {needed} epochs only, and a run of {config.train.steps} steps "
-                 f"has no more (an epoch: {epoch} steps); train more steps, or --set train.epoch=N lower."] = None  # fmt: skip
-    for sentence in told:
+            told.append(
+                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
+                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
+            )
+    for sentence in dict.fromkeys(told):
         print(sentence, file=sys.stderr)
 
 

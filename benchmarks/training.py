@@ -111,7 +111,7 @@ class Training:
 
     def remark(self) -> str:
         """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
-        weights = self.rhythm.table()["weight"].to_numpy().reshape(-1, len(self.strategy.tasks))
+        weights = self.rhythm.table()["weight"].to_numpy(copy=True).reshape(-1, len(self.strategy.tasks))
         return self.strategy.remark(torch.from_numpy(weights))
 
     def update(self, batch: Batch) -> None:
