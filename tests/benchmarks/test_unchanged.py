@@ -7,6 +7,7 @@ import torch
 import baselines
 from benchmarks.config import resolve
 from benchmarks.data.sources import Pool
+from benchmarks.run import main
 from benchmarks.settings import load
 from benchmarks.training import Training
 from results import Run
@@ -34,6 +35,7 @@ def test_looking_again_leaves_no_trace(baseline, pools, tmp_path):
     batch = one.batches(0)
     one._seed_network()
     one.network.train()
+    torch.rand(1)  # chance is at another place than where a step begins
     before, chance = state(one.network), torch.get_rng_state()
     first = one._losses_again(batch)
     one.probe.record(1, one.network)
@@ -71,3 +73,12 @@ def test_a_strategy_without_effect_is_told(pools, tmp_path):
     for one in (slow, quick):
         one.finish()
     assert "no effect" in slow.remark() and quick.remark() == ""
+
+
+def test_a_run_too_short_for_a_strategys_epochs_is_told_at_the_start(tmp_path, capsys):
+    command = ["--setting", "three_task", "--baselines", "nafnet", "--strategies", "dwa", "stch", "uw", "--dry-run"]
+    command += ["--output", str(tmp_path), "--set", "train.steps=30"]
+    assert main([*command, "train.epoch=15"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[:2] for line in told] == [["warning:", "dwa"], ["warning:", "stch"]]
+    assert main(command) == 0 and not capsys.readouterr().err
