@@ -237,4 +237,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # the network is too small for more, which would wait for each other
     sys.exit(main())
