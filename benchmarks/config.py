@@ -65,7 +65,7 @@ class TrainConfig(_Section):
     clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
     clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far (AutoClip); 0: not
     precision: Literal["fp32", "bf16"] = "fp32"
-    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA); 0: a pass over the training list
+    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)
@@ -100,6 +100,7 @@ class Config(_Section):
     setting: str
     baseline: str
     strategy: str
+    definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
     seed: int = Field(0, ge=0)
     profile: Profile = "demo"
     size: str = "tiny"
@@ -120,11 +121,13 @@ class Config(_Section):
         full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
         for key in OBSERVING:
             full["train"].pop(key)
+        definition = full.pop("definition")
         pair = {key: value for key, value in full.items() if key != "strategy"}
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
         data = pair["data"] | {"mixing": _usual_mixing(self.setting, self.profile)}
         cohort = {key: pair[key] for key in ("setting", "size", "profile")}
         cohort |= {"data": data, "departures": self.overrides()}
+        full |= {"definition": definition} if definition > 1 else {}
         return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
 
     def departures(self) -> list[str]:
@@ -172,6 +175,7 @@ def resolve(
             "setting": setting,
             "baseline": baseline,
             "strategy": art.canonical(strategy),
+            "definition": art.definition(strategy),
             "seed": seed,
             "profile": profile,
             "size": size,

@@ -6,10 +6,22 @@ import math
 
 from benchmarks.config import TrainConfig
 
+EPOCHS = 100  # that a training has at least
+
 
 def encoder_warmup_steps(train: TrainConfig) -> int:
     """Steps at the start that train a contrastive baseline's encoder only."""
     return round(train.encoder_warmup * train.steps)
+
+
+def epoch_steps(train: TrainConfig, whole: int) -> int:
+    """Steps of what a strategy calls an epoch (DWA, STCH): ``train.epoch``, else the shorter of a pass over the
+    training list, ``whole``, and a hundredth of the training.
+
+    A demo run is a fraction of a pass. The hundredth is ours, between the 100 to 300 epochs that the authors of these
+    strategies train for.
+    """
+    return train.epoch or max(1, min(whole, train.steps // EPOCHS))
 
 
 def learning_rate(train: TrainConfig, step: int) -> float:

@@ -132,3 +132,12 @@ def test_profiles():
     demo, paper = config(), config(profile="paper")
     assert (demo.size, demo.data.mixing) == ("tiny", "balanced")
     assert (paper.size, paper.data.mixing) == ("paper", "shuffled") and paper.train.steps > 100 * demo.train.steps
+
+
+def test_a_strategy_that_means_something_else_than_before_is_another_run():
+    uw, mix = config("uw"), config("mix")
+    assert (uw.definition, mix.definition, config("torchjd.scalarization:UW").definition) == (2, 1, 1)
+    before = uw.model_copy(update={"definition": 1})  # as a folder of then is read
+    assert before.identity()["hash"] != uw.identity()["hash"]
+    assert before.identity()["pair"] == uw.identity()["pair"] == mix.identity()["pair"]
+    assert uw.identity()["cohort"] == mix.identity()["cohort"]

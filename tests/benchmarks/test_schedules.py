@@ -8,12 +8,21 @@ import torch
 from torch.optim import lr_scheduler
 
 from benchmarks.config import TrainConfig, resolve
-from benchmarks.schedules import learning_rate
+from benchmarks.schedules import epoch_steps, learning_rate
 
 
 def rates(**options):
     train = TrainConfig(**({"steps": 200, "batch": 1, "patch": 16, "lr": 1e-3} | options))
     return [learning_rate(train, step) for step in range(train.steps)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "epoch", "whole", "expected"),
+    [(900, 0, 14243, 9), (534116, 0, 4450, 4450), (400000, 0, 28486, 4000), (20, 0, 50, 1), (900, 250, 14243, 250)],
+)
+def test_an_epoch_is_a_pass_over_the_list_or_a_hundredth_of_the_training(steps, epoch, whole, expected):
+    train = TrainConfig(steps=steps, batch=1, patch=16, lr=1e-3, epoch=epoch)
+    assert epoch_steps(train, whole) == expected
 
 
 def test_cosine_is_torchs_also_past_its_end():
