@@ -132,6 +132,10 @@ class Tree:
             self._asked[folder] = None
         return self._look(folder).folders
 
+    def unasked(self, folder: Path) -> list[Path]:
+        """The folders directly in ``folder`` that hold pictures which were not asked for."""
+        return [path for path in self.folders(folder) if path not in self._asked and look(path).pictures]
+
     def alike(self, folder: Path, place: str) -> list[Path]:
         """The folders ``place`` below ``folder``, whatever the case of their letters; the exact one first."""
         found = [folder]

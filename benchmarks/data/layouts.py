@@ -231,6 +231,7 @@ def locate(name: str, root: Path) -> Located | None:
         problems += tree.problems
         return Located(data_set, root, (), tuple(problems), tuple(tree.notes)) if problems else None
     best, *others = found
+    best.tell_folders()
     best.keep_listed()
     notes = [*best.notes, *tree.notes]
     if others:

@@ -52,6 +52,7 @@ class Pairing:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._different = 0
+        self._looked: list[Path] = []
         self.sequences = "*" in layout.target
         part = data_set.parts[data_set.part].input_name if data_set.part else None
         self.own = re.compile(part, re.IGNORECASE) if part else None  # names of this part, where names tell
@@ -109,6 +110,7 @@ class Pairing:
         found, strange = [], []
         fits = re.compile(name, re.IGNORECASE)
         for star, place in self._places(pattern):
+            self._looked.append(place)
             for path in self.tree.pictures(place):
                 if self.layout.suffixes and ending(path.name) not in self.layout.suffixes:
                     continue
@@ -166,6 +168,15 @@ class Pairing:
         for key in partners.keys() - {file.key for file in inputs}:
             if self.own is None or self.own.fullmatch(partners[key].stem):
                 self.problems.append(f"{self._shown(partners[key])}: no input with that name")
+
+    def tell_folders(self) -> None:
+        """Note folders with pictures inside those that are used, which no layout of the set looks into."""
+        for place in dict.fromkeys(self._looked) if not self.layout.shared else ():
+            below = [path.name for path in self.tree.unasked(place)]
+            if below:
+                more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+                names = ", ".join(f"{text(name)}/" for name in below[:3])
+                self.notes.append(f"{self._shown(place)}: pictures in its folders {names}{more} are not used")
 
     def keep_listed(self) -> None:
         """Where a list file names the set's samples, keep those; what is on one side only is a note."""

@@ -60,6 +60,14 @@ def test_leading_zeros_count_where_two_sets_share_a_folder(tmp_path):
     assert [pair.input.name == pair.target.name for pair in located.pairs] == [True] * 3 and not located.problems
 
 
+def test_pictures_in_further_folders_are_told(root):
+    for name in ("BSD400/more/1.png", "Rain100L/input/old/1.png", "Rain100L/input/notes/1.txt.png"):
+        save(root / name, picture(1))
+    (root / "Rain100L/input/notes/1.txt.png").rename(root / "Rain100L/input/notes/1.txt")
+    assert locate("BSD400", root).notes == ("BSD400: pictures in its folders more/ are not used",)
+    assert locate("Rain100L", root).notes == ("Rain100L/input: pictures in its folders old/ are not used",)
+
+
 def test_several_inputs_of_one_target_are_samples(root):
     save(root / "SOTS/outdoor/hazy/0001_1_0.16.png", picture(3))
     located = locate("SOTS-outdoor", root)
