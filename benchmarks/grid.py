@@ -192,9 +192,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         raise
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
-    if trained["skipped_updates"]:
-        skipped = f"{trained['skipped_updates']} updates that were not finite skipped"
-        warning = "; ".join(filter(None, [warning, skipped]))
+    skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
+    warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
     tracker.finish("done")
     earlier = before.reason if before.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("done", warning or earlier)
@@ -270,7 +269,7 @@ def replaced(plan: Plan) -> bool:
     return False
 
 
-def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
+def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, Any]]:
     from benchmarks.nonfinite import Diverged
     from benchmarks.training import Training
 
@@ -295,6 +294,7 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
         "train_seconds": round(training.seconds, 2),
         "step_seconds": round(training.seconds / config.train.steps, 5),
         "skipped_updates": training.skipped,
+        "remark": training.remark(),
     }
 
 
