@@ -1,4 +1,9 @@
-"""Published figures, each with its source, protocol and how sure it is (``results/published/*.csv``)."""
+"""Published figures, each with its source, protocol and how sure it is (``results/published/*.csv``).
+
+Rule: a figure that several sources print with different values has a row for each; the authors' own comes first, then
+the one that most sources print, and the first counts. An average that is not the mean of its columns says so in its
+note; one over some of the setting's test sets names them there (``average of A, B``).
+"""
 
 from __future__ import annotations
 
