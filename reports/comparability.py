@@ -32,7 +32,7 @@ class Figure:
     @property
     def sets(self) -> set[str]:
         """The test sets of an average that is not over all of its setting (``average of A, B`` in its note)."""
-        start, _, names = self.note.partition("average of ")
+        start, _, names = self.note.partition(";")[0].partition("average of ")
         return set(names.split(", ")) if names and not start else set()
 
     def averages(self, tested: list[str]) -> bool:
@@ -45,7 +45,7 @@ Figures = Mapping[tuple[str, str], Figure]  # of one row, by (dataset, metric)
 
 def figures(setting: str) -> dict[tuple[str, str, str, str], Figure]:
     """Published figures of a setting by ``(baseline, strategy, dataset, metric)``, the baseline in lower case."""
-    table: pd.DataFrame = published(setting).fillna({"note": ""})
+    table: pd.DataFrame = published(setting)
     found: dict[tuple[str, str, str, str], Figure] = {}
     for row in table.itertuples():
         key = row.baseline.casefold(), row.strategy, row.dataset, row.metric

@@ -47,7 +47,10 @@ class Metric:
 
 
 OWN = {"psnr": Metric("PSNR", "dB", 2, False), "ssim": Metric("SSIM", "", 3, False)}
-"""The metrics of every protocol; runs of older versions recorded no others."""
+"""The metrics of every protocol."""
+
+OLDER = frozenset({"lpips", "dists", "niqe", "ilniqe", "brisque", "piqe", "gmsd", "nlpd"})
+"""Lower is better with these also in runs of older versions, which recorded nothing of their metrics."""
 
 
 def metrics(cohort: Cohort) -> dict[str, Metric]:
@@ -70,7 +73,7 @@ def known(names: Iterable[str], records: Iterable[Mapping[str, Any] | None]) -> 
 
 def _known(name: str, entries: list[Mapping[str, Any]]) -> Metric:
     if not entries:
-        return OWN.get(name, Metric(name.upper()))
+        return OWN.get(name, Metric(name.upper(), lower_is_better=True if name in OLDER else None))
     newest, directions = entries[0], {entry.get("lower_is_better") for entry in entries}
     points = directions.pop() if len(directions) == 1 else None
     return Metric(newest.get("title", name.upper()), newest.get("unit", ""), newest.get("digits", 3), points)
