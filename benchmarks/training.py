@@ -23,7 +23,7 @@ from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
 from benchmarks.nonfinite import Diverged, Watch
-from benchmarks.resuming import latest, save
+from benchmarks.resuming import latest, restore, save
 from benchmarks.rhythm import FLUSH, Rhythm
 from benchmarks.schedules import encoder_warmup_steps, learning_rate
 from benchmarks.seeds import derive
@@ -242,8 +242,7 @@ class Training:
         content = latest(self.run.folder, self.config, self.device)
         if content is None:
             return
-        for name, part in self._state().items():
-            part.load_state_dict(content[name])
+        restore(self.run.folder, content, self._state())
         self.step, self.seconds = content["step"], content["seconds"]
         self.saved, self.skipped = self.step, content.get("skipped", 0)
         self.rhythm.restore(self.run.rhythm(), content["running"], self.step)
