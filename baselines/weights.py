@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 DEPTH = 8  # containers around the weights, and parts of a prefix, that are looked through
+MANY = 100  # a longer list is one of numbers, not of weights
 SHOWN = 5  # mismatches named in an error
 
 # Put inside names by torch.compile, FSDP and activation checkpointing of a single layer.
@@ -72,7 +73,7 @@ def find(network: Any, content: Mapping) -> Found:
         ValueError: if a name is missing, unexpected, or has another shape or kind of value, if several sets of weights
             fit, or if weights are NaN or infinite.
     """
-    place, others = _locate(network, content)
+    place, others = _locate(network, mappings(content))
     own = network.state_dict()
     loaded = [name for name in own if name in place.keys and not _other_size(network, own, name, place)]
     entries = {name: place.mapping[place.keys[name]].detach().to(own[name].dtype) for name in loaded}
@@ -87,10 +88,11 @@ def find(network: Any, content: Mapping) -> Found:
     return Found(entries, place.wrappers, tuple(filter(None, told)))
 
 
-def fits(network: Any, content: Mapping) -> bool:
-    """Whether :func:`find` would find weights, going by names, shapes and kinds; the network may be on ``meta``."""
+def fits(network: Any, found: list[tuple[tuple[str, ...], Mapping]]) -> bool:
+    """Whether :func:`find` would find weights in what :func:`mappings` gave, going by names, shapes and kinds; the
+    network may be on ``meta``."""
     try:
-        _locate(network, content)
+        _locate(network, found)
     except ValueError:
         return False
     return True
@@ -102,17 +104,17 @@ def shown(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
 
 
-def _locate(network: Any, content: Mapping) -> tuple[_Place, list[_Place]]:
+def _locate(network: Any, found: list) -> tuple[_Place, list[_Place]]:
     """The place that fits, and the others that do.
 
     Raises:
         ValueError: where none does, or several with other values.
     """
     own = network.state_dict()
-    places = list(_places(own, content))
+    places = list(_places(own, found))
     fitting = [place for place in places if not _mismatches(network, own, place)]
     if not fitting:
-        _refuse(network, own, _nearest(own, places, content))
+        _refuse(network, own, _nearest(own, places, found))
     first, *others = sorted(fitting, key=lambda place: not place.average)
     rivals = [other for other in others if other.average == first.average and not _equal(own, first, other)]
     if rivals:
@@ -124,21 +126,24 @@ def _locate(network: Any, content: Mapping) -> tuple[_Place, list[_Place]]:
     return first, others
 
 
-def _containers(content: Any) -> Iterator[tuple[tuple[str, ...], Mapping]]:
-    """All mappings inside the content, outermost first, each once (a container may hold itself)."""
-    seen, waiting = set(), deque([((), content)])
+def mappings(content: Mapping) -> list[tuple[tuple[str, ...], Mapping]]:
+    """All dictionaries inside the content with their nesting, outermost first, each once (one may hold itself)."""
+    found, seen, waiting = [], set(), deque([((), dict(content))])
     while waiting:
         nesting, value = waiting.popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, Mapping):
-            yield nesting, value
-        if len(nesting) == DEPTH:
-            continue
-        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if isinstance(inner, Mapping | list | tuple):
-                waiting.append(((*nesting, _text(key)), inner))
+        if isinstance(value, dict):
+            found.append((nesting, value))
+        if len(nesting) < DEPTH:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting.extend(((*nesting, _text(key)), one) for key, one in items if _searched(one))
+    return found
+
+
+def _searched(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list | tuple) and len(value) <= MANY)
 
 
 def _text(key: Any) -> str:
@@ -146,9 +151,9 @@ def _text(key: Any) -> str:
     return key if isinstance(key, str) else f"[{key}]" if isinstance(key, int) else f"[{type(key).__name__}]"
 
 
-def _places(own: Mapping, content: Mapping) -> Iterator[_Place]:
+def _places(own: Mapping, found: list) -> Iterator[_Place]:
     """Every nesting and prefix below which there is at least one of the network's names."""
-    for nesting, mapping in _containers(content):
+    for nesting, mapping in found:
         plain = {key: key for key in mapping if isinstance(key, str)}
         cleaned = {_INSIDE.sub("", key): key for key in plain}
         inside = tuple(dict.fromkeys(name for key in plain for name in _INSIDE.findall(key)))
@@ -169,7 +174,7 @@ def _by_prefix(own: Mapping, nesting: tuple, mapping: Mapping, keys: dict[str, s
         yield _Place(nesting, mapping, prefix, below, inside)
 
 
-def _nearest(own: Mapping, places: list[_Place], content: Mapping) -> _Place:
+def _nearest(own: Mapping, places: list[_Place], found: list) -> _Place:
     """The place to tell of where none fits: the one with the most names, else where the most tensors are."""
     if places:
         return max(places, key=lambda place: len(own.keys() & place.keys.keys()))
@@ -177,7 +182,7 @@ def _nearest(own: Mapping, places: list[_Place], content: Mapping) -> _Place:
     def tensors(mapping: Mapping) -> dict[str, str]:
         return {key: key for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
-    nesting, mapping = max(_containers(content), key=lambda found: len(tensors(found[1])))
+    nesting, mapping = max(found, key=lambda one: len(tensors(one[1])))
     return _Place(nesting, mapping, "", tensors(mapping))
 
 
@@ -213,8 +218,8 @@ def _refuse(network: Any, own: Mapping, place: _Place) -> None:
     if all(problem.startswith("unexpected") for problem in problems):
         advice = "; all its names are there: where those are no part of the network, remove them from the file"
     raise ValueError(
-        f"these weights do not fit {type(network).__name__}: {len(problems)} mismatches (wrapper: {place.wrappers}): "
-        f"{'; '.join(problems[:SHOWN])}{more}{advice}"
+        f"these weights do not fit {type(network).__name__}: {len(problems)} mismatch{'es' * (len(problems) > 1)} "
+        f"(wrapper: {place.wrappers}): {'; '.join(problems[:SHOWN])}{more}{advice}"
     )
 
 
@@ -271,8 +276,7 @@ def _listed(names: list[str], count: int = SHOWN) -> str:
 
 
 def _told_average(place: _Place, others: list[_Place]) -> str:
-    raw = [other.wrappers for other in others if not other.average]
-    return f"the average of the weights, not {_listed(raw)}" if place.average and raw else ""
+    return "the average of the weights" if place.average and any(not other.average for other in others) else ""
 
 
 def _told_unused(network: Any, place: _Place) -> str:
@@ -293,7 +297,9 @@ def _told_aside(network: Any, place: _Place, content: Mapping, loaded: list[str]
             if key != step and any(isinstance(one, Tensor) for one in inner):
                 groups[_text(key)] += 1
         around = around.get(step)
-    names = [f"{name} ({count} entries)" if "*" in name else name for name, count in groups.items()]
+    names = [
+        f"{name} ({count} entr{'ies' if count > 1 else 'y'})" if "*" in name else name for name, count in groups.items()
+    ]
     return f"left aside: {_listed(names)}" if names else ""
 
 

@@ -270,9 +270,10 @@ def _fits(content: dict[str, Any], but: tuple[str, str]) -> str:
     """`` They fit promptir, size paper.`` where another baseline or size takes these weights."""
     from baselines import weights
 
+    found = weights.mappings(content)
     others = [(name, size) for name in baselines.names() for size in baselines.describe(name)["sizes"]]
     for name, size in sorted(others, key=lambda other: other[0] != but[0]):
-        if (name, size) != but and weights.fits(_outline(name, size), content):
+        if (name, size) != but and weights.fits(_outline(name, size), found):
             return f" They fit {name}, size {size}."
     return ""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 ZIPPED = b"PK\3\4"  # what torch goes by
-INDEX, INDEX_BYTES = "data.pkl", 2**26  # a network's is some 0.1 MB
+INDEX, INDEX_BYTES = "data.pkl", 2**24  # a network's is some 0.1 MB
 NESTED = 10**6  # values in a tuple, its inner ones counted as often as they stand there
 
 _LENGTH = hashlib.sha256().digest_size * 2  # of the signature, in hexadecimal
@@ -98,15 +98,14 @@ def _ambiguous(file: BinaryIO, archive: zipfile.ZipFile) -> str | None:
     """Whether other readers may find another directory than Python's, which takes the one just before the end."""
     place = file.seek(0, os.SEEK_END) - _END.size - len(archive.comment)
     mark, *_, length, start, comment = _at(file, place, _END)
-    if mark == b"PK\5\6" and comment == len(archive.comment):
-        before = place - _LOCATOR.size
-        if before >= 0 and (found := _at(file, before, _LOCATOR))[0] == b"PK\6\7":
-            place = before - _END64.size
-            mark, *_, length, start = _at(file, place, _END64)
-            if found[2] != place or mark != b"PK\6\6":
-                return "damaged: the places in its archive contradict each other"
-        if start == archive.start_dir and start + length == place:
-            return None
+    sure = mark == b"PK\5\6" and comment == len(archive.comment)
+    before = place - _LOCATOR.size
+    if before >= _END64.size and (found := _at(file, before, _LOCATOR))[0] == b"PK\6\7":
+        place = before - _END64.size
+        mark, *_, length, start = _at(file, place, _END64)
+        sure &= found[2] == place and mark == b"PK\6\6"
+    if sure and start == archive.start_dir and start + length == place:
+        return None
     return "damaged: it has several directories, or its directory is not where its end says"
 
 
@@ -149,6 +148,7 @@ class _Value(NamedTuple):
     marks: frozenset[str] = frozenset()
 
 
+_PLAIN = _Value()
 # Marks: of what a call made; of functions that walk through their argument; of bytes made of a text, and their maker.
 _MADE, _GREEDY, _BYTES, _ENCODER = "made", "greedy", "bytes", "encoder"
 _TOGETHER = ({_MADE, _GREEDY}, {_BYTES, _ENCODER})  # in one call: may grow at each link of a chain
@@ -176,6 +176,8 @@ def _strange(file: BinaryIO) -> str | None:
             memo[int(argument)] = stack[-1]
         elif name == "MARK":
             stack.append(None)
+        elif not operation.stack_before and name != "GLOBAL":
+            stack.extend([_PLAIN] * len(operation.stack_after))  # a number, a text, an empty container
         else:
             taken = _taken(stack, operation)
             marks = frozenset().union(*(value.marks for value in taken))

@@ -113,7 +113,7 @@ def restore(folder: Path, content: Mapping[str, Any], parts: Mapping[str, Any]) 
         before = _choices(part)
         try:
             part.load_state_dict(content[name])
-            strange = _choices(part) != before or _misshapen(part)
+            strange = _changed(before, _choices(part)) or _misshapen(part)
         except Exception as error:  # every part has its own kinds
             strange = integrity.reason(error)
         if strange:
@@ -128,6 +128,12 @@ def _choices(part: Any) -> list[dict[str, Any]]:
     """An optimizer's settings beside the rate, which follows the step."""
     groups = getattr(part, "param_groups", [])
     return [{key: value for key, value in group.items() if key not in ("params", "lr")} for group in groups]
+
+
+def _changed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
+    """Whether settings that both have differ; other versions of torch have others."""
+    pairs = zip(before, after, strict=True)
+    return any(one[key] != other[key] for one, other in pairs for key in one.keys() & other.keys())
 
 
 def _misshapen(part: Any) -> bool:
