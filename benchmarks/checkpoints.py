@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import baselines
-from benchmarks import integrity
+from benchmarks import unpacking
 from benchmarks.errors import UserError, nearest
 from benchmarks.resuming import scored
 from results import Run
@@ -163,20 +163,20 @@ def read(path: Path) -> dict[str, Any]:
     start = _start(path)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return _safetensors(path)
-    if start.startswith(integrity.ZIPPED) and (problem := integrity.damage(path)):
+    if start.startswith(unpacking.ZIPPED) and (problem := unpacking.damage(path)):
         raise UserError(f"{path} is no checkpoint: {problem}.")
     others = _others(path)
     refused = sorted(name for name in others if name.partition(".")[0] not in BESIDE and name not in _PLAIN)
     if refused:
         raise UserError(_refusal(path, refused))
-    if problem := integrity.strange(path):
+    if problem := unpacking.strange(path):
         raise UserError(f"{path} is no checkpoint: {problem}.")
     try:
         with torch.serialization.safe_globals([_stand_in(name) for name in others]), path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
         refused = re.findall(r"GLOBAL (\S+)", str(error))
-        reason = f"damaged, cut short or not of torch.save ({integrity.reason(error)})"
+        reason = f"damaged, cut short or not of torch.save ({unpacking.reason(error)})"
         raise UserError(_refusal(path, refused) if refused else f"{path} is no checkpoint: {reason}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no named weights but a {type(content).__name__}.")
@@ -203,7 +203,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except Exception as error:  # of the package's own kind, or torch's for types that it lacks
-        raise UserError(f"{path} is no checkpoint: damaged or cut short ({integrity.reason(error)}).") from error
+        raise UserError(f"{path} is no checkpoint: damaged or cut short ({unpacking.reason(error)}).") from error
 
 
 def _config(run: Run) -> Config:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import integrity, settings
+from benchmarks import settings, unpacking
 from benchmarks.config import Config
 from benchmarks.errors import UserError
 from results import Run
@@ -33,7 +33,7 @@ def save(run: Run, content: dict[str, Any]) -> None:
                 torch.save(content, file)
             except RuntimeError as error:
                 raise file.trouble or error from None
-        integrity.sign(path)
+        unpacking.sign(path)
 
     run.write(CHECKPOINT, write, keep=PREVIOUS)
 
@@ -83,24 +83,37 @@ def _trouble(content: dict[str, Any], config: Config) -> str | None:
     """What of a checkpoint's content is missing or of another kind."""
     import torch
 
-    kinds = {"network": Mapping, "optimizer": Mapping, "strategy": Mapping, "step": int, "running": torch.Tensor}
-    kinds |= {"seconds": int | float} | ({"average": Mapping} if config.train.ema else {})
+    kinds = {"network": Mapping, "optimizer": Mapping, "strategy": Mapping, "step": int, "seconds": int | float}
+    kinds |= {"skipped": int, "learned": bool, "rhythm": Mapping, "norms": torch.Tensor}
+    kinds |= {"average": Mapping} if config.train.ema else {}
     for name, kind in kinds.items():
         if name not in content:
-            return f"there is no {name!r} in it"
-        if not isinstance(content[name], kind) or isinstance(content[name], bool):
+            return f"there is no {name!r} in it (files of older versions lack some); start the run anew with --fresh"
+        if not isinstance(content[name], kind) or isinstance(content[name], bool) != (kind is bool):
             return f"its {name!r} is a {type(content[name]).__name__}"
-    skipped, tasks = content.get("skipped", 0), len(settings.load(config.setting).tasks)
     if not 0 <= content["step"] <= config.train.steps:
         return f"its step is {content['step']} of {config.train.steps}"
-    if not (math.isfinite(content["seconds"]) and content["seconds"] >= 0):
-        return f"its seconds are {content['seconds']}"
-    if type(skipped) is not int or skipped < 0:
-        return "its number of skipped updates is none"
-    running = content["running"]
-    if running.is_nested or tuple(running.shape) != (tasks,) or running.dtype != torch.float32:
-        return f"its running levels are not those of {tasks} tasks"
-    return None
+    if not (math.isfinite(content["seconds"]) and content["seconds"] >= 0 and content["skipped"] >= 0):
+        return "its seconds or its number of skipped updates cannot be"
+    norms = content["step"] if config.train.clip_percentile else 0
+    probes = content.get("conflicts", [])
+    if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):
+        return "its probes of conflicts are of another form"
+    rows, tasks = content["rhythm"], len(settings.load(config.setting).tasks)
+    steps = rows.get("steps")
+    if not isinstance(steps, list) or not all(type(step) is int and step <= content["step"] for step in steps):
+        return "its rhythm has other steps than it"
+    shapes = {"norms": (content["norms"], (norms,)), "running": (rows.get("running"), (tasks,))}
+    shapes |= {"rhythm": (rows.get("values"), (len(steps), 4, tasks))}
+    wrong = [name for name, (value, shape) in shapes.items() if not _is_floats(value, shape)]
+    return f"its {wrong[0]!r} is of another form" if wrong else None
+
+
+def _is_floats(value: Any, shape: tuple[int, ...]) -> bool:
+    import torch
+
+    plain = isinstance(value, torch.Tensor) and not value.is_nested and value.layout == torch.strided
+    return plain and value.dtype == torch.float32 and tuple(value.shape) == shape
 
 
 def restore(folder: Path, content: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
@@ -115,7 +128,7 @@ def restore(folder: Path, content: Mapping[str, Any], parts: Mapping[str, Any]) 
             part.load_state_dict(content[name])
             strange = _changed(before, _choices(part)) or _misshapen(part)
         except Exception as error:  # every part has its own kinds
-            strange = integrity.reason(error)
+            strange = unpacking.reason(error)
         if strange:
             why = f" ({strange})" if isinstance(strange, str) else ""
             raise UserError(
@@ -161,13 +174,13 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     import torch
 
-    problem = integrity.damage(path) or integrity.strange(path)
+    problem = unpacking.damage(path) or unpacking.strange(path)
     if problem:
         raise UserError(f"{path} cannot be read as a checkpoint ({problem}).")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
-        raise UserError(f"{path} cannot be read as a checkpoint ({integrity.reason(error)}).") from error
+        raise UserError(f"{path} cannot be read as a checkpoint ({unpacking.reason(error)}).") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
     return content

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 ZIPPED = b"PK\3\4"  # what torch goes by
-INDEX, INDEX_BYTES = "data.pkl", 2**24  # a network's is some 0.1 MB
+INDEX, INDEX_BYTES = "data.pkl", 2**25  # a network's is some 0.1 MB
 NESTED = 10**6  # values in a tuple, its inner ones counted as often as they stand there
 
 _LENGTH = hashlib.sha256().digest_size * 2  # of the signature, in hexadecimal
