@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import baselines
 from benchmarks import unpacking
-from benchmarks.errors import UserError, nearest
+from benchmarks.errors import UserError, nearest, quoted
 from benchmarks.resuming import scored
 from results import Run
 from results.schema import CHECKPOINT, CONFIG
@@ -114,7 +114,7 @@ def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
     """
     if baseline not in baselines.names():
         known = baselines.names()
-        raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
+        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
     content = read(path)
     own = scored(content)
     network = baselines.build(baseline, size)

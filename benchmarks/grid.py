@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -56,6 +57,8 @@ class Plan:
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
     slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
+    if len(slug.encode()) > 120:  # file systems take names of 255 bytes
+        slug = f"{slug.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     name = f"{config.seed}-{config.identity()['hash']}"
     return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
 
