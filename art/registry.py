@@ -7,6 +7,8 @@ import importlib
 import math
 import re
 import reprlib
+import sys
+import typing
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -135,7 +137,7 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
     """
     if several_lines(spec) or len(spec) > LONGEST:
-        raise ValueError(f"strategy {reprlib.repr(spec)}: expected one line of at most {LONGEST} characters.")
+        raise ValueError(f"strategy {reprlib.repr(spec)}: expected one line of at most {LONGEST} printable characters.")
     head, *rest = spec.split(":")
     mistyped = "." not in head and difflib.get_close_matches(head[:100], names(), n=1)
     if head not in entries() and rest and "=" not in rest[0] and not mistyped:
@@ -184,11 +186,11 @@ def _checked(spec: str, name: str, key: str, value: Any) -> Any:
         kind, fits = "a whole number", number and value == value // 1
         value = int(value) if fits else value
     elif isinstance(default, float):
-        kind, fits = "a finite number", number and math.isfinite(value)
+        kind, fits = "a finite number", number and abs(value) <= sys.float_info.max
     else:
         kind, fits = "a word", isinstance(value, str)
     if not fits:
-        raise ValueError(f"strategy {spec!r}: {key} is {kind}, not {reprlib.repr(value)}.")
+        raise ValueError(f"strategy {spec!r}: {key} takes {kind}, not {reprlib.repr(value)}.")
     return value
 
 
@@ -223,9 +225,21 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
         raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({_reason(error)}).") from error
     known = entries().get(name)
     try:
+        _check_words(method, parameters)
         return wrap(method, tasks, (known.defaults if known and name in _KNOWN else {}) | parameters)
     except (Exception, SystemExit) as error:  # an import that fails here is a solver's, with advice
         raise ValueError(f"strategy {spec!r}: {_reason(error)}") from error
+
+
+def _check_words(method: Any, parameters: dict[str, Any]) -> None:
+    """Refuse a word that is none of those a class annotates its parameter with: some look at it in use only."""
+    try:
+        hints = typing.get_type_hints(method.__init__)
+    except Exception:  # annotations of one's own class may name what is not there
+        return
+    for key, value in parameters.items():
+        if typing.get_origin(hints.get(key)) is typing.Literal and value not in typing.get_args(hints[key]):
+            raise ValueError(f"{key} is one of {', '.join(map(str, typing.get_args(hints[key])))}, not {value!r}.")
 
 
 def _reason(error: BaseException) -> str:

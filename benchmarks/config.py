@@ -45,6 +45,8 @@ class _Section(BaseModel):
         names = [name.partition("@")[0] for name in value if isinstance(name, str)] if isinstance(value, tuple) else []
         if "" in names or len(set(names)) < len(names):
             raise ValueError("Input should name each once")
+        if any(len(name) > 200 for name in names):
+            raise ValueError("Input should be names of at most 200 characters")
         return value
 
 
@@ -199,6 +201,8 @@ def resolve(
         config = Config.model_validate(content)
     except ValidationError as error:
         raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
+    if (config.data.source == "files") != (config.data.root is not None):
+        raise UserError("data.source=files and data.root belong together; --data-root sets both.")
     _check_rates(config.train)
     return config
 

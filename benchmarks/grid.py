@@ -56,11 +56,16 @@ class Plan:
 
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
-    slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
-    if len(slug.encode()) > 120:  # file systems take names of 255 bytes
-        slug = f"{slug.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
+    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+
+
+def folder_name(text: str) -> str:
+    """A name for a folder: no separators; of a long one the start and a digest (file systems take 255 bytes)."""
+    name = re.sub(r"[^\w.=+-]+", ",", text)
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def state(plan: Plan) -> str:

@@ -186,6 +186,10 @@ def _plans(options: argparse.Namespace) -> list:
 
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one run at a time is needed.")
+    try:
+        (options.output / "runs").exists()
+    except OSError as error:
+        raise UserError(f"the output folder {options.output} cannot be: {error.strerror}.") from error
     setting = settings.load(options.setting)
     data = DataConfig()
     if options.data_root is not None:
