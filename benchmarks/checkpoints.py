@@ -19,7 +19,7 @@ import baselines
 from benchmarks import unpacking
 from benchmarks.errors import UserError, nearest, quoted
 from benchmarks.resuming import scored
-from results import Run
+from results import Damaged, Run
 from results.schema import CHECKPOINT, CONFIG
 
 if TYPE_CHECKING:
@@ -136,11 +136,14 @@ def load_run(folder: Path) -> Loaded:
         UserError: if the folder holds no run, or one without a checkpoint that fits its configuration.
     """
     run, path = Run(folder), folder / CHECKPOINT
-    config = _config(run)
+    try:
+        config, wanted, _ = _config(run), run.record.get("hash"), run.data
+    except Damaged as error:
+        raise UserError(f"{folder}: {error}; take another run, or do this one anew.") from error
     if not path.exists():
         raise UserError(f"{folder} has no {CHECKPOINT} (status: {run.status.state}); the run must train first.")
     content = read(path)
-    if content.get("hash") != run.record.get("hash"):
+    if content.get("hash") != wanted:
         raise UserError(f"{path} belongs to another configuration than the {CONFIG} beside it.")
     own = scored(content, f" of {config.train.steps}")
     network = baselines.build(config.baseline, config.size)

@@ -273,7 +273,7 @@ def replaced(plan: Plan) -> bool:
     for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
         other = Run(path.parent).legible().config
         data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
-        if path.parent != plan.folder and other | {"data": data} == own:
+        if path.parent != plan.folder and {"definition": 1} | other | {"data": data} == own:
             return True
     return False
 
@@ -343,7 +343,7 @@ def record(config: Config) -> dict[str, Any]:
     }
     return {
         **config.identity(),
-        "overrides": config.departures(),
+        "overrides": config.overrides(),
         "parameters": defaults | parameters,
         "display": display,
         "config": config.model_dump(mode="json"),

@@ -110,6 +110,7 @@ def _main(options: argparse.Namespace) -> int:
         os.environ.setdefault(name, value)
     plans = _plans(options)
     _check_strategies(plans)
+    _tell_epochs(plans)
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
@@ -247,6 +248,25 @@ def _check_strategies(plans: Sequence) -> None:
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
+
+
+def _tell_epochs(plans: Sequence) -> None:
+    """Warn of strategies that act from some epoch on which their run never reaches."""
+    import art
+    from benchmarks.schedules import epoch_steps
+
+    known, told = art.entries(), []
+    for config in (plan.config for plan in plans):
+        name = art.parse(config.strategy)[0]
+        needed = known[name].epochs if name in known else 0
+        epoch = epoch_steps(config.train, config.train.steps)  # at most
+        if needed and config.train.steps <= needed * epoch:
+            told.append(
+                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
+                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
+            )
+    for sentence in dict.fromkeys(told):
+        print(sentence, file=sys.stderr)
 
 
 def _leaves_out(config: Any) -> bool:

@@ -378,9 +378,10 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
     for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
         config = run.config
         identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
-        recipe = recipes.setdefault(identity[0], config.get("train", {}))
-        if config.get("train", {}) != recipe:
-            reasons[run.folder] = f"older training recipe ({_difference(config.get('train', {}), recipe)})"
+        own = config.get("train", {}) | {"mixing": config.get("data", {}).get("mixing")}
+        recipe = recipes.setdefault(identity[0], own)
+        if own != recipe:
+            reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
         elif other := _other_images(trained.setdefault(identity[0], run), run):
             reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
         elif identity in chosen:

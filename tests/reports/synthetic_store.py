@@ -81,7 +81,8 @@ def write_run(
             place = place[name]
         place[last] = value
     data = data or records()
-    shared = [resolved["setting"], resolved["size"], resolved["profile"], resolved["data"], list(overrides)]
+    images = {key: value for key, value in resolved["data"].items() if key != "mixing"}  # which is a recipe's own
+    shared = [resolved["setting"], resolved["size"], resolved["profile"], images, list(overrides)]
     pair = {key: value for key, value in resolved.items() if key != "strategy"}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
     run.write_status("running")

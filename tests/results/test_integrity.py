@@ -77,7 +77,7 @@ def test_readers_raise_and_tell_what_stands_out(store):
 @pytest.mark.parametrize("told, change", [
     ("an image stands twice", lambda table: pd.concat([table, table.tail(1)])),
     ("a psnr outside", lambda table: table.assign(value=table["value"] * 1e6)),
-    ("a ssim outside", lambda table: table.assign(input_value=table["input_value"].where(table["metric"] != "ssim", 2))),
+    ("a ssim outside", lambda table: table.assign(value=table["value"].where(table["metric"] != "ssim", 2))),
     ("rows without", lambda table: table.assign(image=None)),
     ("lacks the column value", lambda table: table.drop(columns="value")),
     ("other things than numbers", lambda table: table.assign(value="many")),
