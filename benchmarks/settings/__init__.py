@@ -88,6 +88,10 @@ class Setting(_Part):
                 raise ValueError(f"{kind} {sorted(twice)[0]!r} is there twice")
             if not found:
                 raise ValueError(f"there is no {kind}")
+            if odd := [
+                name for name in found if not 0 < len(name) <= 60 or {*name} & {*"/\\"} or not name.isprintable()
+            ]:
+                raise ValueError(f"{kind} {quoted(odd[0])} cannot name a file")
         return self
 
     @model_validator(mode="after")
