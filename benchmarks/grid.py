@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ def state(plan: Plan) -> str:
     if found == "done":
         if not plan.run.record:
             return "to mend"
-        return "done" if not _unscored(plan) else "to score"
+        return "done" if not _unscored(plan) and _directed(plan) else "to score"
     if found == "failed":
         return "failed"
     return "resume" if resumable(plan.folder) else "new"
@@ -88,6 +88,11 @@ def _unscored(plan: Plan) -> bool:
     scored = _scored(plan.run, plan.config)
     wanted = {record["dataset"] for record in plan.run.data if record["role"] == "test"}
     return not scored or not wanted | set(plan.config.evaluate.extra) <= scored
+
+
+def _directed(plan: Plan) -> bool:
+    """Whether it is recorded which way is better with the metrics asked for; runs of older versions lack it."""
+    return set(plan.config.evaluate.metrics) <= set(plan.run.record.get("metrics") or ())
 
 
 def _scored(run: Run, config: Config) -> set[str]:
@@ -181,7 +186,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     before, mended = processes.current().same(None if processes.is_follower() else _mended(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
-    run.write_json(CONFIG, record(config))
+    run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
     run.write_json(DATA, prepared.records)
     whole = before.state == "done" and mended <= {CONFIG, DATA} and not _unscored(plan)
     if processes.current().same(whole):  # nothing to train or to score
@@ -200,9 +205,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         raise
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
-    if trained["skipped_updates"]:
-        skipped = f"{trained['skipped_updates']} updates that were not finite skipped"
-        warning = "; ".join(filter(None, [warning, skipped]))
+    skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
+    warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
     tracker.finish("done")
     earlier = before.reason if before.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("done", warning or earlier)
@@ -278,7 +282,7 @@ def replaced(plan: Plan) -> bool:
     return False
 
 
-def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
+def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, Any]]:
     from benchmarks.nonfinite import Diverged
     from benchmarks.training import Training
 
@@ -303,6 +307,7 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
         "train_seconds": round(training.seconds, 2),
         "step_seconds": round(training.seconds / config.train.steps, 5),
         "skipped_updates": training.skipped,
+        "remark": training.remark(),
     }
 
 
@@ -332,9 +337,11 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
     return fault, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 
-def record(config: Config) -> dict[str, Any]:
+def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
     """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
-    display, configuration."""
+    display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
+    from benchmarks.metrics import facts
+
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
@@ -346,6 +353,7 @@ def record(config: Config) -> dict[str, Any]:
         "overrides": config.overrides(),
         "parameters": defaults | parameters,
         "display": display,
+        "metrics": facts([*config.evaluate.metrics, *sorted(scored)]),
         "config": config.model_dump(mode="json"),
         "store": STORE,
     }

@@ -375,6 +375,7 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
     chosen: dict[tuple, Run] = {}
     recipes: dict[str, dict] = {}
     trained: dict[str, Run] = {}
+    definitions: dict[tuple, int] = {}
     for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
         config = run.config
         identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
@@ -384,6 +385,8 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
             reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
         elif other := _other_images(trained.setdefault(identity[0], run), run):
             reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
+        elif config.get("definition", 1) != definitions.setdefault(identity[:2], config.get("definition", 1)):
+            reasons[run.folder] = "older definition of the strategy"
         elif identity in chosen:
             reasons[run.folder] = "older run of the same baseline, strategy and seed"
         else:

@@ -35,9 +35,10 @@ def test_they_are_the_published_ones():
         found[name] = len(setting.tasks), sum(map(list_length, setting.tasks)), setting.protocol
     assert found == PUBLISHED
     table = published()
-    for name in set(table["setting"]) - {"headline"}:
+    for name in settings.names():  # figures are published of further ones, and of cdd11 averages only
         columns = {test.name for task in settings.load(name).tasks for test in task.test}
-        assert set(table.loc[table["setting"] == name, "dataset"]) - {"average"} == columns
+        printed = set(table.loc[table["setting"] == name, "dataset"])
+        assert printed - {"average"} == (set() if name == "cdd11" else columns)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
