@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -169,10 +168,12 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
 
 def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
     """Where the results go: never over those of another evaluation."""
+    from benchmarks.grid import folder_name
+
     name = loaded.path.stem
     if loaded.run:
         name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.run.record['hash']}"
-    name = re.sub(r"[^\w.=+-]+", ",", f"{loaded.baseline}-{name}")
+    name = folder_name(f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:
         found = json.loads((folder / RECORD).read_text())["identity"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -55,9 +56,16 @@ class Plan:
 
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
-    slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
     name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
+    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+
+
+def folder_name(text: str) -> str:
+    """A name for a folder: no separators; of a long one the start and a digest (file systems take 255 bytes)."""
+    name = re.sub(r"[^\w.=+-]+", ",", text)
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def state(plan: Plan) -> str:

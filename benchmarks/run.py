@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     add("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H")  # fmt: skip
+        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H; "
+        "of two for one key the later counts")  # fmt: skip
     add(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
     )
@@ -191,6 +192,12 @@ def _plans(options: argparse.Namespace) -> list:
     from benchmarks.config import DataConfig, resolve
     from benchmarks.data import layouts, sources
 
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: at least one run at a time is needed.")
+    try:
+        (options.output / "runs").exists()
+    except OSError as error:
+        raise UserError(f"the output folder {options.output} cannot be: {error.strerror}.") from error
     setting = settings.load(options.setting)
     data = DataConfig()
     if options.data_root is not None:
