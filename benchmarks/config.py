@@ -98,9 +98,8 @@ class TrainConfig(_Section):
     decay: float = Field(0.5, gt=0)  # the same of what follows; schedule "step" is this alone
     every: float = Field(0.125, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
-    eps: float = Field(1e-8, gt=0)  # of Adam; far below any gradient, it leaves a run's scale without effect
     clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
-    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far (AutoClip); 0: not
+    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far, in its units; 0: not
     precision: Literal["fp32", "bf16"] = "fp32"
     epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
@@ -117,7 +116,7 @@ class TrainConfig(_Section):
 
 # Fields that came later: at these values nothing written names them, so that earlier runs keep their identities and
 # compare as equal.
-LATER = {"eps": 1e-8, "clip_percentile": 0.0, "plateaus": 0}
+LATER = {"clip_percentile": 0.0, "plateaus": 0}
 
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")

@@ -326,7 +326,7 @@ def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> t
     learned = list(strategy.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
-    return kind(groups, lr=train.lr, betas=train.betas, eps=train.eps, fused=True)
+    return kind(groups, lr=train.lr, betas=train.betas, fused=True)
 
 
 def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:
