@@ -23,6 +23,8 @@ from typing import Any
 LARGEST = 8 * 2**30  # bytes of one message; a larger one closes the connection
 PLAIN = "msgpack"  # Dask's name for it
 
+OBJECT = "an object, where only data are taken"
+
 _data_only: contextvars.ContextVar[bool] = contextvars.ContextVar("data_only", default=False)
 
 
@@ -134,7 +136,7 @@ def _check_size(size: int) -> None:
 def plain(frames: Sequence) -> Any:
     """A message as numbers, texts, bytes, tuples, sets and mappings.
 
-    An object that was sent in another form than :data:`PLAIN` becomes a text that says so.
+    An object that was sent in another form than :data:`PLAIN` becomes a text that says so (:data:`OBJECT`).
 
     Raises:
         CodeRefusedError: for a part that Dask would unpickle without asking.
@@ -167,5 +169,5 @@ def _content(header: dict, parts: Sequence) -> Any:
         return "data whose parts overlap"
     try:
         return merge_and_deserialize(header, parts, deserializers=(PLAIN,))
-    except Exception as error:
-        return f"no data ({type(error).__name__}: {error})"
+    except Exception:
+        return OBJECT

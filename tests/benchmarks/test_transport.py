@@ -120,12 +120,10 @@ def test_lying_workers_run_no_code_in_this_process(cluster, tmp_path, capfd):
         honest = client.submit(sorted, [b"b", b"a"], pure=False).result(timeout=30)
     assert honest == [b"a", b"b"]  # nothing of the above broke the connection
     assert str(os.getpid()) not in os.listdir(tmp_path)
-    assert "no data" in told["evil_result"] and "no data" in told["evil_inside"]
+    assert told["evil_result"] == told["evil_inside"] == transport.OBJECT
     assert all(isinstance(told[name], Exception) for name in ("evil_exception", "evil_exception_as_bytes"))
     assert str(*told["run evil_exception"].values()) == "Wrong('x')"
-    assert [event[1] if isinstance(event[1], str) else event[1]["args"] for event in heard] == [
-        ("\33[31mred",), "no data (TypeError: Data serialized with pickle but only able to deserialize data with "
-        "['msgpack'])"]  # fmt: skip
+    assert heard[0][1]["args"] == ("\33[31mred",) and heard[1][1] == transport.OBJECT
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
     pickle.loads(pickle.dumps(Evil(tmp_path)))  # outside of the client's context all is as ever
@@ -140,7 +138,7 @@ def test_messages_with_pickles_are_refused_or_told(wrapped, tmp_path):
         with pytest.raises(transport.CodeRefusedError):
             transport.plain(frames)
     else:
-        assert transport.plain(frames)[0]["x"].startswith("no data")
+        assert transport.plain(frames)[0]["x"] == transport.OBJECT
     assert not os.listdir(tmp_path)
 
 
