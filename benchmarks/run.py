@@ -283,13 +283,14 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     if uri == "none":
         return uri
     from benchmarks import tracking
+    from benchmarks.addresses import shown
     from benchmarks.locks import locked
 
     with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
         trouble = tracking.prepare(uri, options.setting, options.output)
     if trouble:
         print(
-            f"warning: no tracking, MLflow at {uri} failed ({trouble}); the same command logs the runs later.",
+            f"warning: no tracking, MLflow at {shown(uri)} failed ({trouble}); the same command logs the runs later.",
             file=sys.stderr,
         )
     return tracking.NONE if trouble else uri
@@ -349,13 +350,13 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     for plan, end in failed:
         print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
-        from benchmarks.tracking import log_summary, mirror
+        from benchmarks.tracking import log_summary, mirror, viewer
 
         mirror(uri, [plan.run for plan in plans], command)
         trouble = log_summary(uri, options.setting, command, report.files)
         if trouble:
             print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)
-        print(f"MLflow:  mlflow ui --backend-store-uri {uri}")
+        print(f"MLflow:  {viewer(uri)}")
     return 1 if failed else 0
 
 
