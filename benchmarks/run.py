@@ -6,12 +6,12 @@ python -m benchmarks.run --setting three_task
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,22 +244,51 @@ def _check_output(output: Path) -> None:
 
 
 def _put_aside(plans: Sequence, output: Path) -> None:
-    """Move runs to ``<output>/replaced``, so that nothing computed is lost."""
+    """Move runs to ``<output>/replaced``, so that nothing computed is lost: all of them, or none where one is busy.
+
+    Raises:
+        UserError: where another process works on one of the runs, or one cannot be moved; all are where they were.
+    """
     from benchmarks.locks import Busy, locked
 
-    (output / "replaced").mkdir(exist_ok=True)
-    aside = Path(
-        tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=output / "replaced")
-    )  # clocks may go back
-    for plan in plans:
-        if plan.folder.exists():
-            target = aside / plan.folder.relative_to(output / "runs")
+    there = [plan.folder for plan in plans if plan.folder.exists()]
+    with ExitStack() as held:
+        try:
+            for folder in there:
+                held.enter_context(locked(folder / ".lock", wait=False))
+        except Busy as busy:
+            raise UserError(f"{busy}; stop it, or wait for it, before --fresh. Nothing was moved.") from None
+        if os.name == "nt":  # where a folder with an open file cannot be moved
+            held.close()
+        if there:
+            _move(there, output / "runs", _new_folder(output / "replaced"))
+
+
+def _new_folder(parent: Path) -> Path:
+    """A folder named by the time; clocks may go back, and others may do the same at once."""
+    for number in itertools.count():
+        folder = parent / (time.strftime("%Y%m%d-%H%M%S") + (f"-{number}" if number else ""))
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+
+
+def _move(folders: Sequence[Path], top: Path, aside: Path) -> None:
+    """Move run folders from below ``top`` to the same places below ``aside``; where one refuses, all come back."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for folder in folders:
+            target = aside / folder.relative_to(top)
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with locked(plan.folder / ".lock", wait=False):
-                    plan.folder.rename(target)
-            except Busy as busy:
-                raise UserError(f"{busy}; stop it, or wait for it, before --fresh.") from None
+            folder.rename(target)
+            moved.append((folder, target))
+    except OSError as error:
+        for folder, target in moved:
+            target.rename(folder)
+        told = error.strerror or error
+        raise UserError(
+            f"{folders[len(moved)]} cannot be moved to {aside} ({told}); all runs are where they were."
+        ) from error
 
 
 def _default_uri(output: Path) -> str:

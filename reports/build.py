@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from results import Run, find_runs
 from results.archive import RUNS, kept_runs
+from results.visible import visible
 
 if TYPE_CHECKING:
     from reports.cohorts import Cohort
@@ -21,6 +22,9 @@ FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 
 class NothingToReport(ValueError):
     """There is no run to report; the message says so in one sentence for people."""
+
+    def __init__(self, message: str):
+        super().__init__(visible(message, lines=True))
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def build(
     cohorts = gather(found, protocol)
     if not cohorts:
         listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.reason}".rstrip() for run in found)
-        return Report(f"No run of setting {setting!r} came as far as its configuration:{listed}\n")
+        told = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
+        return Report(visible(told, lines=True))
     folder = Path(output, "reports", setting)
     folder.mkdir(parents=True, exist_ok=True)
     for cohort in cohorts if collect else ():
@@ -98,7 +103,7 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
-    return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
+    return Report(visible(f"\n{'=' * WIDTH}\n\n".join(texts), lines=True), tables + figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from reports.cohorts import AVERAGE, COUNTED, Column, Outcome
 from reports.comparability import Figure, complete, figures, run_obstacles
-from reports.markdown import pipe_table
+from reports.markdown import escaped, pipe_table
 from reports.summary import LOWER_IS_BETTER
 from reports.text import DIGITS, EMPTY, blocks, metric_name, number, wrapped
+from results.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,18 +63,19 @@ class Scorecard:
             lines = [[row.label, "", *texts] for row, texts in self._lines(datasets, metrics)]
             parts += blocks(" / ".join(map(_title, metrics)), head, lines)
         parts.append("\n".join(wrapped("* ", note) for note in self.notes))
-        return "\n\n".join(parts) + "\n"
+        return visible("\n\n".join(parts), lines=True) + "\n"
 
     def page(self) -> str:
         """The card as Markdown."""
         headings = _headings(self.columns)
         names = [f"{dataset} ({mark})" if mark else dataset for dataset, mark in headings]
-        parts = [f"# {self.title}", "\n".join(f"- **{label}**: {value}" for label, value in self.facts)]
+        facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in self.facts)
+        parts = [f"# {escaped(self.title)}", facts]
         for metric in self.metrics:
             lines = self._lines([dataset for dataset, _ in headings], [metric])
             table = pipe_table(["", *names], [[row.label.strip(), *texts] for row, texts in lines], left=1)
-            parts += [f"## {_title(metric)}", table]
-        parts += ["## Notes", "\n".join(f"- {note}" for note in self.notes)]
+            parts += [f"## {escaped(_title(metric))}", table]
+        parts += ["## Notes", "\n".join(f"- {escaped(note, first=True)}" for note in self.notes)]
         return "\n\n".join(parts) + "\n"
 
     def _lines(self, datasets: Sequence[str], metrics: Sequence[str]) -> list[tuple[Row, list[str]]]:

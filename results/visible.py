@@ -1,11 +1,16 @@
-"""Text from outside, made harmless for a terminal."""
+"""Text from outside, made harmless for terminals and for spreadsheets."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Any
 
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 """They change the order in which the characters around them are shown."""
+
+_FORMULA = re.compile("(^|;)(\\s*)(?=[=+@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH COMMERCIAL AT}"
+                      "\N{FULLWIDTH HYPHEN-MINUS}\N{MINUS SIGN}-])")  # fmt: skip
 
 
 def visible(text: object, lines: bool = False) -> str:
@@ -29,3 +34,14 @@ def _harmless(character: str, lines: bool) -> bool:
 
 def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def spreadsheet(value: Any) -> Any:
+    """A table's cell as a spreadsheet shows it and does not compute it; numbers and everything else but text as it is.
+
+    A text that begins like a formula (``= + - @``, also in their wide forms, behind blanks, or behind a ``;`` that some
+    countries' spreadsheets take for the next cell) gets an apostrophe before that character.
+    """
+    if not isinstance(value, str):
+        return value
+    return _FORMULA.sub(r"\1\2'", visible(value))
