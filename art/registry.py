@@ -165,7 +165,8 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
         tasks: names of the K tasks, in the order of the loss vector.
 
     Raises:
-        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses.
+        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses. Naming
+            a class of your own imports its module, and so runs the code in it.
     """
     from art.strategy import wrap
 
@@ -176,13 +177,21 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
     module, _, attribute = target.partition(":")
     try:
         method = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({error}).") from error
+    except (Exception, SystemExit) as error:  # whatever somebody's module does when it is imported
+        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({_told(error)}).") from error
     known = entries().get(name)
     try:
         return wrap(method, tasks, (known.defaults if known and name in _KNOWN else {}) | parameters)
     except (ImportError, TypeError, ValueError) as error:  # an import that fails here is a solver's, with advice
         raise ValueError(f"strategy {spec!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"strategy {spec!r}: cannot be made ({_told(error)}).") from error
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, ImportError | AttributeError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _value(text: str) -> Any:

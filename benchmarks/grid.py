@@ -25,6 +25,7 @@ from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
 from results import ReadOnlyRun, Run, Status
 from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS, PROGRESS
+from results.visible import visible
 
 LOOKED_AT = 32  # images of a training set, at most about, whose pixels are compared when a run goes on
 
@@ -42,7 +43,8 @@ class Plan:
 
     @property
     def title(self) -> str:
-        return f"{baselines.describe(self.config.baseline)['name']} {self.config.strategy} seed {self.config.seed}"
+        name = baselines.describe(self.config.baseline)["name"]
+        return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
 
 def plan(config: Config, output: Path) -> Plan:
@@ -111,7 +113,8 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
 
 
 def failed(run: Run, reason: str) -> Status:
-    """Note a failure in the run's folder, as far as the disk takes it."""
+    """Note a failure in the run's folder, as far as the disk takes it; its words may be those of a stranger's file."""
+    reason = visible(reason, lines=True)
     with suppress(OSError):
         run.write_status("failed", reason)
     return Status("failed", reason)

@@ -35,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
         f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
         for name, entry in sorted(art.entries().items())
     ]
-    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b):"]
+    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b, "
+             "which imports that module and so runs its code):"]  # fmt: skip
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",
         description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
