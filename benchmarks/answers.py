@@ -15,13 +15,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from results import Status
+from results import Damaged, Status, integrity
 from results import schema as names
 from results.visible import visible
 
 FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CHECKPOINT,
-         names.PREVIOUS, names.STATUS)  # fmt: skip
+         names.PREVIOUS, names.STATUS, names.DIGESTS)  # fmt: skip
 """Files that travel both ways."""
+
+_READERS = {names.CONFIG: integrity.parsed, names.ENVIRONMENT: integrity.parsed, names.DATA: integrity.records,
+            names.RHYTHM: integrity.rhythm, names.SCORES: integrity.scores,
+            names.CONFLICTS: integrity.conflicts}  # fmt: skip
+"""How those files are looked at that numbers are made of; checkpoints carry a digest, and hold tensors only."""
 
 TRACE = "traceback.txt"
 DONE = (names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
@@ -56,7 +61,7 @@ def sealed(status: Status, files: Files) -> list[bytes]:
 
 
 def opened(answer: Any, record: Mapping[str, Any]) -> tuple[Status, Files]:
-    """Status and files of an answer, without the files that the command writes itself (configuration and status).
+    """Status and files of an answer, without those that the command writes itself: configuration, status, digests.
 
     Args:
         answer: what came.
@@ -80,9 +85,14 @@ def opened(answer: Any, record: Mapping[str, Any]) -> tuple[Status, Files]:
     if len(files) < len(sizes):
         raise AnswerError("two files of one name")
     check_files(files)
-    if names.CONFIG in files and _json(names.CONFIG, files.pop(names.CONFIG)).get("hash") != record["hash"]:
+    try:
+        found = {name: _READERS[name](Path(name), files[name], False) for name in _READERS if name in files}
+    except Damaged as damaged:
+        raise AnswerError(visible(damaged)) from None
+    if names.CONFIG in found and found[names.CONFIG].get("hash") != record["hash"]:
         raise AnswerError("the files of another run")
-    files.pop(names.STATUS, None)
+    for name in (names.CONFIG, names.STATUS, names.DIGESTS):
+        files.pop(name, None)
     missing = [name for name in DONE if name not in files]
     if status.state == "done" and missing:
         raise AnswerError(f"a finished run without {', '.join(missing)}")
@@ -122,8 +132,6 @@ def check_files(files: Mapping[str, bytes]) -> None:
             raise AnswerError(f"files named {other!r} and {name!r} are the same on some systems")
         if len(content) > SMALL and name not in (names.CHECKPOINT, names.PREVIOUS):
             raise AnswerError(f"{name} of {len(content) / 2**20:,.0f} MiB, and {SMALL // 2**20} MiB are the limit")
-        if name.endswith(".json"):
-            _json(name, content)
 
 
 def _fine_sample(name: str) -> bool:
@@ -137,17 +145,6 @@ def _fine_sample(name: str) -> bool:
 def _device(stem: str) -> bool:
     """Whether Windows takes files of that name for a device, whatever their ending."""
     return bool(re.fullmatch(r"(?i)con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]", stem))
-
-
-def _json(name: str, content: bytes) -> Any:
-    wanted = list if name == names.DATA else dict
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, wanted):
-        raise AnswerError(f"{name} is damaged")
-    return found
 
 
 def words(message: Any) -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from benchmarks.config import Config
 from benchmarks.errors import UserError
 from benchmarks.grid import Plan
 from benchmarks.locks import Busy, locked
-from results import Status, write_atomically
+from results import Run, Status
 from results import schema as names
 from results.visible import visible
 
@@ -137,9 +137,10 @@ class _Round:
     def finish(self, device: str, command: str) -> dict[Path, Status]:
         self.client.subscribe_topic(self.topic, self._hear)
         for key, plan in self.plans.items():
+            grid.mend(plan.run)
+            arguments = (plan.config, answers.packed(plan.folder, answers.FILES), device, command, self.topic)
             plan.run.write_json(names.CONFIG, grid.record(plan.config))
             plan.run.write_status("running")
-            arguments = (plan.config, answers.packed(plan.folder, answers.FILES), device, command, self.topic)
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:
             self._collect()
@@ -271,5 +272,6 @@ def _unpack(files: Files, folder: Path) -> None:
     """
     answers.check_files(files)
     answers.all_below(folder, list(files))
-    for name in sorted(files, key=lambda name: name == names.STATUS):
-        write_atomically(folder / name, lambda path, name=name: path.write_bytes(files[name]))
+    run = Run(folder)
+    for name in sorted(files, key=lambda name: name == names.DIGESTS):  # after those that writing the others makes
+        run.write(name, lambda path, name=name: path.write_bytes(files[name]))

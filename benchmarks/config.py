@@ -58,7 +58,9 @@ class TrainConfig(_Section):
     decay: float = Field(0.5, gt=0)  # the same of what follows
     every: float = Field(0.125, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
-    clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
+    eps: float = Field(1e-8, gt=0)  # of Adam; far below any gradient, it leaves a run's scale without effect
+    clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
+    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far (AutoClip); 0: not
     precision: Literal["fp32", "bf16"] = "fp32"
     epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA); 0: a pass over the training list
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
@@ -67,6 +69,9 @@ class TrainConfig(_Section):
     probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
     nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
 
+
+# Fields that came later: at these values identities leave them out, so that earlier runs keep theirs.
+LATER = {"eps": 1e-8, "clip_percentile": 0.0}
 
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
@@ -105,6 +110,8 @@ class Config(_Section):
         may not mix: setting, size, profile, data and departures from the baselines' recipes."""
         full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
         for key in OBSERVING:
+            full["train"].pop(key)
+        for key in [key for key, value in LATER.items() if full["train"][key] == value]:
             full["train"].pop(key)
         pair = {key: value for key, value in full.items() if key != "strategy"}
         cohort = {key: pair[key] for key in ("setting", "size", "profile", "data")} | {"departures": self.departures()}

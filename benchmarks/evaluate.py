@@ -205,14 +205,14 @@ def _score(
             bar.total = total
             bar.update(done - bar.n)
 
-        rows, collapsed = evaluate(
+        rows, fault = evaluate(
             network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
         )
     scores = pd.DataFrame(rows)
     Run(folder).write_scores(scores)
     write_samples(network, prepared.tests, folder / "samples", device)
-    if collapsed:
-        notes[f"collapsed: constant output on {', '.join(collapsed)}"] = None
+    if fault:
+        notes[fault] = None
     return scores, list(notes)
 
 

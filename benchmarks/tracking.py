@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.addresses import reason, shown
 from benchmarks.config import Config
-from results import Run
+from results import Damaged, Run
 from results import schema as names
 
 NONE = "none"
@@ -232,7 +232,8 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
     """
     if uri == NONE:
         return
-    ended = [run for run in runs if run.status.state in ("done", "failed") and run.config]
+    whole = [run for run in runs if not run.damage()]  # the report names the others
+    ended = [run for run in whole if run.status.state in ("done", "failed") and run.config]
     noted = [_noted(run, uri, complete=True) for run in ended]
     try:
         there = _there(_client(uri), ended[0].config["setting"], [*filter(None, noted)]) if ended else set()
@@ -240,14 +241,9 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
         print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
         return
     for run in (run for run, name in zip(ended, noted, strict=True) if name not in there):
-        try:
-            tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
-            rhythm = run.rhythm()
-        except Exception as error:  # the report names damaged files
-            print(f"warning: {run.folder} is not in MLflow ({reason(error)}).", file=sys.stderr)
-            continue
+        tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
         tracker.start()
-        tracker.rhythm(rhythm)
+        tracker.rhythm(run.rhythm())
         if tracker.working:
             tracker.finish(run.status.state)
         if not tracker.working:
@@ -257,10 +253,10 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
 def _noted(run: Run, uri: str, complete: bool = False) -> str:
     """The MLflow run that mirrors the run in this store (if ``complete``: all of it), as far as its folder says."""
     try:
-        known = run._json(_FILE)
-    except ValueError:
-        known = None
-    if not isinstance(known, dict) or shown(str(known.get("uri"))) != shown(uri):
+        known = run.read_json(_FILE)
+    except Damaged:
+        known = {}
+    if not known or shown(str(known.get("uri"))) != shown(uri):
         return ""
     if known["uri"] != shown(uri):  # written before passwords were left out
         run.write_json(_FILE, known | {"uri": shown(uri)})

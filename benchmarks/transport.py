@@ -46,12 +46,15 @@ def client(address: str, timeout: float) -> Iterator[Any]:
         OSError, ValueError: if no scheduler answers there, or the address is none.
         TypeError: for ``tls`` without certificates.
     """
-    from distributed import Client
+    from distributed import Client, Security
 
     _install()
     scheme, _, place = address.rpartition("://")
     if scheme not in ("", "tcp", "tls"):
         raise ValueError(f"unknown kind of address {scheme!r}; tcp://HOST:PORT or tls://HOST:PORT")
+    security = Security()
+    if scheme == "tls" and security.get_connection_args("client").get("ssl_context") is None:
+        raise TypeError("no distributed.comm.tls.ca-file, client.cert and client.key")
     token = _data_only.set(True)
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
@@ -62,7 +65,7 @@ def client(address: str, timeout: float) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # on versions, in the workers' words; the command compares them itself
             made = Client(
                 f"data+{scheme or 'tcp'}://{place}", timeout=timeout, set_as_default=False, direct_to_workers=False,
-                serializers=[PLAIN], deserializers=[PLAIN],
+                serializers=[PLAIN], deserializers=[PLAIN], security=security,
             )  # fmt: skip
         with made:
             for topic in ("print", "warn"):  # that workers write to this terminal

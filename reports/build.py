@@ -71,7 +71,7 @@ def build(
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
-    found = find_runs(output, setting) if runs is None else list(runs)
+    found = [run.legible() for run in (find_runs(output, setting) if runs is None else runs)]
     if not found:
         raise NothingToReport(_no_runs(setting, Path(output)))
     found = _selected(found, baselines, strategies, setting)

@@ -1,21 +1,34 @@
 """What a cluster's workers send of a run: taken whole, or refused with a reason and nothing written."""
 
 import contextlib
+import io
 import json
 import os
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import answers, cluster
 from benchmarks.answers import AnswerError
-from results import Status
+from results import Status, schema
 
 RECORD = {"hash": "12345678", "config": {"seed": 0}}
-GOOD = {"config.json": json.dumps(RECORD).encode(), "environment.json": b"{}", "data.json": b"[]", "status": b"done\n",
-        "rhythm.parquet": b"r" * 50, "scores.csv": b"a,b\n1,2\n", "checkpoint.pt": bytes(range(256)),
-        "samples/SOTS outdoor.png": b"p"}  # fmt: skip
+
+
+def parquet(table):
+    file = io.BytesIO()
+    table.to_parquet(file)
+    return file.getvalue()
+
+
+RHYTHM = pd.DataFrame([(1, "derain", 0.1, 0.1, 1.0, 0.2)], columns=list(schema.RHYTHM_COLUMNS))
+SCORES = "dataset,task,image,protocol,metric,value,input_value,pixels\nS,derain,1,airnet_rgb,psnr,{},20.0,x\n"
+GOOD = {"config.json": json.dumps(RECORD).encode(), "environment.json": b"{}", "data.json": b"[]",
+        "status": b"done\n", "digests.json": b"{}",
+        "rhythm.parquet": parquet(RHYTHM), "scores.csv": SCORES.format("25.0").encode(),
+        "checkpoint.pt": bytes(range(256)), "samples/SOTS outdoor.png": b"p"}  # fmt: skip
 
 
 def test_an_answer_arrives_as_it_was_sent(monkeypatch):
@@ -24,7 +37,9 @@ def test_an_answer_arrives_as_it_was_sent(monkeypatch):
     assert len(pieces) > 4 and max(map(len, pieces)) == 100
     status, files = answers.opened(pieces, RECORD)
     assert status == Status("done", "collapsed: ...")
-    assert files == {name: content for name, content in GOOD.items() if name not in ("config.json", "status")}
+    assert files == {
+        name: content for name, content in GOOD.items() if name not in ("config.json", "status", "digests.json")
+    }
 
 
 @pytest.mark.parametrize(
@@ -35,6 +50,8 @@ def test_an_answer_arrives_as_it_was_sent(monkeypatch):
         (Status("done"), {"scores.csv": None}, "a finished run without scores.csv"),
         (Status("done"), {"data.json": b"{}"}, "data.json is damaged"),
         (Status("done"), {"environment.json": b"[" * 100_000}, "environment.json is damaged"),
+        (Status("done"), {"scores.csv": SCORES.format("999").encode()}, "a psnr outside -200 to 200"),
+        (Status("done"), {"rhythm.parquet": b"PAR1"}, "rhythm.parquet is damaged"),
         (Status("done"), {"samples/sots OUTDOOR.png": b""}, "the same on some systems"),
         (Status("done"), {f"samples/{i}.png": b"" for i in range(1001)}, "no run has more than 1000"),
         (Status("done"), {"rhythm.parquet": bytes(2**20)}, "rhythm.parquet of 1 MiB, and 0 MiB are the limit"),

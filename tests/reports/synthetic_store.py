@@ -84,10 +84,11 @@ def write_run(
     shared = [resolved["setting"], resolved["size"], resolved["profile"], resolved["data"], list(overrides)]
     pair = {key: value for key, value in resolved.items() if key != "strategy"}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
+    run.write_status("running")
     run.write_json("config.json", {
         "hash": _hash(resolved), "pair": _hash(pair), "cohort": _hash(shared), "overrides": list(overrides),
         "display": {"setting": "Three degradations: noise, rain, haze", "baseline": DISPLAY.get(baseline, baseline)},
-        "config": resolved, **({} if parameters is None else {"parameters": parameters}),
+        "config": resolved, "store": 2, **({} if parameters is None else {"parameters": parameters}),
     })  # fmt: skip
     run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
     run.write_json("data.json", data)
