@@ -87,7 +87,7 @@ def _connected(address: str) -> Iterator[Any]:
                 "clusters in benchmarks/README.md."
             ) from None
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0].replace("data+", "") if str(error) else type(error).__name__
             raise UserError(f"no Dask scheduler answers at {address} ({visible(reason)}). Start one: {START}") from None
         yield client
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -62,7 +63,11 @@ def parser() -> argparse.ArgumentParser:
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
-    add("--cluster", metavar="tcp://HOST:PORT", help="run on the workers of a Dask scheduler instead of this machine")
+    add(
+        "--cluster",
+        metavar="tcp://HOST:PORT",
+        help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
+    )
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
@@ -277,13 +282,14 @@ def _check_networks(plans: Sequence) -> None:
 
 
 def _check_output(output: Path) -> None:
-    probe = output / ".writable"
+    from results import check_writable
+
+    if re.search(r"[\x00-\x1f\x7f]", str(output)):
+        raise UserError(f"the output folder {output} has a line end or another control character in its name.")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another command may have done so
+        check_writable(output)
     except OSError as error:
-        raise UserError(f"the output folder {output} cannot be written: {error.strerror}.") from error
+        raise UserError(f"the output folder {output} {error.strerror}; name another one by --output.") from error
 
 
 def _put_aside(plans: Sequence, output: Path) -> None:
@@ -408,10 +414,13 @@ def _parallel(wanted: Sequence) -> int:
 def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
     from benchmarks import grid
     from benchmarks.locks import locked
-    from reports.build import build
+    from reports.build import NothingToReport, build
 
-    with locked(options.output / "reports" / ".lock"):
-        report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    try:
+        with locked(options.output / "reports" / ".lock"):
+            report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    except NothingToReport as error:
+        raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
     ends = [(plan, outcomes.get(plan.folder) or grid.status(plan)) for plan in plans]
     failed = [(plan, end) for plan, end in ends if end.state == "failed"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results import Run, find_runs
+from results import Run, check_writable, find_runs
 from results.archive import RUNS, kept_runs
 from results.visible import visible
 
@@ -21,7 +21,7 @@ FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 
 
 class NothingToReport(ValueError):
-    """There is no run to report; the message says so in one sentence for people."""
+    """No report can be made: there is no run, or nowhere to write; the message says so in one sentence for people."""
 
     def __init__(self, message: str):
         super().__init__(visible(message, lines=True))
@@ -64,7 +64,8 @@ def build(
 
     Raises:
         ValueError: a format that is none.
-        NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
+        NothingToReport: unknown setting, no runs, a baseline, strategy or protocol that none of them has, or a folder
+            that cannot be written.
     """
     from reports.cohorts import collect as count_grid
     from reports.cohorts import gather
@@ -83,10 +84,24 @@ def build(
         told = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
         return Report(visible(told, lines=True))
     folder = Path(output, "reports", setting)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
     return _written(cohorts, folder, formats, every=runs is None)
+
+
+def check_output(folder: Path) -> None:
+    """Whether a report can be written there, before it is made.
+
+    Raises:
+        NothingToReport: if not.
+    """
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise NothingToReport(
+            f"{folder} {error.strerror}; make it writable, or copy the runs elsewhere and name that folder by --output."
+        ) from error
 
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reports.build import NothingToReport, Report
+from reports.build import NothingToReport, Report, check_output
 from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
 from reports.comparability import Figure, figures, obstacles, run_obstacles
 from reports.tables import Cell, Row, gain_table
@@ -155,6 +155,7 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
     comparisons = compare(setting, output, tolerance)
     told = claims(setting, comparisons, output, tolerance)
     folder = Path(output, "reports", setting)
+    check_output(folder)
     text = _text(setting, comparisons, told, tolerance)
     contents = {
         "published.md": _page(setting, comparisons, told, tolerance),
