@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def state(plan: Plan) -> str:
     if found == "done":
         if not plan.run.record:
             return "to mend"
-        return "done" if not _unscored(plan) else "to score"
+        return "done" if not _unscored(plan) and _directed(plan) else "to score"
     if found == "failed":
         return "failed"
     return "resume" if resumable(plan.folder) else "new"
@@ -82,6 +82,11 @@ def _unscored(plan: Plan) -> bool:
     scored = _scored(plan.run, plan.config)
     wanted = {record["dataset"] for record in plan.run.data if record["role"] == "test"}
     return not scored or not wanted | set(plan.config.evaluate.extra) <= scored
+
+
+def _directed(plan: Plan) -> bool:
+    """Whether it is recorded which way is better with the metrics asked for; runs of older versions lack it."""
+    return set(plan.config.evaluate.metrics) <= set(plan.run.record.get("metrics") or ())
 
 
 def _scored(run: Run, config: Config) -> set[str]:
@@ -176,7 +181,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     before, mended = processes.current().same(None if processes.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
-    run.write_json(CONFIG, record(config))
+    run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
     run.write_json(DATA, prepared.records)
     whole = before.state == "done" and mended <= {CONFIG, DATA} and not _unscored(plan)
     if processes.current().same(whole):  # nothing to train or to score
@@ -195,9 +200,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         raise
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
-    if trained["skipped_updates"]:
-        skipped = f"{trained['skipped_updates']} updates that were not finite skipped"
-        warning = "; ".join(filter(None, [warning, skipped]))
+    skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
+    warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
     tracker.finish("done")
     earlier = before.reason if before.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("done", warning or earlier)
@@ -268,12 +272,12 @@ def replaced(plan: Plan) -> bool:
     for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
         other = Run(path.parent).legible().config
         data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
-        if path.parent != plan.folder and other | {"data": data} == own:
+        if path.parent != plan.folder and {"definition": 1} | other | {"data": data} == own:
             return True
     return False
 
 
-def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
+def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, Any]]:
     from benchmarks.nonfinite import Diverged
     from benchmarks.training import Training
 
@@ -298,6 +302,7 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
         "train_seconds": round(training.seconds, 2),
         "step_seconds": round(training.seconds / config.train.steps, 5),
         "skipped_updates": training.skipped,
+        "remark": training.remark(),
     }
 
 
@@ -327,9 +332,11 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
     return fault, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 
-def record(config: Config) -> dict[str, Any]:
+def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
     """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
-    display, configuration."""
+    display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
+    from benchmarks.metrics import facts
+
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
@@ -338,9 +345,10 @@ def record(config: Config) -> dict[str, Any]:
     }
     return {
         **config.identity(),
-        "overrides": config.departures(),
+        "overrides": config.overrides(),
         "parameters": defaults | parameters,
         "display": display,
+        "metrics": facts([*config.evaluate.metrics, *sorted(scored)]),
         "config": config.model_dump(mode="json"),
         "store": STORE,
     }

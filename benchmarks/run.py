@@ -6,13 +6,11 @@ python -m benchmarks.run --setting three_task
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import re
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +107,20 @@ def _together(options: argparse.Namespace) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from benchmarks import grid, settings
+    from benchmarks import aside, grid, settings
 
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
     plans = _plans(options)
     _check_strategies(plans)
+    _tell_epochs(plans)
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
         return 0
     _check_output(options.output)
     if options.fresh and not processes.is_follower():
-        _put_aside(plans, options.output)
+        aside.put([plan.folder for plan in plans], options.output)
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
@@ -143,7 +142,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> list[str]:
     """The states, where finished runs saw other images than those that are there now under the same names."""
-    from benchmarks import grid
+    from benchmarks import aside, grid
     from benchmarks.locks import Busy, locked
 
     try:
@@ -162,7 +161,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
         with suppress(Busy), locked(plan.folder / ".lock", wait=False):
             sets |= set(grid.forget_other_scores(plan.run, records))
     if anew:
-        _put_aside(anew, options.output)
+        aside.put([plan.folder for plan in anew], options.output)
         print(f"The training images have changed since {len(anew)} of these runs were done; they are done anew.")
     if sets:
         told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
@@ -248,6 +247,25 @@ def _check_strategies(plans: Sequence) -> None:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
 
 
+def _tell_epochs(plans: Sequence) -> None:
+    """Warn of strategies that act from some epoch on which their run never reaches."""
+    import art
+    from benchmarks.schedules import epoch_steps
+
+    known, told = art.entries(), []
+    for config in (plan.config for plan in plans):
+        name = art.parse(config.strategy)[0]
+        needed = known[name].epochs if name in known else 0
+        epoch = epoch_steps(config.train, config.train.steps)  # at most
+        if needed and config.train.steps <= needed * epoch:
+            told.append(
+                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
+                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
+            )
+    for sentence in dict.fromkeys(told):
+        print(sentence, file=sys.stderr)
+
+
 def _leaves_out(config: Any) -> bool:
     """Whether batches of this run may lack a task."""
     from benchmarks import settings
@@ -290,54 +308,6 @@ def _check_output(output: Path) -> None:
         check_writable(output)
     except OSError as error:
         raise UserError(f"the output folder {output} {error.strerror}; name another one by --output.") from error
-
-
-def _put_aside(plans: Sequence, output: Path) -> None:
-    """Move runs to ``<output>/replaced``, so that nothing computed is lost: all of them, or none where one is busy.
-
-    Raises:
-        UserError: where another process works on one of the runs, or one cannot be moved; all are where they were.
-    """
-    from benchmarks.locks import Busy, locked
-
-    there = [plan.folder for plan in plans if plan.folder.exists()]
-    with ExitStack() as held:
-        try:
-            for folder in there:
-                held.enter_context(locked(folder / ".lock", wait=False))
-        except Busy as busy:
-            raise UserError(f"{busy}; stop it, or wait for it, before --fresh. Nothing was moved.") from None
-        if os.name == "nt":  # where a folder with an open file cannot be moved
-            held.close()
-        if there:
-            _move(there, output / "runs", _new_folder(output / "replaced"))
-
-
-def _new_folder(parent: Path) -> Path:
-    """A folder named by the time; clocks may go back, and others may do the same at once."""
-    for number in itertools.count():
-        folder = parent / (time.strftime("%Y%m%d-%H%M%S") + (f"-{number}" if number else ""))
-        with suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-
-
-def _move(folders: Sequence[Path], top: Path, aside: Path) -> None:
-    """Move run folders from below ``top`` to the same places below ``aside``; where one refuses, all come back."""
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for folder in folders:
-            target = aside / folder.relative_to(top)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(target)
-            moved.append((folder, target))
-    except OSError as error:
-        for folder, target in moved:
-            target.rename(folder)
-        told = error.strerror or error
-        raise UserError(
-            f"{folders[len(moved)]} cannot be moved to {aside} ({told}); all runs are where they were."
-        ) from error
 
 
 def _default_uri(output: Path) -> str:

@@ -28,8 +28,9 @@ from benchmarks.looks import check_end, check_output, check_update
 from benchmarks.nonfinite import Diverged, Watch
 from benchmarks.resuming import latest, save
 from benchmarks.rhythm import FLUSH, Rhythm
-from benchmarks.schedules import encoder_warmup_steps, learning_rate
+from benchmarks.schedules import encoder_warmup_steps, epoch_steps, learning_rate
 from benchmarks.seeds import derive
+from benchmarks.unchanged import unchanged
 from results import Run
 
 Report = Callable[[int, Rhythm], None]
@@ -113,6 +114,11 @@ class Training:
         self.group.agree(scored)  # statistics of batches are each process's own
         return scored.eval()
 
+    def remark(self) -> str:
+        """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
+        weights = self.rhythm.table()["weight"].to_numpy(copy=True).reshape(-1, len(self.strategy.tasks))
+        return self.strategy.remark(torch.from_numpy(weights))
+
     def update(self, batch: Batch) -> None:
         """One update of the network on this batch, beside which the next is begun; the step number is the caller's to
         raise."""
@@ -123,7 +129,7 @@ class Training:
         self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        warmup = step < encoder_warmup_steps(train)
+        warmup, errors = step < encoder_warmup_steps(train), {}
         if self.strategy.needs_gradients and self.network.separable and self.group.size == 1:
             losses, auxiliary = self._losses_apart(batch), None
         else:
@@ -133,11 +139,13 @@ class Training:
                 auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
             if output.restored is not None:
                 losses = self.group.summed(task_losses(output.restored.float(), batch))
+                if self.strategy.needs_errors:
+                    errors["errors"] = (output.restored.float() - batch.clean).abs()
         self.batches.begin(step + 1)
         if losses is None:
             auxiliary.backward()  # the encoder's warm-up
         else:
-            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters())
+            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters(), **errors)
             self._look_once()
             losses = torch.stack([loss.detach() for loss in losses])
         self.group.add_gradients(self.network.parameters())
@@ -146,7 +154,7 @@ class Training:
             self._skip(before)
         else:
             self._apply(batch, losses, norm)
-        epoch = train.epoch or self.batches.mixture.steps_an_epoch
+        epoch = epoch_steps(train, self.batches.mixture.steps_an_epoch)
         if (step + 1) // epoch > step // epoch:
             self.strategy.end_epoch()
 
@@ -165,7 +173,8 @@ class Training:
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
-        self.strategy.after_step(lambda: self._losses_again(batch))
+        if losses is not None:
+            self.strategy.after_step(lambda: self._losses_again(batch))
 
     def _before(self) -> Any:
         """What a step changes beside the weights, to be put back where its update is skipped."""
@@ -217,9 +226,11 @@ class Training:
 
     @torch.no_grad()
     def _losses_again(self, batch: Batch) -> Tensor:
-        """The batch's task losses after the update, with the same stochastic depth."""
-        self._seed_network()
-        return self.group.summed(task_losses(self._forward(batch.degraded, batch.second).restored.float(), batch))
+        """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
+        with unchanged(self.network):
+            self._seed_network()
+            restored = self._forward(batch.degraded, batch.second).restored.float()
+        return self.group.summed(task_losses(restored, batch))
 
     def _seed_network(self) -> None:
         """Stochastic depth: the same for every strategy, other for the samples of other processes."""

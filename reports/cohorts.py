@@ -375,14 +375,18 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
     chosen: dict[tuple, Run] = {}
     recipes: dict[str, dict] = {}
     trained: dict[str, Run] = {}
+    definitions: dict[tuple, int] = {}
     for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
         config = run.config
         identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
-        recipe = recipes.setdefault(identity[0], config.get("train", {}))
-        if config.get("train", {}) != recipe:
-            reasons[run.folder] = f"older training recipe ({_difference(config.get('train', {}), recipe)})"
+        own = config.get("train", {}) | {"mixing": config.get("data", {}).get("mixing")}
+        recipe = recipes.setdefault(identity[0], own)
+        if own != recipe:
+            reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
         elif other := _other_images(trained.setdefault(identity[0], run), run):
             reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
+        elif config.get("definition", 1) != definitions.setdefault(identity[:2], config.get("definition", 1)):
+            reasons[run.folder] = "older definition of the strategy"
         elif identity in chosen:
             reasons[run.folder] = "older run of the same baseline, strategy and seed"
         else:

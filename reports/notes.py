@@ -17,6 +17,7 @@ from reports.cohorts import (
     Cohort,
     Outcome,
 )
+from reports.comparability import disagreements, sources
 from reports.equality import INFINITE, named
 from reports.statistics import LEVEL, NO_DIFFERENCE, needed
 
@@ -175,10 +176,8 @@ def too_few_seeds(rows: Sequence[Row]) -> list[str]:
 def published_notes(rows: Sequence[Row], hidden: Sequence[Sequence[str]]) -> list[str]:
     notes = []
     for row in rows:
-        told = {(f.source, f.confidence, f.note): None for f in row.published.values()}
-        for source, confidence, note in told:
-            more = f"; {note}" if note else ""
-            notes.append(f"Published {row.display}, {row.strategy}: {source} (confidence {confidence}{more}).")
+        told = sources(row.published) + disagreements(row.published)
+        notes += [f"Published {row.display}, {row.strategy}: {text}." for text in told]
     reasons = list(dict.fromkeys(reason for several in hidden for reason in several))
     if reasons:
         kept = "Some published" if any(row.published for row in rows) else "Published"

@@ -194,7 +194,8 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """``config.json``: ``hash``, ``pair`` (hash without the strategy: equal for runs whose difference is the
-        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides`` and ``config``."""
+        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides``, ``metrics`` (of each: which way is
+        better, title, unit, digits) and ``config``."""
         return self._read(schema.CONFIG, integrity.config, {})
 
     @property

@@ -52,6 +52,7 @@ def test_runs_are_found_by_setting_and_filtered(tmp_path):
 
 def test_published_figures_carry_their_source():
     table = published()
-    assert len(table) > 300 and table[["source", "confidence", "protocol"]].notna().all(axis=None)
+    assert len(table) == 472 and table[["source", "confidence", "protocol"]].notna().all(axis=None)
+    assert not table.duplicated(["setting", "baseline", "strategy", "dataset", "metric", "source"]).any()
     promptir = published("three_task").query("baseline == 'PromptIR' and strategy == 'mix' and metric == 'psnr'")
     assert promptir.set_index("dataset")["value"]["Rain100L"] == 36.37
