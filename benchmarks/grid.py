@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -57,9 +58,16 @@ class Plan:
 
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
-    slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
     name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
+    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+
+
+def folder_name(text: str) -> str:
+    """A name for a folder: no separators; of a long one the start and a digest (file systems take 255 bytes)."""
+    name = re.sub(r"[^\w.=+-]+", ",", text)
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def state(plan: Plan) -> str:
@@ -177,7 +185,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     config = plan.config
     torch.set_num_threads(config.train.threads)
     device = environment.device(device_name)
-    prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+    setting, evaluate = settings.load(config.setting), config.evaluate
+    prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
     before, mended = processes.current().same(None if processes.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)

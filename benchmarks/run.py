@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     add("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H")  # fmt: skip
+        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H; "
+        "of two for one key the later counts")  # fmt: skip
     add(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
     )
@@ -117,6 +118,7 @@ def _main(options: argparse.Namespace) -> int:
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
+        _tell_files(plans[0].config)
         return 0
     _check_output(options.output)
     if options.fresh and not processes.is_follower():
@@ -124,7 +126,8 @@ def _main(options: argparse.Namespace) -> int:
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
-    if not processes.several() and "done" in states:
+    looked = not processes.several() and "done" in states
+    if looked:
         states = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
@@ -134,7 +137,7 @@ def _main(options: argparse.Namespace) -> int:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")
     command = _command(options)
     if wanted:
-        _check(wanted, options)
+        _check(wanted, options, looked)
     uri = _prepared_tracking(uri, options)
     outcomes = _train(wanted, options, uri, command) if wanted else {}
     return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
@@ -146,7 +149,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
     from benchmarks.locks import Busy, locked
 
     try:
-        records = _opened(plans[0].config, options).records
+        records = _opened(plans, options).records
     except UserError as error:
         if set(states) != {"done"}:
             raise
@@ -169,15 +172,20 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
     return [grid.state(plan) for plan in plans]
 
 
-def _opened(config: Any, options: argparse.Namespace) -> Any:
-    """The data of the grid, checked and opened; decoded images are cached."""
+def _opened(plans: Sequence, options: argparse.Namespace) -> Any:
+    """The data of the grid, checked and opened; decoded images are cached, and what is to be noted is told."""
     from benchmarks import settings
     from benchmarks.data import sources
     from benchmarks.locks import locked
 
-    cache = options.output / "cache"
+    config, cache = plans[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
-        return sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+        prepared = sources.prepare(
+            settings.load(config.setting), config.data, config.evaluate.extra, cache,
+            protocol=config.evaluate.protocol, patch=max(plan.config.train.patch for plan in plans),
+        )  # fmt: skip
+    tell_notes(prepared.notes)
+    return prepared
 
 
 def _plans(options: argparse.Namespace) -> list:
@@ -188,6 +196,12 @@ def _plans(options: argparse.Namespace) -> list:
     from benchmarks.config import DataConfig, resolve
     from benchmarks.data import layouts, sources
 
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: at least one run at a time is needed.")
+    try:
+        (options.output / "runs").exists()
+    except OSError as error:
+        raise UserError(f"the output folder {options.output} cannot be: {error.strerror}.") from error
     setting = settings.load(options.setting)
     data = DataConfig()
     if options.data_root is not None:
@@ -344,15 +358,16 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     return tracking.NONE if trouble else uri
 
 
-def _check(wanted: Sequence, options: argparse.Namespace) -> None:
-    """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints."""
+def _check(wanted: Sequence, options: argparse.Namespace, looked: bool) -> None:
+    """Everything that can be said before training: device, data (the cache is made as well) unless they were ``looked``
+    at, networks, checkpoints."""
     from benchmarks import environment, metrics
     from benchmarks.resuming import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
-    config = wanted[0].config
-    _opened(config, options)
-    metrics.further(config.evaluate.metrics, device)
+    if not looked:
+        _opened(wanted, options)
+    metrics.further(wanted[0].config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
         latest(plan.folder, plan.config)
@@ -424,6 +439,14 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
     todo = sum(state != "done" for state in states)
     rows.append(f"{len(plans)} runs, {todo} to do, about {duration(total)} of training one after another on this CPU.")
     return "\n".join(rows + _gpu_hours(plans))
+
+
+def _tell_files(config: Any) -> None:
+    """What is to be noted about the image files, which ``--dry-run`` does not open."""
+    from benchmarks import settings
+    from benchmarks.data import sources
+
+    tell_notes(sources.notes(settings.load(config.setting), config.data, config.evaluate.extra))
 
 
 def _gpu_hours(plans: Sequence) -> list[str]:

@@ -57,7 +57,9 @@ def write_cohort(
     if "html" in formats:
         contents[f"report{suffix}.html"] = page(table, probed, swept, others)
     for name, content in contents.items():
-        write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
+        write_atomically(
+            folder / name, lambda path, content=content: path.write_text(content, "utf-8", "backslashreplace")
+        )
     more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
     return terminal(table, more), [folder / name for name in contents], figures
 

@@ -142,8 +142,9 @@ def escaped(text: str, first: bool = False) -> str:
 
 
 _LINE_ENDS = re.compile(r"\s*\n\s*")
-_MARKUP = re.compile(r"[\\|*<`\[\]~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
-"""Characters that mean something anywhere; underscores only at the edge of a word (``denoise_15`` stays readable)."""
+_MARKUP = re.compile(r"[\\|*<`\[\]~$]|(?<![^\W_])_(?=.*_(?![^\W_]))|&(?=#?\w+;)")
+"""Characters that mean something anywhere; underscores only where they would mark a word, so that ``denoise_15`` stays
+readable."""
 
 _SCHEME = re.compile(r"(?i)\b(javascript|vbscript|data|file|mailto|xmpp|https?|ftp|tel|sms):(?=\S)")
 _AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=\w)@(?=\w)")

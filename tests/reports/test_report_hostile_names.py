@@ -4,9 +4,12 @@ import csv
 import io
 import re
 import warnings
+from html import unescape
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from synthetic_store import SETS, records, simulate, write_run
 
@@ -21,6 +24,7 @@ LINK = "[x](javascript:alert(1)) ![y](http://evil/z.png) <img src=x onerror=aler
 ESCAPES = "\33[2J\33]0;owned\7\r\u202ereversed\nnew line"
 STRATEGIES = ["_hidden:$\\x$^{_", f"@own:{LINK}", f"-{ESCAPES}", "pkg.mod:\N{CJK UNIFIED IDEOGRAPH-4E2D}" + "x" * 300]
 SET = f"+{LINK}{ESCAPES}"
+MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_csv_files_hold_no_formula(built):
 def test_markdown_has_no_link_picture_or_html_of_theirs(built):
     report, files = built
     text = files["gains.md"].read_text(encoding="utf-8")
-    html = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(text)
+    html = MARKDOWN.render(text)
     pictures = re.findall(r"<img [^>]*>", html)
     drawn = [path.name for path in report.files if path.suffix == ".png"]
     assert len(pictures) == len(drawn) and all(
@@ -77,6 +81,15 @@ def test_markdown_has_no_link_picture_or_html_of_theirs(built):
     assert "onerror=alert(1)&gt;" in html and "$\\end$ _a_ ~~b~~ &amp;lt;b&amp;gt;" in html  # and yet all is readable
     assert len({line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")}) <= 4
     assert not re.search(r"javascript:|http:", text)  # nor where a renderer makes links of bare addresses
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("_*[]()<>!`~#+-=.1|$&;:/\\ \nab@"), max_size=14))
+def test_any_text_is_a_paragraph_of_that_text(text):
+    html = MARKDOWN.render(escaped(f"x {text}")) + MARKDOWN.render(f"x\n\n{escaped(text.strip(), first=True)}")
+    assert not re.search(r"<(?!/?p>)", html)
+    words = re.sub(r"\s+", " ", MARKDOWN.renderInline(escaped(text)))
+    assert unescape(words).strip() == re.sub(r"\s+", " ", text).strip()
 
 
 def test_figures_draw_dollars_and_leave_nobody_out(built):
