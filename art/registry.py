@@ -252,7 +252,8 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
         tasks: names of the K tasks, in the order of the loss vector.
 
     Raises:
-        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses.
+        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses. Naming
+            a class of your own imports its module, and so runs the code in it.
     """
     from art.strategy import wrap
 

@@ -6,6 +6,8 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 
+from results.visible import visible
+
 
 class UserError(Exception):
     """Something the user can mend; commands print it without a traceback and exit with code 2.
@@ -16,8 +18,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, problems: Iterable[str] = ()):
-        self.problems = list(problems)
-        super().__init__("\n  - ".join([message, *self.problems]))
+        self.problems = [visible(problem, lines=True) for problem in problems]  # with names that others gave
+        super().__init__("\n  - ".join([visible(message, lines=True), *self.problems]))
 
 
 def tell_notes(notes: Iterable[str]) -> None:

@@ -36,6 +36,7 @@ from results.schema import (
     STATUS,
     STORE,
 )
+from results.visible import visible
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Plan:
 
     @property
     def title(self) -> str:
-        return f"{baselines.describe(self.config.baseline)['name']} {self.config.strategy} seed {self.config.seed}"
+        name = baselines.describe(self.config.baseline)["name"]
+        return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
 
 def plan(config: Config, output: Path) -> Plan:
@@ -149,7 +151,8 @@ def status(plan: Plan) -> Status:
 
 
 def failed(run: Run, reason: str) -> Status:
-    """Note a failure in the run's folder, as far as the disk takes it."""
+    """Note a failure in the run's folder, as far as the disk takes it; its words may be those of a stranger's file."""
+    reason = visible(reason, lines=True)
     with suppress(OSError):
         run.write_status("failed", reason)
     return Status("failed", reason)
@@ -184,7 +187,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     device = environment.device(device_name)
     setting, evaluate = settings.load(config.setting), config.evaluate
     prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
-    before, mended = processes.current().same(None if processes.is_follower() else _mended(run))
+    before, mended = processes.current().same(None if processes.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
     run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
@@ -216,7 +219,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
             (plan.folder / name).unlink(missing_ok=True)
 
 
-def _mended(run: Run) -> tuple[Status, set[str]]:
+def mend(run: Run) -> tuple[Status, set[str]]:
     """Put damaged files aside, so that they are made anew; returns the run's status, and which they are.
 
     What cannot be told apart from what is damaged goes too: all files where their digests are lost, and the scores

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
@@ -35,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
         f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
         for name, entry in sorted(art.entries().items())
     ]
-    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b):"]
+    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b, "
+             "which imports that module and so runs its code):"]  # fmt: skip
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",
         description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
@@ -62,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
-    add("--cluster", metavar="tcp://HOST:PORT", help="run on the workers of a Dask scheduler instead of this machine")
+    add(
+        "--cluster",
+        metavar="tcp://HOST:PORT",
+        help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
+    )
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
@@ -104,7 +108,7 @@ def _together(options: argparse.Namespace) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from benchmarks import grid, settings
+    from benchmarks import aside, grid, settings
 
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
@@ -118,7 +122,7 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     _check_output(options.output)
     if options.fresh and not processes.is_follower():
-        _put_aside(plans, options.output)
+        aside.put([plan.folder for plan in plans], options.output)
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
@@ -141,7 +145,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> list[str]:
     """The states, where finished runs saw other images than those that are there now under the same names."""
-    from benchmarks import grid
+    from benchmarks import aside, grid
     from benchmarks.locks import Busy, locked
 
     try:
@@ -160,7 +164,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
         with suppress(Busy), locked(plan.folder / ".lock", wait=False):
             sets |= set(grid.forget_other_scores(plan.run, records))
     if anew:
-        _put_aside(anew, options.output)
+        aside.put([plan.folder for plan in anew], options.output)
         print(f"The training images have changed since {len(anew)} of these runs were done; they are done anew.")
     if sets:
         told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
@@ -310,32 +314,14 @@ def _check_networks(plans: Sequence) -> None:
 
 
 def _check_output(output: Path) -> None:
-    probe = output / ".writable"
+    from results import check_writable
+
+    if re.search(r"[\x00-\x1f\x7f]", str(output)):
+        raise UserError(f"the output folder {output} has a line end or another control character in its name.")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another command may have done so
+        check_writable(output)
     except OSError as error:
-        raise UserError(f"the output folder {output} cannot be written: {error.strerror}.") from error
-
-
-def _put_aside(plans: Sequence, output: Path) -> None:
-    """Move runs to ``<output>/replaced``, so that nothing computed is lost."""
-    from benchmarks.locks import Busy, locked
-
-    (output / "replaced").mkdir(exist_ok=True)
-    aside = Path(
-        tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=output / "replaced")
-    )  # clocks may go back
-    for plan in plans:
-        if plan.folder.exists():
-            target = aside / plan.folder.relative_to(output / "runs")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with locked(plan.folder / ".lock", wait=False):
-                    plan.folder.rename(target)
-            except Busy as busy:
-                raise UserError(f"{busy}; stop it, or wait for it, before --fresh.") from None
+        raise UserError(f"the output folder {output} {error.strerror}; name another one by --output.") from error
 
 
 def _default_uri(output: Path) -> str:
@@ -359,13 +345,14 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     if uri == "none":
         return uri
     from benchmarks import tracking
+    from benchmarks.addresses import shown
     from benchmarks.locks import locked
 
     with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
         trouble = tracking.prepare(uri, options.setting, options.output)
     if trouble:
         print(
-            f"warning: no tracking, MLflow at {uri} failed ({trouble}); the same command logs the runs later.",
+            f"warning: no tracking, MLflow at {shown(uri)} failed ({trouble}); the same command logs the runs later.",
             file=sys.stderr,
         )
     return tracking.NONE if trouble else uri
@@ -412,10 +399,13 @@ def _parallel(wanted: Sequence) -> int:
 def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
     from benchmarks import grid
     from benchmarks.locks import locked
-    from reports.build import build
+    from reports.build import NothingToReport, build
 
-    with locked(options.output / "reports" / ".lock"):
-        report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    try:
+        with locked(options.output / "reports" / ".lock"):
+            report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    except NothingToReport as error:
+        raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
     ends = [(plan, outcomes.get(plan.folder) or grid.status(plan)) for plan in plans]
     failed = [(plan, end) for plan, end in ends if end.state == "failed"]
@@ -424,13 +414,13 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     for plan, end in failed:
         print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
-        from benchmarks.tracking import log_summary, mirror
+        from benchmarks.tracking import log_summary, mirror, viewer
 
         mirror(uri, [plan.run for plan in plans], command)
         trouble = log_summary(uri, options.setting, command, report.files)
         if trouble:
             print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)
-        print(f"MLflow:  mlflow ui --backend-store-uri {uri}")
+        print(f"MLflow:  {viewer(uri)}")
     return 1 if failed else 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from results import integrity, schema
 from results.integrity import Damaged
-from results.store import Run, Status, find_runs, write_atomically
+from results.store import Run, Status, check_writable, find_runs, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
         How many runs are kept, and which were left out because files of theirs are damaged, in words.
 
     Raises:
-        ValueError: if there is no such run.
+        ValueError: if there is no such run, or the folder cannot be written.
     """
     import pandas as pd
 
@@ -49,6 +49,10 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     if not runs:
         more = "".join(f"\n{told}" for told in damaged)
         raise ValueError(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise ValueError(f"{folder} {error.strerror}; name another folder.") from error
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import settings
 from benchmarks.data import files, layouts
 from benchmarks.data.crops import Match, find
+from results.visible import spreadsheet
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def text(leaks: Sequence[Leak], tests: Sequence[str], trains: Sequence[str]) -> 
 
 
 def write(leaks: Sequence[Leak], path: Path) -> None:
-    """The findings as CSV, one row a pair of images."""
+    """The findings as CSV for a spreadsheet, one row a pair of images."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -157,4 +158,5 @@ def write(leaks: Sequence[Leak], path: Path) -> None:
         for leak in leaks:
             match = leak.match
             place = (*match.offset, round(match.share, 4), round(match.difference, 3))
-            rows.writerow((leak.test_set, leak.name, leak.train_set, files.text(match.whole.name), *place))
+            found = (leak.test_set, leak.name, leak.train_set, files.text(match.whole.name))
+            rows.writerow((*map(spreadsheet, found), *place))
