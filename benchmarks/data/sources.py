@@ -68,10 +68,8 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
             problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
         else:
             found.append(Further(data_set, int(times or 1)))
-    names = [one.data_set.name for one in found]
-    problems += [f"{name}: named twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if found and data.source == "embedded":
-        problems.append(f"{names[0]} lies in files: name their folder with --data-root")
+        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
     if problems:
         raise UserError("the further training sets (data.extra) cannot be:", problems)
     return found
