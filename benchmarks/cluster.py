@@ -37,7 +37,9 @@ VERSIONS = ("torch", "numpy", "distributed")  # of packages that are compared wi
 _ANSWER = 30  # seconds that a worker has to answer what the command asks it
 
 
-def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> dict[Path, Status]:
+def run_all(
+    plans: Sequence[Plan], address: str, device: str, command: str, images: Sequence[dict[str, Any]]
+) -> dict[Path, Status]:
     """Execute the plans on the cluster; what became of each run, by its folder.
 
     Args:
@@ -45,6 +47,7 @@ def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> d
         address: of the scheduler, ``tcp://HOST:PORT``.
         device: where workers train.
         command: the grid the runs are part of.
+        images: records of the images that are here, and that each worker must have too.
 
     Raises:
         UserError: if there is no cluster at that address, or its workers cannot do this project's runs.
@@ -68,7 +71,7 @@ def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> d
                     else:
                         mine[f"run-{uuid.uuid4().hex}"] = plan
                 if mine:
-                    outcomes |= _Round(client, address, mine).finish(device, command)
+                    outcomes |= _Round(client, address, mine, images).finish(device, command)
     return outcomes
 
 
@@ -128,8 +131,8 @@ def facts() -> dict[str, str | None]:
 class _Round:
     """Runs that were handed to the cluster, by the key of their task."""
 
-    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan]):
-        self.client, self.address, self.plans = client, address, dict(plans)
+    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan], images: Sequence[dict[str, Any]]):
+        self.client, self.address, self.plans, self.images = client, address, dict(plans), list(images)
         self.topic = f"progress-{uuid.uuid4().hex}"
         self.outcomes: dict[Path, Status] = {}
         self._waiting: dict[str, Any] = {}
@@ -138,7 +141,8 @@ class _Round:
         self.client.subscribe_topic(self.topic, self._hear)
         for key, plan in self.plans.items():
             grid.mend(plan.run)
-            arguments = (plan.config, answers.packed(plan.folder, answers.FILES), device, command, self.topic)
+            files = answers.packed(plan.folder, answers.FILES)
+            arguments = (plan.config, files, self.images, device, command, self.topic)
             plan.run.write_json(names.CONFIG, grid.record(plan.config))
             plan.run.write_status("running")
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
@@ -195,9 +199,11 @@ class _Round:
                 self.plans[key].run.write_json(names.PROGRESS, progress)
 
 
-def perform(key: str, config: Config, files: Files, device: str, command: str, topic: str) -> list[bytes]:
-    """On a worker: do one run, continuing what ``files`` hold of it; its status and everything it left, as
-    :func:`benchmarks.answers.sealed`."""
+def perform(
+    key: str, config: Config, files: Files, images: list[dict[str, Any]], device: str, command: str, topic: str
+) -> list[bytes]:
+    """On a worker: do one run, continuing what ``files`` hold of it, where its images are those of the command's
+    machine; its status and everything it left, as :func:`benchmarks.answers.sealed`."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -207,7 +213,7 @@ def perform(key: str, config: Config, files: Files, device: str, command: str, t
         _unpack(files, plan.folder)
         with _telling(plan, lambda progress: worker.log_event(topic, (key, progress))):
             try:
-                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command)
+                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command, expected=images)
             except KeyboardInterrupt:
                 status = Status("running", "interrupted")
         kept = plan.run.status

@@ -105,7 +105,15 @@ def _scored(run: Run, config: Config) -> set[str]:
     return {dataset for dataset, rows in scores.groupby("dataset") if wanted <= set(rows["metric"])}
 
 
-def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str, wait: bool = True) -> Status:
+def execute(
+    plan: Plan,
+    cache: Path,
+    device_name: str,
+    tracking_uri: str,
+    command: str,
+    wait: bool = True,
+    expected: Sequence[dict[str, Any]] = (),
+) -> Status:
     """Train and score one run; a failure is written to its status and returned, never raised.
 
     Args:
@@ -115,6 +123,7 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
         tracking_uri: of the MLflow store that mirrors the run.
         command: the grid it is part of.
         wait: for another process that is working on the same run; otherwise return ``busy``.
+        expected: records of the images that this machine must have (:data:`results.schema.DATA_FIELDS`).
 
     Raises:
         KeyboardInterrupt: passed on; the run stays resumable.
@@ -123,7 +132,7 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
     try:
         with nullcontext() if processes.is_follower() else locked(plan.folder / ".lock", wait):
             if processes.current().same(state(plan) != "done"):  # the process that had the lock may have done it
-                _execute(plan, run, cache, device_name, tracking_uri, command)
+                _execute(plan, run, cache, device_name, tracking_uri, command, expected)
             return Status("done")
     except Busy as busy:
         return Status("busy", f"{busy}.")
@@ -175,7 +184,15 @@ def _keep_trace(run: Run) -> None:
         (run.folder / "traceback.txt").write_text(traceback.format_exc())
 
 
-def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
+def _execute(
+    plan: Plan,
+    run: Run,
+    cache: Path,
+    device_name: str,
+    tracking_uri: str,
+    command: str,
+    expected: Sequence[dict[str, Any]],
+) -> None:
     import torch
 
     from benchmarks import environment
@@ -187,6 +204,8 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     device = environment.device(device_name)
     setting, evaluate = settings.load(config.setting), config.evaluate
     prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
+    if other := differing(expected, prepared.records, "train", "test", "extra"):
+        raise UserError(f"the images of {', '.join(other)} below {config.data.root} are not the same on this machine.")
     before, mended = processes.current().same(None if processes.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)

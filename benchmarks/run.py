@@ -126,9 +126,9 @@ def _main(options: argparse.Namespace) -> int:
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
-    looked = not processes.several() and "done" in states
-    if looked:
-        states = _again(plans, states, options)
+    images: list = []
+    if not processes.several() and "done" in states:
+        states, images = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
     print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
@@ -137,14 +137,15 @@ def _main(options: argparse.Namespace) -> int:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")
     command = _command(options)
     if wanted:
-        _check(wanted, options, looked)
+        images = _check(wanted, options, images)
     uri = _prepared_tracking(uri, options)
-    outcomes = _train(wanted, options, uri, command) if wanted else {}
+    outcomes = _train(wanted, options, uri, command, images) if wanted else {}
     return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
 
 
-def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> list[str]:
-    """The states, where finished runs saw other images than those that are there now under the same names."""
+def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> tuple[list[str], list]:
+    """The states, where finished runs saw other images than those that are there now under the same names; and the
+    records of the images that are there."""
     from benchmarks import aside, grid
     from benchmarks.locks import Busy, locked
 
@@ -154,7 +155,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
         if set(states) != {"done"}:
             raise
         print(f"warning: the images were not looked at again: {error}", file=sys.stderr)  # nothing depends on them
-        return states
+        return states, []
     anew, sets = [], set()
     for plan, state in zip(plans, states, strict=True):
         if state != "done":
@@ -169,7 +170,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
     if sets:
         told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
         print(f"{told}; those are scored again.")
-    return [grid.state(plan) for plan in plans]
+    return [grid.state(plan) for plan in plans], records
 
 
 def _opened(plans: Sequence, options: argparse.Namespace) -> Any:
@@ -358,22 +359,25 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     return tracking.NONE if trouble else uri
 
 
-def _check(wanted: Sequence, options: argparse.Namespace, looked: bool) -> None:
-    """Everything that can be said before training: device, data (the cache is made as well) unless they were ``looked``
-    at, networks, checkpoints."""
+def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
+    """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints.
+
+    Returns:
+        The records of the ``images``, which are opened where there are none yet.
+    """
     from benchmarks import environment, metrics
     from benchmarks.resuming import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
-    if not looked:
-        _opened(wanted, options)
+    images = images or _opened(wanted, options).records
     metrics.further(wanted[0].config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
         latest(plan.folder, plan.config)
+    return images
 
 
-def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> dict:
+def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str, images: list) -> dict:
     """Do the runs; what became of each, by its folder."""
     from benchmarks import environment, grid
     from benchmarks.overview import Overview
@@ -382,7 +386,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
         from benchmarks import cluster
 
         with Overview(wanted):
-            return cluster.run_all(wanted, options.cluster, options.device, command)
+            return cluster.run_all(wanted, options.cluster, options.device, command, images)
     device = environment.device(options.device)
     devices = environment.devices(device)
     jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
