@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import checkpoints
 from benchmarks.errors import UserError
+from results.command import announce, framed, leave, waits_for
 
 if TYPE_CHECKING:
     from benchmarks.checkpoints import Loaded
@@ -50,17 +51,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 for a mistake in the command, the checkpoint or the data."""
-    options = parser().parse_args(arguments)
-    try:
+    """Run the command; returns the exit code (:mod:`results.command`)."""
+
+    def work() -> int:
+        options = parser().parse_args(arguments)
+        announce(f"Scoring {options.run or options.checkpoint} on {options.setting or 'the test sets of its run'}.")
         print(evaluate_checkpoint(options))
         return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; there are no scores.", file=sys.stderr)
-        return 130
+
+    return framed(work, UserError, "interrupted; there are no scores.")
 
 
 def evaluate_checkpoint(options: argparse.Namespace) -> str:
@@ -199,7 +198,13 @@ def _score(
     notes: dict[str, None] = {}
     network = loaded.network.to(device)
     pace = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
-    with tqdm(desc=f"scoring {loaded.title}", unit="image", leave=False, mininterval=pace, maxinterval=pace) as bar:
+    with (
+        tqdm(
+            desc=f"scoring {loaded.title}", unit="image", leave=False, dynamic_ncols=True,
+            mininterval=pace, maxinterval=pace,
+        ) as bar,
+        waits_for("the images at hand are finished"),
+    ):  # fmt: skip
 
         def report(done: int, total: int) -> None:
             bar.total = total
@@ -220,12 +225,12 @@ def _report(loaded: Loaded, config: Config, prepared: Prepared, folder: Path, sc
     """Write the table; returns it for a terminal."""
     from benchmarks import settings
     from reports.scorecard import scorecard
-    from results import write_atomically
+    from results import write_atomically, write_text
 
     card = scorecard(settings.load(config.setting).title, loaded, config, prepared.records, scores, notes)
-    write_atomically(folder / "table.md", lambda path: path.write_text(card.page(), encoding="utf-8"))
+    write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

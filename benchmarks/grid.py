@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import resource
 import sys
 import time
 import traceback
@@ -131,7 +130,7 @@ def _keep_trace(run: Run) -> None:
     if processes.is_follower():
         return
     with suppress(OSError):
-        (run.folder / "traceback.txt").write_text(traceback.format_exc())
+        (run.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
 
 
 def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
@@ -161,8 +160,7 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
         if isinstance(error, Exception):
             tracker.finish("failed")
         raise
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
+    run.write_json(ENVIRONMENT, facts | trained | scored | _peak())
     if trained["skipped_updates"]:
         warning = "; ".join(
             filter(None, [warning, f"{trained['skipped_updates']} updates that were not finite skipped"])
@@ -172,6 +170,17 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     if not processes.is_follower():
         for name in (PROGRESS, PREVIOUS):
             (plan.folder / name).unlink(missing_ok=True)
+
+
+def _peak() -> dict[str, Any]:
+    from benchmarks.environment import peak_memory
+
+    peak = peak_memory()
+    return (
+        {"not_recorded": "peak memory: this system does not tell it"}
+        if peak is None
+        else {"peak_memory_mib": round(peak)}
+    )
 
 
 def _same_images(plan: Plan, prepared: Any) -> str:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.errors import UserError
+from results.command import announce, framed, leave, waits_for
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -71,16 +73,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 if a run failed, 2 for a mistake in the command or its data."""
-    options = parser().parse_args(arguments)
-    try:
+    """Run the command; returns the exit code, which is 1 if a run failed (others: :mod:`results.command`)."""
+    leads = not processes.is_follower()
+
+    def work() -> int:
+        options = parser().parse_args(arguments)
+        if leads:
+            grid = f"{', '.join(options.baselines)} with {', '.join(options.strategies)}"
+            announce(textwrap.shorten(f"Preparing runs on {options.setting}: {grid}", 100, placeholder=" ..."))
         return _together(options) if processes.several() else _main(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues.", file=sys.stderr)
-        return 130
+
+    return framed(work, UserError, "interrupted; the same command continues.", leads, again=not processes.several())
 
 
 def _together(options: argparse.Namespace) -> int:
@@ -320,7 +323,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     if options.cluster:
         from benchmarks import cluster
 
-        with Overview(wanted):
+        with Overview(wanted), waits_for("the checkpoints of the workers' runs are collected"):
             return cluster.run_all(wanted, options.cluster, options.device, command)
     device = environment.device(options.device)
     devices = environment.devices(device)
@@ -390,4 +393,4 @@ def _gpu_hours(plans: Sequence) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

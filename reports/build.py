@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from results import Run, find_runs
 from results.archive import RUNS, kept_runs
+from results.command import announce, framed, leave
 
 if TYPE_CHECKING:
     from reports.cohorts import Cohort
@@ -102,7 +102,20 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing to report)."""
+    """Run the command; returns the exit code, 2 if there is nothing to report (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), NothingToReport)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = _parsed(arguments)
+    announce(f"Building reports from {options.kept or options.output}.")
+    settings = [options.setting] if options.setting else _kept_settings(options.kept)
+    if not settings:
+        raise NothingToReport(f"No runs are kept in {options.kept}: there is no {RUNS}.")
+    return max(_report(setting, options) for setting in settings)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
@@ -124,11 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (options.setting or options.kept):
         parser.error("name a --setting, or a folder of kept runs with --from")
     options.output = options.output or options.kept or Path("results")
-    settings = [options.setting] if options.setting else _kept_settings(options.kept)
-    if not settings:
-        print(f"No runs are kept in {options.kept}: there is no {RUNS}.", file=sys.stderr)
-        return 2
-    return max(_report(setting, options) for setting in settings)
+    return options
 
 
 def _report(setting: str, options: argparse.Namespace) -> int:
@@ -145,11 +154,10 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             collect=options.collect,
         )
     except NothingToReport as error:
-        if options.collect and not find_runs(options.output, setting):
-            print(f"Nothing to collect yet. {error}")
-            return 0
-        print(error, file=sys.stderr)
-        return 2
+        if not options.collect or find_runs(options.output, setting):
+            raise
+        print(f"Nothing to collect yet. {error}")
+        return 0
     print(report.text)
     return 0
 
@@ -191,4 +199,4 @@ def _no_runs(setting: str, output: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
 from reports.comparability import Figure, figures, obstacles, run_obstacles
 from reports.tables import Cell, Row, gain_table
 from reports.text import DIGITS, EMPTY, blocks, number, with_spread, wrapped
-from results import Run, find_runs, published, write_atomically
+from results import Run, find_runs, published, write_atomically, write_text
+from results.command import announce, framed, leave
 
 TOLERANCE = 0.2
 """Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
@@ -160,12 +160,16 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
         "published.csv": _csv(setting, comparisons),
     }
     for name, content in contents.items():
-        write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
+        write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     return Report(text, [folder / name for name in contents])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing published)."""
+    """Run the command; returns the exit code, 2 if nothing is published (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), NothingToReport)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.published", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--setting", required=True, help="name of the setting, such as three_task")
     parser.add_argument("--output", type=Path, default=Path("results"), help="the results folder (default: results)")
@@ -173,11 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tolerance", type=float, default=TOLERANCE, help=f"dB that count as reproduced (default: {TOLERANCE})"
     )
     options = parser.parse_args(arguments)
-    try:
-        made = report(options.setting, options.output, options.tolerance)
-    except NothingToReport as error:
-        print(error, file=sys.stderr)
-        return 2
+    announce(f"Comparing the published figures of {options.setting} with the runs in {options.output}.")
+    made = report(options.setting, options.output, options.tolerance)
     print(made.text)
     print("Written:\n" + "\n".join(f"  {path}" for path in made.files))
     return 0
@@ -372,4 +373,4 @@ def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

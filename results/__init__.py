@@ -1,6 +1,6 @@
 """The run store, the schema of what a run leaves behind, and the published figures."""
 
 from results.published import published
-from results.store import ReadOnlyRun, Run, Status, find_runs, write_atomically
+from results.store import ReadOnlyRun, Run, Status, find_runs, write_atomically, write_text
 
-__all__ = ["ReadOnlyRun", "Run", "Status", "find_runs", "published", "write_atomically"]
+__all__ = ["ReadOnlyRun", "Run", "Status", "find_runs", "published", "write_atomically", "write_text"]

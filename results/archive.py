@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from results import schema
-from results.store import Run, Status, find_runs, write_atomically
+from results.command import announce, framed, leave
+from results.store import Run, Status, find_runs, write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,10 @@ DIGITS = {"value": 6, "input_value": 6}  # decimals kept of scores
 MANTISSA = 10  # bits kept of a rhythm's and a probe's numbers: to one in two thousand
 
 
+class NothingToKeep(ValueError):
+    """There is no finished run; the message says where."""
+
+
 def pack(output: Path, setting: str, folder: Path) -> int:
     """Keep the finished and failed runs of a setting below ``output`` in ``folder``; returns how many.
 
@@ -35,13 +39,13 @@ def pack(output: Path, setting: str, folder: Path) -> int:
     repository. Checkpoints and sample images are left out.
 
     Raises:
-        ValueError: if there is no such run.
+        NothingToKeep: if there is no such run.
     """
     import pandas as pd
 
     runs = [run for run in find_runs(output, setting) if run.status.state in ("done", "failed")]
     if not runs:
-        raise ValueError(f"no finished run of {setting!r} below {output / 'runs'}.")
+        raise NothingToKeep(f"no finished run of {setting!r} below {output / 'runs'}.")
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -57,7 +61,7 @@ def pack(output: Path, setting: str, folder: Path) -> int:
         for run in runs
     ]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries)
-    write_atomically(folder / RUNS, lambda path: path.write_text(f"[\n{lines}\n]\n"))
+    write_atomically(folder / RUNS, lambda path: write_text(path, f"[\n{lines}\n]\n"))
     return len(runs)
 
 
@@ -156,26 +160,27 @@ def kept_runs(folder: Path, setting: str | None = None) -> list[Run]:
     path = folder / RUNS
     if not path.exists():
         return []
-    runs = [KeptRun(folder, number, entry) for number, entry in enumerate(json.loads(path.read_text()))]
+    runs = [KeptRun(folder, number, entry) for number, entry in enumerate(json.loads(path.read_text("utf-8")))]
     return [run for run in runs if setting in (None, run.config.get("setting"))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing to keep)."""
+    """Run the command; returns the exit code, 2 if there is nothing to keep (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), NothingToKeep)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("python -m results.archive", description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
     options = parser.parse_args(arguments)
-    try:
-        count = pack(options.output, options.setting, options.folder)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.")
+    count = pack(options.output, options.setting, options.folder)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
     print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -46,7 +46,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], keep: Path | None
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows flushes no file that is open for reading only
             os.fsync(written.fileno())
         temporary.chmod(0o644)  # mkstemp makes private files
         if keep is not None and path.exists():
@@ -58,6 +58,12 @@ def write_atomically(path: Path, write: Callable[[Path], Any], keep: Path | None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same bytes on every system: UTF-8, lines that end with ``\\n``; what is not UTF-8 in a name as ``\\udcff``,
+    which JSON reads back as that name."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _also_at(path: Path, keep: Path) -> None:
@@ -80,7 +86,7 @@ class Run:
 
     def _json(self, name: str) -> Any:
         try:
-            return json.loads((self.folder / name).read_text())
+            return json.loads((self.folder / name).read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -90,7 +96,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        self.write(name, lambda path: path.write_text(text))
+        self.write(name, lambda path: write_text(path, text))
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -115,14 +121,14 @@ class Run:
     @property
     def status(self) -> Status:
         try:
-            state, _, reason = (self.folder / schema.STATUS).read_text().partition("\n")
+            state, _, reason = (self.folder / schema.STATUS).read_text("utf-8").partition("\n")
         except (FileNotFoundError, NotADirectoryError):
             return Status("absent")
         return Status(state.strip(), reason.strip())
 
     def write_status(self, state: str, reason: str = "") -> None:
         text = f"{state}\n{reason}\n" if reason else f"{state}\n"
-        self.write(schema.STATUS, lambda path: path.write_text(text))
+        self.write(schema.STATUS, lambda path: write_text(path, text))
 
     def progress(self) -> dict[str, Any] | None:
         """What a run at work last said of itself: phase, done, total, seconds left."""
@@ -142,7 +148,8 @@ class Run:
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         table = scores[list(schema.SCORE_COLUMNS)]
-        self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, float_format="%.6f"))
+        form = {"float_format": "%.6f", "lineterminator": "\n", "errors": "backslashreplace"}
+        self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, **form))
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""

@@ -1,0 +1,252 @@
+"""The frame around every command: what it says first, how it stops, and with which exit code.
+
+Exit codes: 0; 1 where a part failed (a run, a file) or the system refused (disk, memory); 2 for a mistake in the
+command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTERM; 141 where nobody read to the end.
+
+* A signal is answered at once, also while an import or a tensor operation keeps Python busy, with what is waited for;
+  a second one, after a second, stops at once.
+* A reader that goes away (``| head``, a closed terminal) ends the words, not the work.
+* What the encoding of a terminal lacks, names that are not UTF-8 included, is printed as ``\\udcff``.
+* No mistake of a user, no signal, no full or read-only disk ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn, TextIO
+
+AGAIN = 1.0
+"""Seconds after which a further signal means "at once": ``timeout`` and ``torchrun`` send the first one twice."""
+
+_GRACE = 3.0  # seconds that a second signal leaves before the process ends without any cleaning up
+_CLOSED = 141  # 128 + SIGPIPE, as of a program that the closed pipe has killed
+_HEEDED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+_GONE = (errno.EPIPE, errno.EIO, errno.EINVAL, errno.ESHUTDOWN)  # of a stream without a reader; EINVAL: Windows
+_HELP = {
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+    errno.ENOSPC: "make room, then give the same command again",
+    errno.EDQUOT: "make room, then give the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+_waits: list[str] = []
+
+
+@contextmanager
+def waits_for(what: str) -> Iterator[None]:
+    """While entered, who stops the command is told ``stopping: <what>``."""
+    _waits.append(what)
+    try:
+        yield
+    finally:
+        _waits.remove(what)
+
+
+def announce(what: str) -> None:
+    """Say at once what the command is about to do; before imports that take seconds."""
+    print(what, flush=True)
+
+
+def has_cursor(stream: TextIO) -> bool:
+    """Whether escape sequences that move the cursor are understood: a terminal, but for ``TERM=dumb``."""
+    return stream.isatty() and (os.name == "nt" or os.environ.get("TERM", "dumb") != "dumb")
+
+
+def framed(
+    work: Callable[[], int],
+    mistakes: type[Exception] | tuple[type[Exception], ...] = (),
+    interrupted: str = "interrupted.",
+    leads: bool = True,
+    again: bool = True,
+) -> int:
+    """Do the work of a command; returns its exit code, as the module says.
+
+    Args:
+        work: parses the arguments and does what they ask for; returns its exit code.
+        mistakes: exceptions whose words are for the user, told without a traceback.
+        interrupted: told when the command has stopped.
+        leads: whether this process answers signals: of several that ``torchrun`` started only one does.
+        again: whether a second signal stops at once.
+
+    Raises:
+        Exception: a mistake of ours, with its traceback.
+        SystemExit: of the parser.
+    """
+    with _streams() as streams, _Signals(leads, again) as signals:
+        try:
+            code = _outcome(work, mistakes, interrupted if leads else "", signals)
+        except KeyboardInterrupt:  # one more, in the middle of telling the first
+            code = 128 + signals.number()
+    return _CLOSED if code in (0, 1) and any(stream.gone for stream in streams) else code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process of a command; from here on a signal ends it without a traceback."""
+    for number in _HEEDED:
+        if signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: _Signals) -> int:
+    try:
+        return work()
+    except BaseException as error:
+        # while modules are imported, an interruption may come out as another exception
+        if isinstance(error, KeyboardInterrupt) or signals.received:
+            if interrupted:
+                print(interrupted, file=sys.stderr, flush=True)
+            return 128 + signals.number()
+        if isinstance(error, mistakes):
+            told, code = str(error), 2
+        elif isinstance(error, MemoryError):
+            told, code = "there is not enough memory; close other programs, or do less at a time.", 1
+        elif isinstance(error, OSError):
+            told, code = _of_system(error), 1
+        else:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return code
+
+
+def _of_system(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    link = " " if reason.startswith("cannot") else ": "
+    told = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
+    advice = _HELP.get(error.errno)
+    return f"{told}; {advice}." if advice else f"{told}."
+
+
+class _Signals:
+    """While entered, signals become :class:`KeyboardInterrupt` in the main thread, and are answered by another one:
+    the main thread may be in the middle of an import or a tensor operation."""
+
+    def __init__(self, leads: bool, again: bool):
+        self.leads, self.again = leads, again
+        self.received: list[int] = []
+        self._first = self._raised = -math.inf  # when
+        self._over = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        self._mouth, self._ear = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._old = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        for number in _HEEDED:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[number] = signal.signal(number, self._heed)
+        threading.Thread(target=self._listen, daemon=True, name="signals").start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        if not self._before and not hasattr(self, "_ear"):
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old)
+        self._mouth.close()  # which ends the listener
+
+    def number(self) -> int:
+        """The first signal; its listener may be a moment late."""
+        until = time.monotonic() + 0.5
+        while not self.received and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.received[0] if self.received else signal.SIGINT
+
+    def _heed(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        echo = now - self._raised < AGAIN or (len(self.received) > 1 and now - self._first < AGAIN)
+        if not self._over and not echo and (self.again or self._raised < 0):
+            self._raised = now
+            raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        with self._ear:
+            while numbers := self._ear.recv(16):
+                for number in numbers:
+                    if number in self._before:
+                        self._answer(number)
+
+    def _answer(self, number: int) -> None:
+        if not self.received:
+            self._first = time.monotonic()
+        self.received.append(number)
+        if len(self.received) == 1:
+            what = f": {_waits[-1]}" if _waits else ""
+            self._say(f"stopping{what}{'; Ctrl-C again stops at once' * self.again}.")
+        elif self.again and time.monotonic() - self._first >= AGAIN:
+            self._say("stopping at once.")
+            timer = threading.Timer(_GRACE, os._exit, [128 + self.received[0]])
+            timer.daemon = True
+            timer.start()
+
+    def _say(self, words: str) -> None:
+        if not self.leads:
+            return
+        start = ""
+        if sys.stderr.isatty():  # over the ^C, or a bar
+            start = "\r\x1b[K" if has_cursor(sys.stderr) else "\n"
+        with suppress(Exception):
+            sys.stderr.write(f"{start}{words}\n")
+            sys.stderr.flush()
+
+
+class _Words:
+    """A stream that takes every character, and goes silent where its reader has gone."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self.gone = stream, False
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        if not self.gone:
+            self._guarded(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.gone:
+            self._guarded(self._stream.flush)
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            self.gone = True
+            with suppress(OSError, ValueError):  # what is left in its buffer must not fail at the interpreter's end
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _streams() -> Iterator[list[_Words]]:
+    before = sys.stdout, sys.stderr  # None where they were closed by who started the command
+    with open(os.devnull, "w") as nowhere:
+        sys.stdout, sys.stderr = words = [_Words(stream or nowhere) for stream in before]
+        try:
+            yield words
+        finally:
+            for stream in words:
+                stream.flush()
+            sys.stdout, sys.stderr = before
