@@ -60,7 +60,7 @@ def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, 
             lane.close()
 
     with (
-        waits_for("the runs at work finish their step and save"),
+        waits_for("runs at work finish their step and save"),
         ThreadPoolExecutor(len(lanes), "lane") as threads_of_lanes,
     ):
         driven = [threads_of_lanes.submit(drive, lane) for lane in lanes]
@@ -95,8 +95,7 @@ class _Lane:
 
         if self._executor is None:
             self._executor = ProcessPoolExecutor(1, env=self._environment)
-        if _POSIX:  # inherited by the worker that this thread starts: also its start is not for the terminal to end
-            signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
+        _shield()
         try:
             return self._executor.submit(_in_worker, self.work, item, os.getpid(), self.place).result()
         except KeyboardInterrupt:  # of the worker: it was told to stop, and has saved
@@ -123,6 +122,15 @@ class _Lane:
         if self._executor is not None:
             self._executor.shutdown(kill_workers=True)
             self._executor = None
+
+
+def _shield() -> None:
+    """Let a worker that this thread starts inherit that a terminal does not end it, not even while it starts."""
+    if _POSIX:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # which loky would do later, and which lifts the block
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
 
 
 def _death(error: Exception) -> str:

@@ -86,7 +86,7 @@ def build(
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
     from reports.files import named, remove_stale, write_cohort
-    from reports.text import WIDTH, wrapped
+    from reports.text import width, wrapped
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
@@ -98,7 +98,7 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
-    return Report(f"\n{'=' * WIDTH}\n\n".join(texts), tables + figures)
+    return Report(f"\n{'=' * width()}\n\n".join(texts), tables + figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

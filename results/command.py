@@ -12,12 +12,15 @@ command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTER
 
 from __future__ import annotations
 
+import _thread
 import errno
 import math
 import os
+import shutil
 import signal
 import socket
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +32,8 @@ AGAIN = 1.0
 """Seconds after which a further signal means "at once": ``timeout`` and ``torchrun`` send the first one twice."""
 
 _GRACE = 3.0  # seconds that a second signal leaves before the process ends without any cleaning up
+_REPEAT = 3.0  # seconds after which an interruption is raised again: some module or library may have swallowed it
+_ECHO = 0.05  # seconds in which a terminal still drops what is written, and shows ^C
 _CLOSED = 141  # 128 + SIGPIPE, as of a program that the closed pipe has killed
 _HEEDED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _GONE = (errno.EPIPE, errno.EIO, errno.EINVAL, errno.ESHUTDOWN)  # of a stream without a reader; EINVAL: Windows
@@ -88,15 +93,16 @@ def framed(
         try:
             code = _outcome(work, mistakes, interrupted if leads else "", signals)
         except KeyboardInterrupt:  # one more, in the middle of telling the first
-            code = 128 + signals.number()
+            code = 128 + signals.settled()
     return _CLOSED if code in (0, 1) and any(stream.gone for stream in streams) else code
 
 
 def leave(code: int) -> NoReturn:
-    """End the process of a command; from here on a signal ends it without a traceback."""
+    """End the process of a command; from here on a signal ends it at once, without a traceback."""
     for number in _HEEDED:
-        if signal.getsignal(number) is signal.default_int_handler:
-            signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, lambda number, _: os._exit(128 + number))
+    exec("")  # forgets an interruption in an earlier exec, for which Python would end by SIGINT and not with this code
     sys.exit(code)
 
 
@@ -106,9 +112,10 @@ def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: 
     except BaseException as error:
         # while modules are imported, an interruption may come out as another exception
         if isinstance(error, KeyboardInterrupt) or signals.received:
+            code = 128 + signals.settled()
             if interrupted:
                 print(interrupted, file=sys.stderr, flush=True)
-            return 128 + signals.number()
+            return code
         if isinstance(error, mistakes):
             told, code = str(error), 2
         elif isinstance(error, MemoryError):
@@ -137,7 +144,9 @@ class _Signals:
         self.leads, self.again = leads, again
         self.received: list[int] = []
         self._first = self._raised = -math.inf  # when
-        self._over = False
+        self._over = self._settled = False
+        self._answered = threading.Event()
+        self._own = 0  # signals that are repetitions of ours
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
@@ -161,11 +170,11 @@ class _Signals:
         signal.set_wakeup_fd(self._old)
         self._mouth.close()  # which ends the listener
 
-    def number(self) -> int:
-        """The first signal; its listener may be a moment late."""
-        until = time.monotonic() + 0.5
-        while not self.received and time.monotonic() < until:
-            time.sleep(0.01)
+    def settled(self) -> int:
+        """The interruption has reached the end of the command; returns the first signal, which has been answered."""
+        self._settled = True
+        if self._before:
+            self._answered.wait(1)
         return self.received[0] if self.received else signal.SIGINT
 
     def _heed(self, number: int, _: FrameType | None) -> None:
@@ -179,16 +188,28 @@ class _Signals:
         with self._ear:
             while numbers := self._ear.recv(16):
                 for number in numbers:
-                    if number in self._before:
+                    if self._own:
+                        self._own -= 1
+                    elif number in self._before:
                         self._answer(number)
+
+    def _repeat(self) -> None:
+        while not self._settled and not self._over:
+            time.sleep(_REPEAT)
+            if not (_waits or self._settled or self._over):
+                self._own += 1
+                _thread.interrupt_main(self.received[0])
 
     def _answer(self, number: int) -> None:
         if not self.received:
             self._first = time.monotonic()
         self.received.append(number)
         if len(self.received) == 1:
+            time.sleep(_ECHO)
             what = f": {_waits[-1]}" if _waits else ""
             self._say(f"stopping{what}{'; Ctrl-C again stops at once' * self.again}.")
+            self._answered.set()
+            threading.Thread(target=self._repeat, daemon=True, name="repeat").start()
         elif self.again and time.monotonic() - self._first >= AGAIN:
             self._say("stopping at once.")
             timer = threading.Timer(_GRACE, os._exit, [128 + self.received[0]])
@@ -201,6 +222,7 @@ class _Signals:
         start = ""
         if sys.stderr.isatty():  # over the ^C, or a bar
             start = "\r\x1b[K" if has_cursor(sys.stderr) else "\n"
+            words = textwrap.fill(words, shutil.get_terminal_size().columns - 1)
         with suppress(Exception):
             sys.stderr.write(f"{start}{words}\n")
             sys.stderr.flush()
