@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     options = _parsed(arguments)
-    announce(f"Building reports from {options.kept or options.output}.")
+    announce(f"Building reports from {options.kept or options.output}.", beside=True)
     settings = [options.setting] if options.setting else _kept_settings(options.kept)
     if not settings:
         raise NothingToReport(f"No runs are kept in {options.kept}: there is no {RUNS}.")

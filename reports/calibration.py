@@ -106,7 +106,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     if options.trials < 1:
         parser.error("--trials must be at least 1")
-    announce(f"Judging {options.trials} invented tables a line.")
+    announce(f"Judging {options.trials} invented tables a line.", beside=True)
     print(_text(options.trials))
     return 0
 

@@ -177,7 +177,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "--tolerance", type=float, default=TOLERANCE, help=f"dB that count as reproduced (default: {TOLERANCE})"
     )
     options = parser.parse_args(arguments)
-    announce(f"Comparing the published figures of {options.setting} with the runs in {options.output}.")
+    announce(f"Comparing the published figures of {options.setting} with the runs in {options.output}.", beside=True)
     made = report(options.setting, options.output, options.tolerance)
     print(made.text)
     print("Written:\n" + "\n".join(f"  {path}" for path in made.files))

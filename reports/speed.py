@@ -53,7 +53,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("python -m reports.speed", description=__doc__.split(":")[0] + ".")
     parser.add_argument("table", type=Path)
     options = parser.parse_args(arguments)
-    announce(f"Drawing what {options.table} holds.")
+    announce(f"Drawing what {options.table} holds.", beside=True)
     files = scaling_figure(options.table, options.table.with_name(options.table.stem + "-scaling"))
     print("Written:", *files)
     return 0

@@ -175,7 +175,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
     options = parser.parse_args(arguments)
-    announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.")
+    announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
     count = pack(options.output, options.setting, options.folder)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
     print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")

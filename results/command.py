@@ -59,9 +59,14 @@ def waits_for(what: str) -> Iterator[None]:
         _waits.remove(what)
 
 
-def announce(what: str) -> None:
-    """Say at once what the command is about to do; before imports that take seconds."""
-    print(what, flush=True)
+def announce(what: str, beside: bool = False) -> None:
+    """Say at once what the command is about to do, before imports that take seconds.
+
+    ``beside``: standard output is the result and nothing else, so this goes to standard error, and to people only.
+    """
+    stream = sys.stderr if beside else sys.stdout
+    if stream.isatty() or not beside:
+        print(what, file=stream, flush=True)
 
 
 def has_cursor(stream: TextIO) -> bool:

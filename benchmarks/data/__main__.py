@@ -69,7 +69,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             f"the data root {str(options.data_root)!r} is not a folder; see the data layouts in the README."
         )
     if options.doing:
-        announce(f"{options.doing} {options.data_root or 'the embedded data'}.")
+        announce(f"{options.doing} {options.data_root or 'the embedded data'}.", beside=True)
     return options.run(options)
 
 

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     options, kinds = _parsed(arguments)
-    announce(f"Measuring {', '.join(kinds)}.")
+    announce(f"Measuring {', '.join(kinds)}.", beside=True)
     return _measure(kinds, options)
 
 
