@@ -121,6 +121,6 @@ def clipped(text: str, width: int, ellipsis: str = "…") -> str:
     return text[: kept - kept // 2] + ellipsis + text[len(text) - kept // 2 :]
 
 
-def folded(text: str, width: int) -> str:
+def folded(text: str, width: int, indent: int = 4) -> str:
     """A sentence in lines of that width, the further ones indented."""
-    return textwrap.fill(text, width, subsequent_indent="    ", break_on_hyphens=False)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -46,8 +45,7 @@ def run_lines(title: str, progress: Told, columns: int, aligned: int = 0, plain:
         plain: draw with ASCII.
     """
     done, total = progress["done"], max(progress["total"], 1)
-    told = f"{progress['phase']} {done}/{total}, {duration(progress['left'])} left"
-    name = f"  {title:{aligned}}  "
+    told, name = _words(progress), f"  {title:{aligned}}  "
     if len(name) + len(told) > columns:
         dots = "..." if plain else "…"
         return [clipped(f"  {title}", columns, dots), clipped(f"    {told}", columns, dots)]
@@ -63,6 +61,10 @@ def run_lines(title: str, progress: Told, columns: int, aligned: int = 0, plain:
         if tasks and len(line) + len(values) <= columns:
             line += values
     return [line.rstrip()[:columns]]
+
+
+def _words(progress: Told) -> str:
+    return f"{progress['phase']} {progress['done']}/{progress['total']}, {duration(progress['left'])} left"
 
 
 class Overview:
@@ -128,7 +130,7 @@ class Overview:
         if self.display is None:
             if time.monotonic() >= self._next_lines:
                 self._next_lines = time.monotonic() + EVERY
-                lines = [line for plan, told in working.items() for line in run_lines(plan.title, told, 10_000)]
+                lines = [f"  {plan.title}: {_words(told)}" for plan, told in working.items()]
                 print("\n".join([*lines, *self._summary(working)]), file=sys.stderr, flush=True)
             return
         columns, height = self.display.size
@@ -137,7 +139,7 @@ class Overview:
         lines = []
         for plan, told in working.items():
             lines += run_lines(plan.title, told, columns, aligned, plain)
-        summary = [line for told in self._summary(working) for line in textwrap.wrap(told, columns)]
+        summary = [part for told in self._summary(working) for part in folded(told, columns, 2).splitlines()]
         self.display.draw([*lines[: max(height - len(summary), 0)], *summary][:height])
 
     def _summary(self, working: Mapping[Plan, Told]) -> list[str]:
@@ -146,10 +148,11 @@ class Overview:
             return []
         states = [plan.run.status.state for plan in self.plans if plan not in working]
         done, failed = (states.count(wanted) for wanted in _ENDED)
-        waiting = len(states) - done - failed
+        starting = states.count("running")
+        waiting = len(states) - done - failed - starting
         told = f"  {done} of {len(self.plans)} runs done"
-        for count, what in ((failed, "failed"), (len(working), "at work"), (waiting, "waiting")):
-            told += f", {count} {what}" if count else ""
+        counts = {"failed": failed, "at work": len(working), "starting": starting, "waiting": waiting}
+        told += "".join(f", {count} {what}" for what, count in counts.items() if count)
         left = self._left(working)
         return [told if left is None else f"{told}, about {duration(left)} left"]
 

@@ -124,7 +124,7 @@ def _main(options: argparse.Namespace) -> int:
         states = processes.current().same(states)  # before the first process changes them
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
-    print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
+    announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     changed = sum(grid.replaced(plan) for plan in wanted if grid.state(plan) == "new")
     if changed:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")

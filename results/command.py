@@ -66,7 +66,12 @@ def announce(what: str, beside: bool = False) -> None:
     """
     stream = sys.stderr if beside else sys.stdout
     if stream.isatty() or not beside:
-        print(what, file=stream, flush=True)
+        print(_folded(what, stream), file=stream, flush=True)
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    """In a terminal, in lines that fit."""
+    return textwrap.fill(text, max(shutil.get_terminal_size().columns - 1, 20)) if stream.isatty() else text
 
 
 def has_cursor(stream: TextIO) -> bool:
@@ -227,9 +232,8 @@ class _Signals:
         start = ""
         if sys.stderr.isatty():  # over the ^C, or a bar
             start = "\r\x1b[K" if has_cursor(sys.stderr) else "\n"
-            words = textwrap.fill(words, shutil.get_terminal_size().columns - 1)
         with suppress(Exception):
-            sys.stderr.write(f"{start}{words}\n")
+            sys.stderr.write(f"{start}{_folded(words, sys.stderr)}\n")
             sys.stderr.flush()
 
 

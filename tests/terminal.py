@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ class Terminal:
         self.columns, self.lines = columns, lines
         self._size()
         self.started, self.text, self.first = time.monotonic(), "", None
+        self.resized: list[tuple[int, int]] = []  # where in the text, and to how many columns
         names = {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment}
         self.process = subprocess.Popen(
             [sys.executable, *map(str, arguments)], stdin=side, stdout=side, stderr=side, cwd=ROOT,
@@ -63,6 +65,7 @@ class Terminal:
 
     def resize(self, columns: int, lines: int) -> None:
         self.columns, self.lines = columns, lines
+        self.resized.append((len(self.text), columns))
         self._size()  # the kernel sends SIGWINCH
 
     def hang_up(self) -> None:
@@ -84,10 +87,17 @@ class Terminal:
         return code
 
 
-def screen(text: str, columns: int) -> list[str]:
-    """All lines that a terminal of that width holds after ``text``, also those that were scrolled away."""
-    rows, row, column = [""], 0, 0
-    for part in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|.", text, re.DOTALL):
+def screen(text: str, columns: int, resized: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """All lines that a terminal of that width holds after ``text``, also those that were scrolled away; where its width
+    changes on the way it breaks its lines anew."""
+    rows, row, column, changes = [""], 0, 0, list(resized)
+    for found in re.finditer(r"\x1b\[[\d;?]*[A-Za-z]|.", text, re.DOTALL):
+        part = found[0]
+        while changes and found.start() >= changes[0][0]:
+            columns = changes.pop(0)[1]
+            broken = [[line[k : k + columns] for k in range(0, max(len(line), 1), columns)] for line in rows]
+            row = sum(map(len, broken[:row])) + column // columns
+            rows, column = [piece for line in broken for piece in line], column % columns
         if part[0] == "\x1b":
             count, kind = int(re.search(r"\d*", part[2:])[0] or 0), part[-1]
             if kind == "A":
