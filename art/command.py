@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
+
+_CLOSED = 141  # nobody reads to the end (``| head``)
 
 
 def begin(what: str = "") -> None:
@@ -20,17 +23,24 @@ def begin(what: str = "") -> None:
         signal.signal(number, stop)
     sys.stdout.reconfigure(errors="backslashreplace")
     if what and not {"-h", "--help"} & set(sys.argv):
-        print(what, flush=True)
+        with _read():
+            print(what, flush=True)
 
 
 def end(main: Callable[[], int]) -> NoReturn:
-    """Run the command and leave with its exit code; with 141 where nobody reads to the end (``| head``)."""
-    try:
+    """Run the command and leave with its exit code."""
+    with _read():
         try:
             code = main()
         finally:  # argparse leaves by itself
             sys.stdout.flush()
+    sys.exit(code)
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code)
+        sys.exit(_CLOSED)

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
         help="of the configuration's evaluate section, e.g. evaluate.extra=Rain100H")  # fmt: skip
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return result
 
 
@@ -170,7 +170,7 @@ def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]
     name = re.sub(r"[^\w.=+-]+", ",", f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:
-        found = json.loads((folder / RECORD).read_text())["identity"]
+        found = json.loads((folder / RECORD).read_text("utf-8"))["identity"]
     except (OSError, ValueError, KeyError):
         return folder
     return folder if found == record["identity"] else folder.with_name(f"{name}-{record['identity']}")

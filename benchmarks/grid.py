@@ -25,6 +25,7 @@ from benchmarks.workers import run_in_workers
 from results import ReadOnlyRun, Run, Status
 from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS, PROGRESS
 
+_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
 LOOKED_AT = 32  # images of a training set, at most about, whose pixels are compared when a run goes on
 
 
@@ -47,6 +48,8 @@ class Plan:
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
     slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
+    if slug.endswith(".") or _OF_WINDOWS.fullmatch(slug):
+        slug += ","
     name = f"{config.seed}-{config.identity()['hash']}"
     return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
 

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="in tiles of at most N pixels (default: whole, tiles where memory is short)",
     )
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return result
 
 

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
     add("--cluster", metavar="tcp://HOST:PORT", help="run on the workers of a Dask scheduler instead of this machine")
     add(
@@ -95,10 +95,13 @@ def _together(options: argparse.Namespace) -> int:
     if options.jobs not in (None, 1):
         raise UserError("under torchrun all processes work on one run at a time; leave out --jobs.")
     options.jobs = 1
-    options.device = str(processes.join(environment.device(options.device)))
+    device = environment.device(options.device)
+    if device.type == "mps":
+        raise UserError("torchrun's processes cannot share an Apple GPU; leave out torchrun, or use --device cpu.")
+    options.device = str(processes.join(device))
     try:
         if processes.is_follower():
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
                 return _main(options)
         return _main(options)
     finally:
@@ -327,7 +330,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
             return cluster.run_all(wanted, options.cluster, options.device, command)
     device = environment.device(options.device)
     devices = environment.devices(device)
-    jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
+    jobs = options.jobs or (_parallel(wanted) if device.type == "cpu" else len(devices))
     cache = options.output / "cache"
     with nullcontext() if processes.is_follower() else Overview(wanted):
         return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)

@@ -20,7 +20,7 @@ from results.command import waits_for
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
-_POSIX = os.name == "posix"
+_POSIX = hasattr(signal, "pthread_sigmask")
 # Those of a terminal (Ctrl-C, a closed window) go to the command, which then asks its workers; but Windows knows no way
 # to ask, so there its workers hear them too.
 _OF_TERMINAL = [signal.SIGINT, signal.SIGHUP] if _POSIX else []

@@ -273,7 +273,7 @@ class _Words:
 @contextmanager
 def _streams() -> Iterator[list[_Words]]:
     before = sys.stdout, sys.stderr  # None where they were closed by who started the command
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = words = [_Words(stream or nowhere) for stream in before]
         try:
             yield words

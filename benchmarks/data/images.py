@@ -100,7 +100,7 @@ class Images(Sequence[np.ndarray]):
         self._pixels: np.ndarray | None = None
         self._where: dict[Path, list[int]] = {}
         if known:
-            where = json.loads((known / "index.json").read_text())
+            where = json.loads((known / "index.json").read_text("utf-8"))
             self._where = dict(zip(dict.fromkeys(self.paths), where, strict=True))
         self.streams = known is None or not (known / "pixels.u8").exists()
 
@@ -236,7 +236,7 @@ def _write_cache(
         else:
             index = [[-1, height, width] for height, width in shapes]
         if not problems:
-            (temporary / "index.json").write_text(json.dumps(index))
+            (temporary / "index.json").write_text(json.dumps(index), "utf-8")
             if not folder.exists():
                 temporary.replace(folder)
         return problems

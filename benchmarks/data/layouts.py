@@ -133,7 +133,7 @@ def _size(path: Path) -> int:
 @cache
 def known() -> dict[str, DataSet]:
     """All sets of ``sets.toml`` by name."""
-    content = tomllib.loads(Path(__file__).with_name("sets.toml").read_text())
+    content = tomllib.loads(Path(__file__).with_name("sets.toml").read_text("utf-8"))
     return {name: DataSet(name=name, **fields) for name, fields in content.items()}
 
 
@@ -330,7 +330,7 @@ class _Pairing:
                     return
 
     def _keep_listed(self, path: Path) -> None:
-        lines = [line.strip().replace("\\", "/") for line in path.read_text(errors="replace").splitlines()]
+        lines = [line.strip().replace("\\", "/") for line in path.read_text("utf-8", "replace").splitlines()]
         listed = {line.rsplit("/", 1)[-1].lower() for line in lines if line}
         names = {pair: (pair.input or pair.target).name.lower() for pair in self.pairs}
         kept = [pair for pair in self.pairs if names[pair] in listed]

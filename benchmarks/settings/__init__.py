@@ -119,7 +119,7 @@ def load(name: str) -> Setting:
     if name not in names():
         raise UserError(f"unknown setting {name!r}{nearest(name, names())} Known: {', '.join(names())}.")
     try:
-        return Setting(name=name, **tomllib.loads(path.read_text()))
+        return Setting(name=name, **tomllib.loads(path.read_text("utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path.name} is not TOML: {error}.") from error
     except ValidationError as error:

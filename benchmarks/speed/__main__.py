@@ -132,7 +132,7 @@ def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
         fresh = pd.concat([older[~older["what"].isin(set(fresh["what"]))], fresh.astype(str)], ignore_index=True)
     fresh["what"] = pd.Categorical(fresh["what"], list(KINDS), ordered=True)
     fresh = fresh.sort_values("what", kind="stable")
-    write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False))
+    write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False, lineterminator="\n"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

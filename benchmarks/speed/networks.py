@@ -119,4 +119,4 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
         import pandas as pd
 
         csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g")
+        pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g", lineterminator="\n")

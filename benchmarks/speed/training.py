@@ -169,7 +169,7 @@ def peak(way: str, name: str, size: str, batch: int, patch: int, kind: str) -> f
 def _highest() -> float:
     """MiB of this process at its largest; ``getrusage`` would begin with what the parent had."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
     except OSError:
         return environment.peak_memory() or math.nan
