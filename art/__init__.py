@@ -7,13 +7,13 @@
 
 from typing import TYPE_CHECKING
 
-from art.registry import canonical, entries, make, names, parse
+from art.registry import canonical, definition, entries, make, names, parse
 
 if TYPE_CHECKING:
     from art.active_reweighting import Art
     from art.strategy import Strategy
 
-__all__ = ["Art", "Strategy", "canonical", "entries", "make", "names", "parse"]
+__all__ = ["Art", "Strategy", "canonical", "definition", "entries", "make", "names", "parse"]
 
 
 def __getattr__(name: str):

@@ -9,7 +9,7 @@ COSTS = {
     "losses": "task losses only",
     "losses twice": "task losses, before and after the step",
     "last layer": "every task's gradient at the output layer",
-    "features": "task losses and a small head on the last features",
+    "features": "the error of every pixel and a small head on the last features",
     "gradients": "every task's gradient",
 }
 

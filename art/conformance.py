@@ -21,6 +21,8 @@ import art
 from art.strategy import Strategy
 
 TASKS = ("denoise_25", "derain", "dehaze", "deblur")
+SMALLEST_ANGLE = 1.0  # degrees: updates closer to those of equal weights are told to have no effect
+SHORT = 400  # steps of the shortest demo run
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class _Loop:
         self.optimizer = torch.optim.AdamW(learned, lr=1e-2)
 
     def losses(self, step: int, counts: Sequence[int], bf16: bool = False) -> Tensor:
+        return self.means(self.errors(step, counts, bf16), counts)
+
+    @staticmethod
+    def means(errors: Tensor, counts: Sequence[int]) -> Tensor:
+        means = iter(errors.mean(dim=(1, 2, 3)).split([count for count in counts if count]))
+        return torch.stack([next(means).mean() if count else torch.zeros(()) for count in counts])
+
+    def errors(self, step: int, counts: Sequence[int], bf16: bool = False) -> Tensor:
         rows = []
         for task, count in zip(self.order, counts, strict=True):
             chance = torch.Generator().manual_seed(100 * step + task)
@@ -69,16 +79,16 @@ class _Loop:
         degraded, clean = (torch.cat(side) for side in zip(*kept, strict=True))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             restored = self.network(degraded)
-        errors = (restored.float() - clean).abs().mean(dim=(1, 2, 3)).split([count for count in counts if count])
-        means = iter(errors)
-        return torch.stack([next(means).mean() if count else torch.zeros(()) for count in counts])
+        return (restored.float() - clean).abs()
 
     def step(self, step: int, counts: Sequence[int] = (2, 2, 2, 2), bf16: bool = False) -> None:
         torch.manual_seed(step)
         self.network.train()
         self.optimizer.zero_grad()
-        losses = self.losses(step, counts, bf16)
-        self.strategy.backward(losses, torch.tensor(counts, dtype=torch.float32), None, self.network.parameters())
+        errors = self.errors(step, counts, bf16)
+        losses, numbers = self.means(errors, counts), torch.tensor(counts, dtype=torch.float32)
+        further = {"errors": errors} if self.strategy.needs_errors else {}
+        self.strategy.backward(losses, numbers, None, self.network.parameters(), **further)
         self.optimizer.step()
         with torch.no_grad():
             self.strategy.after_step(lambda: self.losses(step, counts, bf16))
@@ -96,7 +106,7 @@ def check(spec: str) -> list[Finding]:
         ValueError: if it cannot be made.
     """
     art.make(spec, TASKS)
-    return [_guarded(test, spec) for test in (_finite, _learns, _absent, _equivariant, _state, _bf16)]
+    return [_guarded(test, spec) for test in (_finite, _acts, _learns, _optimum, _absent, _equivariant, _state, _bf16)]
 
 
 def _guarded(test: Callable[[str], Finding], spec: str) -> Finding:
@@ -119,6 +129,38 @@ def _finite(spec: str) -> Finding:
     told = "no weights: works on gradients as a whole" if weights.isnan().all() else f"last weights {_shown(seen[-1])}"
     good = weights.isfinite().all() or weights.isnan().all()
     return Finding("finite", bool(good and loop.weights().isfinite().all()), told)
+
+
+def _acts(spec: str) -> Finding:
+    """Whether the update is another than that of equal weights, up to a factor."""
+    loop, angles = _Loop(spec), []
+    for step in range(30):
+        parameters = list(loop.network.parameters())
+        equal = torch.autograd.grad(loop.losses(step, (2, 2, 2, 2)).mean(), parameters)
+        loop.step(step)
+        sides = (torch.cat([gradient.flatten() for gradient in side]) for side in (equal, [p.grad for p in parameters]))
+        angles.append(float(F.cosine_similarity(*sides, dim=0).clamp(-1, 1).arccos().rad2deg()))
+    largest = max(angles)
+    if largest < SMALLEST_ANGLE:
+        return Finding("acts", None, "no effect here: its updates have the direction of equal weights")
+    return Finding("acts", True, f"its updates lie up to {largest:.0f} degrees from those of equal weights")
+
+
+def _optimum(spec: str) -> Finding:
+    """Whether learned weights, where it is known where steady losses lead them, get there in a short run."""
+    strategy = art.make(spec, TASKS)
+    optimum = getattr(getattr(strategy, "scalarizer", None), "optimum", None)
+    if optimum is None:
+        return Finding("optimum", None, "no optimum of its weights is declared")
+    chance, seen = torch.Generator().manual_seed(0), []
+    for step in range(SHORT):
+        levels = torch.tensor([1.0, 0.01, 0.1, 0.03]) if step >= 10 else torch.full((4,), 0.3)  # they start elsewhere
+        losses = levels * (0.7 + 0.6 * torch.rand(4, generator=chance))
+        strategy.backward(losses.requires_grad_(), torch.ones(4))
+        seen.append(strategy.weights)
+    wrong = (torch.stack(seen[-50:]).mean(0) / optimum(levels) - 1).abs().max()
+    note = f"after {SHORT} steps of losses 1 : 0.01 : 0.1 : 0.03 weights within {wrong:.0%} of their optimum"
+    return Finding("optimum", bool(wrong < 0.2), note)
 
 
 def _learns(spec: str) -> Finding:
@@ -200,4 +242,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # the network is too small for more, which would wait for each other
     end(main)

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torchjd import Stateful
 from torchjd.aggregation import Aggregator
 
+from art.learning import Learner
 from art.strategy import Strategy
+
+LOWEST = 1e-3  # of GradNorm's weights
 
 
 class AggregatorStrategy(Strategy):
@@ -89,7 +92,8 @@ class GradNorm(Strategy):
 
     Learns weights w_k, with sum K, so that the norms G_k of w_k times the gradient of task k at the last shared layer
     approach :math:`\bar G \, r_k^\alpha`; r_k is the task's loss over its first loss, relative to the tasks' mean.
-    All layers of these networks are shared; the last is the network's output layer (``output_layer``).
+    All layers of these networks are shared; the last is the network's output layer (``output_layer``). A weight never
+    falls below :data:`LOWEST` before the weights are scaled to their sum (ours: Adam could take one below 0).
 
     Args:
         tasks: their names.
@@ -103,11 +107,10 @@ class GradNorm(Strategy):
         super().__init__(tasks)
         if alpha < 0 or lr <= 0:
             raise ValueError(f"GradNorm needs alpha >= 0 and lr > 0; got {alpha} and {lr}.")
-        self.alpha, self.lr = alpha, lr
+        self.alpha = alpha
         self.register_buffer("factors", torch.ones(len(tasks)))
         self.register_buffer("first", torch.full((len(tasks),), torch.nan))
-        self.register_buffer("moments", torch.zeros(2, len(tasks)))
-        self.register_buffer("steps", torch.zeros(()))
+        self.learner = Learner((len(tasks),), lr)
         self._layer: list[nn.Parameter] = []  # a list, so that it is not registered as a parameter of the strategy
 
     def bind(self, network: nn.Module) -> None:
@@ -133,10 +136,7 @@ class GradNorm(Strategy):
         scaled = self.factors * norms
         target = scaled.mean() * (ratio / ratio.mean().clamp_min(1e-12)) ** self.alpha
         slope = torch.sign(scaled - target) * norms  # of sum |G_k - target_k|, the target held constant
-        self.steps += 1
-        self.moments = torch.stack([0.9 * self.moments[0] + 0.1 * slope, 0.999 * self.moments[1] + 0.001 * slope**2])
-        mean, square = self.moments[0] / (1 - 0.9**self.steps), self.moments[1] / (1 - 0.999**self.steps)
-        moved = (self.factors - self.lr * mean / (square.sqrt() + 1e-8)).clamp_min(1e-3)
+        moved = self.learner.step(self.factors, slope).clamp_min(LOWEST)
         self.factors = moved * len(moved) / moved.sum()
 
 

@@ -27,6 +27,9 @@ class Entry:
         cost: ``losses`` (task losses only), ``losses twice`` (a second forward pass), ``last layer`` (its gradient for
             every task), ``gradients`` (every task's gradient of all parameters), ``features`` (a small head).
         solver: whether it needs the optional dependencies ``solvers``.
+        epochs: that pass before it acts.
+        definition: raised whenever what the name and its parameters mean changes, so that runs from before and after
+            are not taken for the same.
     """
 
     target: str
@@ -35,6 +38,8 @@ class Entry:
     defaults: dict[str, Any] = field(default_factory=dict)
     cost: str = "losses"
     solver: bool = False
+    epochs: int = 0
+    definition: int = 1
 
 
 def _scalarizer(name: str, about: str, source: str, cost: str = "losses", **defaults: Any) -> Entry:
@@ -50,52 +55,83 @@ _KNOWN = {
     "equal": Entry("art.strategy:Equal", "mean of the task losses, equal weight per task"),
     "art": Entry(
         "art.active_reweighting:Art",
-        "active reweighting by pace and distance from the best",
+        "active reweighting by pace and distance from the best (parameters: the release's)",
         "Wu et al., ACM MM 2024",
         {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False},
     ),
     "tur": Entry(
         "art.uncertainty:TUR",
-        "uncertainty predicted from the network's last features (floor: ours)",
+        "errors divided by maps predicted from the network's last features (eps: the release's for AirNet)",
         "Wu et al., AAAI 2025",
-        {"floor": 1e-3},
+        {"eps": 1e-6, "released": False},
         "features",
+        definition=2,  # a scalar a task before
     ),
     "gradnorm": Entry(
         "art.gradients:GradNorm",
-        "weights that even out gradient norms by training rate",
+        "weights that even out gradient norms by training rate (alpha: the paper's for NYUv2; lr: the paper's)",
         "Chen et al., ICML 2018",
         {"alpha": 1.5, "lr": 0.025},
         "last layer",
     ),
-    "uw": _scalarizer("UW", "learned homoscedastic uncertainty", "Kendall et al., CVPR 2018"),
-    "dwa": _scalarizer("DWA", "weights by the losses' decrease over epochs", "Liu et al., CVPR 2019", temperature=2.0),
-    "famo": _scalarizer(
-        "FAMO", "equal relative decrease of all losses", "Liu et al., NeurIPS 2023", "losses twice",
-        lr=0.025, weight_decay=1e-3,
+    "uw": Entry(
+        "art.learned:UW",
+        "learned homoscedastic uncertainty (lr, start at the first losses: ours)",
+        "Kendall et al., CVPR 2018",
+        {"lr": 0.025},
+        definition=2,  # learned at the network's rate from equal weights before
     ),
-    "imtl_l": _scalarizer("IMTLL", "learned loss scales", "Liu et al., ICLR 2021"),
+    "dwa": Entry(
+        "torchjd.scalarization:DWA",
+        "weights by the losses' decrease over epochs (temperature: the paper's)",
+        "Liu et al., CVPR 2019",
+        {"temperature": 2.0},
+        epochs=2,
+        definition=2,  # an epoch was always a pass over the training list before
+    ),
+    "famo": _scalarizer(
+        "FAMO", "equal relative decrease of all losses (lr, weight_decay: the paper's; its code decays by 1e-5)",
+        "Liu et al., NeurIPS 2023", "losses twice", lr=0.025, weight_decay=1e-3,
+    ),
+    "imtl_l": Entry(
+        "art.learned:IMTLL",
+        "learned loss scales (lr, start at the first losses: ours)",
+        "Liu et al., ICLR 2021",
+        {"lr": 0.025},
+        definition=2,  # as uw
+    ),
     "geometric_mean": _scalarizer("GeometricMean", "geometric mean of the losses", "Chennupati et al., CVPRW 2019"),
     "rlw": _scalarizer("Random", "random weights, new every step", "Lin et al., TMLR 2022"),
-    "stch": _scalarizer("STCH", "smooth Tchebycheff (mu: ours)", "Lin et al., ICML 2024", mu=0.1),
+    "stch": Entry(
+        "art.tchebycheff:STCH",
+        "smooth maximum of the losses over their nadirs (mu, warmup in epochs: its authors' code)",
+        "Lin et al., ICML 2024",
+        {"mu": 1.0, "warmup": 4},
+        epochs=5,
+        definition=2,  # of losses as they are before
+    ),
     "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
     "cagrad": _aggregator(
         "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", True, c=0.5
     ),
     "mgda": _aggregator(
-        "MGDA", "minimum-norm point of the gradients' hull", "Desideri 2012; Sener, Koltun, NeurIPS 2018",
-        epsilon=1e-3, max_iters=100,
+        "MGDA", "minimum-norm point of the gradients' hull (epsilon, max_iters: TorchJD's)",
+        "Desideri 2012; Sener, Koltun, NeurIPS 2018", epsilon=1e-3, max_iters=100,
     ),
     "nash_mtl": _aggregator(
-        "NashMTL", "Nash bargaining solution", "Navon et al., ICML 2022", True,
+        "NashMTL", "Nash bargaining solution (parameters: its authors' code)", "Navon et al., ICML 2022", True,
         max_norm=1.0, update_weights_every=1, optim_niter=20,
     ),
-    "aligned_mtl": _aggregator("AlignedMTL", "aligned principal components", "Senushkin et al., CVPR 2023",
-                               scale_mode="min"),
+    "aligned_mtl": _aggregator(
+        "AlignedMTL", "aligned principal components (scale_mode: the paper's; its code's is rmse)",
+        "Senushkin et al., CVPR 2023", scale_mode="min",
+    ),
     "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021"),
     "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020"),
-    "gradvac": _aggregator("GradVac", "aligns gradients to running similarities", "Wang et al., ICLR 2021",
-                           beta=0.5, eps=1e-8),
+    "gradvac": _aggregator(
+        "GradVac", "aligns gradients to running similarities (beta: LibMTL's; the paper's is 0.01)",
+        "Wang et al., ICLR 2021", beta=0.5, eps=1e-8,
+    ),
     "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
     "fairgrad": _aggregator("FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", alpha=1.0),
     "dualproj": _aggregator("DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017",
@@ -155,6 +191,12 @@ def canonical(spec: str) -> str:
     defaults = entries()[name].defaults if name in entries() else {}
     told = {key: value for key, value in sorted(parameters.items()) if key not in defaults or defaults[key] != value}
     return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in told.items())])
+
+
+def definition(spec: str) -> int:
+    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for classes of one's own."""
+    name, _ = parse(spec)
+    return entries()[name].definition if name in entries() else 1
 
 
 def make(spec: str, tasks: Sequence[str]) -> Strategy:

@@ -1,4 +1,4 @@
-"""TUR: task losses weighed by predicted uncertainty."""
+"""TUR: the error of every pixel weighed by a predicted uncertainty."""
 
 from __future__ import annotations
 
@@ -12,23 +12,36 @@ from art.strategy import Strategy
 
 
 class TUR(Strategy):
-    r"""Weighs every task by a learned uncertainty (the Art authors' sibling method, AAAI 2025).
+    r"""Weighs errors by learned uncertainty maps (Wu et al., AAAI 2025, by the authors of Art), as released.
 
-    .. math:: \ell = \frac{1}{K} \sum_k \left( \frac{L_k}{s_k} + 2 \log s_k \right)
+    .. math:: \ell = \frac{1}{|P|} \sum_{k \in P} \left( \operatorname{mean} \frac{|x - y|}{u_k}
+        + 2 \log \operatorname{mean} u_k \right)
 
-    s_k is the mean, over the samples of task k, of an uncertainty map that three 3x3 convolutions (ELU, ELU, softplus)
-    predict from the network's last feature map, the input of its output convolution. The strategy brings parameters.
+    P are the tasks present. The map u_k, 3 channels of the image's size, is the mean of the maps of the task's samples
+    in the batch; the error is divided by it element by element, and only the logarithm takes its mean. The maps come
+    from three 3x3 convolutions (as wide as the feature map, the last to 3 channels; ELU, ELU, softplus) on the input
+    of the network's output convolution. They are learned along with the network, at its rate.
+
+    ``weights`` are what a task's errors count for on average: its weighted error over its plain one, over |P|.
+    A network's own loss (AirNet's contrast) is added unweighted.
 
     Args:
         tasks: their names.
-        floor: smallest s_k, against division by zero (ours; the map itself is positive).
+        eps: added to the maps, >= 0; 1e-6 in the release for AirNet's five tasks, 0 in that for seven.
+        released: reproduce a defect of the release for AirNet, whose lists of weighted samples are never emptied: the
+            weighted error of a task is the mean over its samples and those of all tasks before it.
+
+    Raises:
+        ValueError: for a negative ``eps``.
     """
 
-    def __init__(self, tasks: Sequence[str], floor: float = 1e-3):
+    needs_errors = True
+
+    def __init__(self, tasks: Sequence[str], eps: float = 1e-6, released: bool = False):
         super().__init__(tasks)
-        if not floor > 0:
-            raise ValueError(f"TUR's floor must be positive; got {floor}.")
-        self.floor = floor
+        if not eps >= 0:
+            raise ValueError(f"TUR's eps must not be negative; got {eps}.")
+        self.eps, self.released = eps, released
         self.predictor = nn.Identity()
         self._features: Tensor | None = None
 
@@ -36,7 +49,7 @@ class TUR(Strategy):
         output = output_layer(network)
         width = output.in_channels
         layers = [nn.Conv2d(width, width, 3, padding=1), nn.ELU(), nn.Conv2d(width, width, 3, padding=1), nn.ELU()]
-        self.predictor = nn.Sequential(*layers, nn.Conv2d(width, 1, 3, padding=1), nn.Softplus())
+        self.predictor = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1), nn.Softplus())
         self.predictor.to(next(network.parameters()).device)
         output.register_forward_pre_hook(self._note)
 
@@ -50,16 +63,37 @@ class TUR(Strategy):
         counts: Tensor,
         auxiliary: Tensor | None = None,
         parameters: Iterable[nn.Parameter] = (),
+        *,
+        errors: Tensor,
     ) -> None:
-        spread = self.predictor(self._features.float()).mean(dim=(1, 2, 3))  # (B,)
-        tasks = torch.arange(len(self.tasks), device=counts.device)
-        owner = torch.repeat_interleave(tasks, counts.long(), output_size=len(spread))
-        sums = torch.zeros_like(counts).index_add(0, owner, spread)
-        uncertainty = (sums / counts.clamp_min(1)).clamp_min(self.floor)
-        present = counts > 0
-        terms = torch.where(present, losses / uncertainty + 2 * uncertainty.log(), 0)
-        share = 1 / present.sum().clamp_min(1)
-        total = share * terms.sum()
+        maps = self.predictor(self._features.float()) + self.eps
+        total, weighted = uncertain_loss(errors, maps, counts, self.released)
         (total if auxiliary is None else total + auxiliary).backward()
-        self.weights = torch.where(present, share / uncertainty.detach(), 0)
+        self.weights = torch.where(counts > 0, weighted / losses.detach().clamp_min(1e-8), 0)
         self._features = None
+
+
+def uncertain_loss(errors: Tensor, maps: Tensor, counts: Tensor, released: bool = False) -> tuple[Tensor, Tensor]:
+    """TUR's loss.
+
+    Args:
+        errors: (B, 3, H, W) absolute errors, samples in task order.
+        maps: (B, 3, H, W) uncertainty of each sample, > 0.
+        counts: (K,) samples of each task.
+        released: with the defect of the release, see :class:`TUR`.
+
+    Returns:
+        The loss, a scalar, and (K,) what each task's weighted errors have in it, detached; 0 for absent tasks.
+    """
+    tasks = torch.arange(len(counts), device=counts.device)
+    owner = torch.repeat_interleave(tasks, counts.long(), output_size=len(errors))
+    present, size = counts > 0, counts.clamp_min(1)
+    uncertainty = maps.new_zeros(len(counts), *maps.shape[1:]).index_add(0, owner, maps) / size.view(-1, 1, 1, 1)
+    weighted = (errors / uncertainty[owner]).mean(dim=(1, 2, 3))  # (B,)
+    sums = weighted.new_zeros(len(counts)).index_add(0, owner, weighted)
+    share = present / present.sum().clamp_min(1)
+    factors = share / size
+    if released:  # a sum counts in the mean of its own and of every later task present
+        factors = (share / counts.cumsum(0).clamp_min(1)).flip(0).cumsum(0).flip(0)
+    logarithms = torch.where(present, uncertainty.mean(dim=(1, 2, 3)), 1).log()
+    return (factors * sums + 2 * share * logarithms).sum(), (factors * sums).detach()

@@ -44,7 +44,9 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def recipe(name: str, profile: str) -> dict[str, Any]:
-    """How a baseline is trained under a profile ("paper" or "demo").
+    """How a baseline is trained under a profile ("paper" or "demo"): the ``train`` section of a run's configuration,
+    where ``epochs`` of a setting's list decide the ``steps`` and ``each``, samples of every task, the ``batch`` (those
+    beside them are three_task's), and ``mixing`` is the baseline's own.
 
     Raises:
         ValueError: for an unknown name or profile, with the nearest known ones.

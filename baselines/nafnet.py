@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc, pixel_linear, remade
@@ -12,7 +13,8 @@ from .network import Network
 class NAFNet(Network):
     """A U-shaped convolutional network of gated blocks without activation functions.
 
-    `forward` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 16. The input image is added to the output.
+    `forward` takes and returns (B, 3, H, W) in [0, 1], any H and W: as its authors' does, it pads with zeros at the
+    bottom and the right to multiples of 16 and crops back. The input image is added to the output.
 
     Args:
         width: channels of the first level; doubled at each level below.
@@ -23,6 +25,7 @@ class NAFNet(Network):
 
     output_layer = "ending"
     multiple = 16
+    pads = True
     local = False  # channel attention averages over the whole image
 
     def __init__(
@@ -48,7 +51,8 @@ class NAFNet(Network):
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [0, 1]."""
-        image = nhwc(image)
+        height, width = image.shape[-2:]
+        image = nhwc(F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple)))
         features = self.intro(image)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
@@ -58,7 +62,7 @@ class NAFNet(Network):
         features = self.middle_blks(features)
         for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
             features = decoder(nhwc(up(features)) + skip)
-        return self.ending(features) + image
+        return (self.ending(features) + image)[..., :height, :width]
 
 
 class Block(nn.Module):

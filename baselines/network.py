@@ -30,7 +30,9 @@ class Network(nn.Module):
     """Base of the baselines. `forward` takes and returns what the published network does.
 
     Attributes:
-        multiple: both sides of the image given to `forward` must be multiples of this.
+        multiple: the network's grid; both sides of a training patch are multiples of this, and those of any image given
+            to `forward`, unless it `pads` by itself.
+        pads: True if `forward` takes any size, padding as its authors' does; else `restore` pads, by reflection.
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
         separable: False if in training one sample's output or loss depends on the others of the batch.
@@ -38,6 +40,7 @@ class Network(nn.Module):
     """
 
     multiple: int = 1
+    pads: bool = False
     local: bool = True
     separable: bool = True
     output_layer: str
@@ -60,8 +63,8 @@ class Network(nn.Module):
     def restore(self, image: Tensor) -> Tensor:
         """Restore full-size images in evaluation mode, without gradient; the mode is put back afterwards.
 
-        The image is padded at the bottom and the right to `multiple`, by reflection, or by replication along a side
-        that is too short to be reflected, and the result is cropped back.
+        Where the network does not pad by itself, the image is padded at the bottom and the right to `multiple`, by
+        reflection, or by replication along a side that is too short to be reflected, and the result is cropped back.
 
         Args:
             image: (B, 3, H, W) floating point in [0, 1], any H and W.
@@ -77,7 +80,8 @@ class Network(nn.Module):
         if not image.is_floating_point():
             raise ValueError(f"restore takes floating-point images in [0, 1], not {image.dtype}; divide uint8 by 255")
         height, width = image.shape[-2:]
-        padded = _pad_side(_pad_side(image, -1, -width % self.multiple), -2, -height % self.multiple)
+        unit = 1 if self.pads else self.multiple
+        padded = _pad_side(_pad_side(image, -1, -width % unit), -2, -height % unit)
         training = self.training
         self.eval()
         try:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 import art
 import baselines
@@ -16,6 +16,7 @@ from benchmarks import settings
 from benchmarks.errors import UserError, nearest
 
 Profile = Literal["demo", "paper"]
+Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
 
 
 class _Section(BaseModel):
@@ -35,7 +36,8 @@ class DataConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """The recipe. Fractions (``warmup``, ``encoder_warmup``) are of all steps, so that a schedule scales with them."""
+    """The recipe. A step is one update by a whole ``batch``, whatever number of GPUs shares it. Places in the training
+    (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them."""
 
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -47,26 +49,38 @@ class TrainConfig(_Section):
     lr: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine", "warmup_cosine", "one_cycle", "airnet"] = "cosine"
+    schedule: Schedule = "cosine"
+    plateaus: int = Field(0, ge=0)  # equal parts of the training that keep one rate each; 0: each step its own
     warmup: float = Field(0.0, ge=0, lt=1)
-    cycle: float = Field(1.0, gt=0)  # where the cosine reaches min_lr
+    cycle: float = Field(1.0, gt=0)  # where the cosine reaches min_lr; with cosine_restarts the length of a cycle
     min_lr: float = Field(0.0, ge=0)
     encoder_warmup: float = Field(0.0, ge=0, lt=1)  # the start that trains a contrastive encoder alone
     encoder_lr: float = Field(1e-3, gt=0)  # schedule "airnet": rate of the encoder's warm-up, its factor and how often
     encoder_decay: float = Field(0.1, gt=0)
     encoder_every: float = Field(0.06, gt=0)
-    decay: float = Field(0.5, gt=0)  # the same of what follows
+    decay: float = Field(0.5, gt=0)  # the same of what follows; schedule "step" is this alone
     every: float = Field(0.125, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
-    clip_norm: float = Field(0.0, ge=0)  # 0: no clipping
+    eps: float = Field(1e-8, gt=0)  # of Adam; far below any gradient, it leaves a run's scale without effect
+    clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
+    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far (AutoClip); 0: not
     precision: Literal["fp32", "bf16"] = "fp32"
-    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA); 0: a pass over the training list
+    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
     checkpoint_every: int = Field(100, ge=1)
     probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
     nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: Any) -> dict[str, Any]:
+        content = serialise(self)
+        return {key: value for key, value in content.items() if key not in LATER or value != LATER[key]}
+
+
+# Fields that came later: at these values nothing written names them, so that earlier runs keep their identities and
+# compare as equal.
+LATER = {"eps": 1e-8, "clip_percentile": 0.0, "plateaus": 0}
 
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
@@ -86,6 +100,7 @@ class Config(_Section):
     setting: str
     baseline: str
     strategy: str
+    definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
     seed: int = Field(0, ge=0)
     profile: Profile = "demo"
     size: str = "tiny"
@@ -106,18 +121,27 @@ class Config(_Section):
         full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
         for key in OBSERVING:
             full["train"].pop(key)
+        definition = full.pop("definition")
         pair = {key: value for key, value in full.items() if key != "strategy"}
-        cohort = {key: pair[key] for key in ("setting", "size", "profile", "data")} | {"departures": self.departures()}
+        # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
+        data = pair["data"] | {"mixing": _usual_mixing(self.setting, self.profile)}
+        cohort = {key: pair[key] for key in ("setting", "size", "profile")}
+        cohort |= {"data": data, "departures": self.overrides()}
+        full |= {"definition": definition} if definition > 1 else {}
         return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
 
     def departures(self) -> list[str]:
         """Training choices that are not the recipe's, as ``train.key=value``."""
-        recipe = TrainConfig(**_recipe(self.setting, self.baseline, self.profile, self.size))
+        recipe, _ = _recipe(self.setting, self.baseline, self.profile, self.size)
+        usual = TrainConfig(**recipe)
         return [
-            f"train.{key}={value}"
-            for key, value in self.train
-            if key not in OBSERVING and value != getattr(recipe, key)
+            f"train.{key}={value}" for key, value in self.train if key not in OBSERVING and value != getattr(usual, key)
         ]
+
+    def overrides(self) -> list[str]:
+        """:meth:`departures`, and ``data.mixing=value`` where that is not the recipe's."""
+        _, mixing = _recipe(self.setting, self.baseline, self.profile, self.size)
+        return self.departures() + [f"data.mixing={self.data.mixing}"] * (self.data.mixing != mixing)
 
 
 def _digest(content: Any) -> str:
@@ -145,17 +169,18 @@ def resolve(
         known = baselines.names()
         raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
     size = size or ("paper" if profile == "paper" else "tiny")
-    mixing = chosen.mixing if profile == "paper" else "balanced"  # few steps: every task in every batch
+    recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
         content = {
             "setting": setting,
             "baseline": baseline,
             "strategy": art.canonical(strategy),
+            "definition": art.definition(strategy),
             "seed": seed,
             "profile": profile,
             "size": size,
             "data": {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {}),
-            "train": _recipe(setting, baseline, profile, size),
+            "train": recipe,
             "evaluate": {"protocol": chosen.protocol},
         }
     except ValueError as error:
@@ -168,12 +193,48 @@ def resolve(
         raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
 
 
-def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> dict[str, Any]:
-    """The baseline's recipe with what the setting changes in it."""
-    demo = profile == "demo"
+def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
+    """The ``train`` section and the mixing of the baseline's recipe with what the setting changes in it.
+
+    ``epochs``, passes over the setting's training list, decide the ``steps``, and ``each``, samples of every task, the
+    ``batch``: a baseline's file names those of three_task beside them. ``mixing`` stands in place of the setting's.
+
+    Raises:
+        UserError: for a setting that gives both of such a pair.
+    """
+    chosen, demo = settings.load(setting), profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
-    base = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
-    return base | settings.load(setting).recipe.get(profile, {})
+    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+    change = chosen.changes(profile, baseline)
+    for pair in (("steps", "epochs"), ("batch", "each")):
+        given = [key for key in pair if key in change]
+        if len(given) == 2:
+            both = " and ".join(pair)
+            raise UserError(f"{setting}.toml, {profile} recipe: {both} exclude each other; leave one out.")
+        if given:
+            recipe = {key: value for key, value in recipe.items() if key not in pair}
+    recipe |= change
+    mixing = recipe.pop("mixing", _usual_mixing(setting, profile))
+    return _counted(recipe, chosen), mixing
+
+
+def _counted(recipe: dict[str, Any], setting: settings.Setting) -> dict[str, Any]:
+    """The recipe with ``each`` and ``epochs`` written as batch, steps and plateaus; what is no number is left to the
+    fields' own checks."""
+    if isinstance(recipe.get("each"), int):
+        recipe["batch"] = recipe.pop("each") * len(setting.tasks)
+    epochs, batch = recipe.get("epochs"), recipe.get("batch")
+    if isinstance(epochs, int) and isinstance(batch, int) and batch > 0:
+        from benchmarks.data.sources import list_length
+
+        recipe["steps"] = epochs * sum(map(list_length, setting.tasks)) // batch
+        recipe.setdefault("plateaus", recipe.pop("epochs"))
+    return recipe
+
+
+def _usual_mixing(setting: str, profile: Profile) -> settings.Mixing:
+    """The mixing of recipes that name none: in few steps every batch should hold every task."""
+    return settings.load(setting).mixing if profile == "paper" else "balanced"
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

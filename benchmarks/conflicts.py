@@ -66,6 +66,10 @@ class ConflictProbe:
 
         return pd.DataFrame(self._rows, columns=list(CONFLICT_COLUMNS))
 
-    def restore(self, table: pd.DataFrame, step: int) -> None:
-        """Continue after ``step`` from a table that may reach further."""
-        self._rows = list(table[table["step"] <= step].itertuples(index=False, name=None))
+    def state(self) -> list[tuple]:
+        """What a checkpoint keeps."""
+        return list(self._rows)
+
+    def restore(self, state: list[tuple]) -> None:
+        """Continue from a checkpoint."""
+        self._rows = [tuple(row) for row in state]

@@ -16,7 +16,7 @@ def estimate(plan: Plan) -> float:
     work = train.batch * train.patch**2
     measured = []
     for path in plan.folder.parents[1].glob("*/*/environment.json"):
-        run = Run(path.parent)
+        run = Run(path.parent).legible()
         other = run.config.get("train", {})
         seconds = run.environment.get("step_seconds")
         if seconds and run.config.get("size") == plan.config.size:

@@ -94,7 +94,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     _write(folder, "data.json", prepared.records)
     _write(folder, "environment.json", environment.describe(device))
     scores, notes = _score(loaded, config, prepared, folder, device, further)
-    return _report(loaded, config, prepared, folder, scores, notes)
+    return _report(loaded, config, prepared, folder, scores, notes, record["metrics"])
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -148,6 +148,8 @@ def _trained(loaded: Loaded) -> list[str]:
 
 def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
     """What is evaluated and how; ``identity`` stands for all of it."""
+    from benchmarks import metrics
+
     with loaded.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     about = {
@@ -159,7 +161,8 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
         "data": config.data.model_dump(mode="json", include={"source", "root", "missing"}),
     }
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
-    return {"checkpoint": str(loaded.path), "about": loaded.about, "identity": identity} | about
+    told = {"metrics": metrics.facts(config.evaluate.metrics)}
+    return {"checkpoint": str(loaded.path), "about": loaded.about, "identity": identity} | about | told
 
 
 def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
@@ -210,24 +213,33 @@ def _score(
             bar.total = total
             bar.update(done - bar.n)
 
-        rows, collapsed = evaluate(
+        rows, fault = evaluate(
             network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
         )
     scores = pd.DataFrame(rows)
     Run(folder).write_scores(scores)
     write_samples(network, prepared.tests, folder / "samples", device)
-    if collapsed:
-        notes[f"collapsed: constant output on {', '.join(collapsed)}"] = None
+    if fault:
+        notes[fault] = None
     return scores, list(notes)
 
 
-def _report(loaded: Loaded, config: Config, prepared: Prepared, folder: Path, scores: Any, notes: list[str]) -> str:
+def _report(
+    loaded: Loaded,
+    config: Config,
+    prepared: Prepared,
+    folder: Path,
+    scores: Any,
+    notes: list[str],
+    recorded: dict[str, Any],
+) -> str:
     """Write the table; returns it for a terminal."""
     from benchmarks import settings
     from reports.scorecard import scorecard
     from results import write_atomically, write_text
 
-    card = scorecard(settings.load(config.setting).title, loaded, config, prepared.records, scores, notes)
+    title = settings.load(config.setting).title
+    card = scorecard(title, loaded, config, prepared.records, scores, notes, recorded)
     write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from results.schema import SCORE_COLUMNS
 
 AT_ONCE = 4  # images restored at the same time on a CPU
 BESIDE = 2  # threads that open and score images beside a network that restores one at a time
+NAMED = 3  # images that a warning names
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
 
@@ -57,7 +59,7 @@ def evaluate(
     further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
     tell: Tell = warnings.warn,
     group: Group = Group(),  # noqa: B008  # frozen
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[dict[str, Any]], str]:
     """Score every image of every pool.
 
     Args:
@@ -72,7 +74,8 @@ def evaluate(
         group: processes that share the images among them; all of them call this and get everything.
 
     Returns:
-        Rows of :data:`results.schema.SCORE_COLUMNS`, and the test sets on which the output is constant.
+        Rows of :data:`results.schema.SCORE_COLUMNS`, and what is wrong with the outputs, for people: ``collapsed: ...``
+        where most of a test set's are constant, ``not finite: ...`` where some hold NaN or infinite values.
     """
     if getattr(network, "training", False):
         raise ValueError("a network is scored in evaluation mode")
@@ -81,7 +84,7 @@ def evaluate(
     own = images[group.rank :: group.size]
     workers = _Workers(device)
 
-    def scored(place: int, number: int) -> tuple[bool, list[dict[str, Any]]]:
+    def scored(place: int, number: int) -> tuple[str, list[dict[str, Any]]]:
         pool = pools[place]
         degraded, clean = test_image(pool, number, multiple)
         with workers.room(network, degraded.shape):
@@ -90,7 +93,8 @@ def evaluate(
                 {metric: compute(image, clean) for metric, compute in (further or {}).items()}
                 for image in (restored, degraded)
             ]
-        return _scored(pool, pool.names[number], (restored, degraded), clean, protocol, more)
+        named = (pool.dataset, pool.task.name, pool.names[number], protocol)
+        return _fault(restored, clean), _rows(named, (restored, degraded), clean, more, pixels(pool, number))
 
     found = {}
     with workers:
@@ -145,37 +149,53 @@ class _Workers:
 
 
 def _together(
-    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[bool, list[dict[str, Any]]]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """What :func:`evaluate` returns, from what :func:`_scored` gave for each pool and image."""
-    rows, collapsed = [], []
+    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[str, list[dict[str, Any]]]]
+) -> tuple[list[dict[str, Any]], str]:
+    """What :func:`evaluate` returns, from the fault and the rows of each pool's images."""
+    rows, flat, broken = [], [], []
     for place, pool in enumerate(pools):
         scored = [found[place, number] for number in range(len(pool.names))]
         rows += [row for _, its in scored for row in its]
-        if sum(flat for flat, _ in scored) > len(scored) / 2:
-            collapsed.append(pool.dataset)
-    return rows, collapsed
+        faults = [fault for fault, _ in scored]
+        if sum(fault == "flat" for fault in faults) > len(scored) / 2:
+            flat.append(pool.dataset)
+        if names := [name for name, fault in zip(pool.names, faults, strict=True) if fault == "not finite"]:
+            shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            broken.append(f"{pool.dataset} ({len(names)} of {len(faults)} images: {shown})")
+    told = f"not finite: NaN or infinite output on {', '.join(broken)}" if broken else ""
+    return rows, told or (f"collapsed: constant output on {', '.join(flat)}" if flat else "")
 
 
-def _scored(
-    pool: TestPool, name: str, images: Sequence[Tensor], clean: Tensor, protocol: str, more: Sequence[dict[str, float]]
-) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether the restored of ``images`` (restored, degraded) is constant, and the rows of an image: the protocol's
-    metrics and ``more``, of both."""
+def _rows(
+    named: Sequence[str], images: Sequence[Tensor], clean: Tensor, more: Sequence[dict[str, float]], content: str
+) -> list[dict[str, Any]]:
+    """The rows of an image, ``named`` by test set, task, image and protocol: the protocol's metrics and ``more``, of
+    both ``images`` (restored, degraded)."""
     after, before = (
-        protocols.score(image, clean, protocol) | further for image, further in zip(images, more, strict=True)
+        protocols.score(image, clean, named[-1]) | further for image, further in zip(images, more, strict=True)
     )
-    named = (pool.dataset, pool.task.name, name, protocol)
-    rows = [
-        dict(zip(SCORE_COLUMNS, (*named, metric, value, before[metric]), strict=True))
+    return [
+        dict(zip(SCORE_COLUMNS, (*named, metric, value, before[metric], content), strict=True))
         for metric, value in after.items()
     ]
-    return _is_flat(images[0], clean), rows
 
 
-def _is_flat(restored: Tensor, clean: Tensor) -> bool:
+def _fault(restored: Tensor, clean: Tensor) -> str:
+    """``not finite``, ``flat`` (constant) or nothing."""
+    if not restored.isfinite().all():
+        return "not finite"
     spread = [float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean)]
-    return not spread[0] >= FLAT * spread[1]  # a NaN is flat
+    return "" if spread[0] >= FLAT * spread[1] else "flat"
+
+
+def pixels(pool: TestPool, number: int) -> str:
+    """A digest of a test image's pixels, as the files hold them: of the clean and, where there is one, of the degraded
+    one; degradations that are made depend on nothing else but the test set's and the image's name."""
+    digest = hashlib.sha256()
+    for image in (pool.clean[number], pool.partner(number)):
+        if image is not None:
+            digest.update(f"{image.shape}".encode() + np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:12]
 
 
 def _cut(image: np.ndarray, multiple: int) -> np.ndarray:

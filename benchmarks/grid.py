@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,21 @@ from benchmarks.errors import UserError
 from benchmarks.locks import Busy, locked
 from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
-from results import ReadOnlyRun, Run, Status
-from results.schema import CONFIG, DATA, ENVIRONMENT, PREVIOUS, PROGRESS
+from results import Damaged, ReadOnlyRun, Run, Status
+from results.schema import (
+    CONFIG,
+    DATA,
+    DIGESTS,
+    ENVIRONMENT,
+    GUARDED,
+    PREVIOUS,
+    PROGRESS,
+    SCORES,
+    STATUS,
+    STORE,
+)
 
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
-LOOKED_AT = 32  # images of a training set, at most about, whose pixels are compared when a run goes on
 
 
 @dataclass(frozen=True)
@@ -48,17 +57,22 @@ class Plan:
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
     slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
-    if slug.endswith(".") or _OF_WINDOWS.fullmatch(slug):
-        slug += ","
+    slug = f"_{slug}" if _OF_WINDOWS.fullmatch(slug) else slug
+    slug += "," * slug.endswith(".")  # Windows would drop the point
     name = f"{config.seed}-{config.identity()['hash']}"
     return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
 
 
 def state(plan: Plan) -> str:
-    """``done``, ``to score`` (trained, other scores wanted), ``resume``, ``failed`` or ``new``."""
+    """``done``, ``to score`` (trained, other scores wanted), ``to mend`` (files of it are damaged or gone), ``resume``,
+    ``failed`` or ``new``."""
+    if plan.run.damage():
+        return "to mend"
     found = plan.run.status.state
     if found == "done":
-        return "done" if not _unscored(plan) else "to score"
+        if not plan.run.record:
+            return "to mend"
+        return "done" if not _unscored(plan) and _directed(plan) else "to score"
     if found == "failed":
         return "failed"
     return "resume" if resumable(plan.folder) else "new"
@@ -67,7 +81,13 @@ def state(plan: Plan) -> str:
 def _unscored(plan: Plan) -> bool:
     """Whether a protocol, metric or further test set asked for is not among the scores."""
     scored = _scored(plan.run, plan.config)
-    return not scored or not set(plan.config.evaluate.extra) <= scored
+    wanted = {record["dataset"] for record in plan.run.data if record["role"] == "test"}
+    return not scored or not wanted | set(plan.config.evaluate.extra) <= scored
+
+
+def _directed(plan: Plan) -> bool:
+    """Whether it is recorded which way is better with the metrics asked for; runs of older versions lack it."""
+    return set(plan.config.evaluate.metrics) <= set(plan.run.record.get("metrics") or ())
 
 
 def _scored(run: Run, config: Config) -> set[str]:
@@ -102,6 +122,9 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
         return Status("busy", f"{busy}.")
     except UserError as error:
         return failed(run, str(error))
+    except SystemExit as error:  # of somebody's strategy or network; the command and its other runs go on
+        _keep_trace(run)
+        return _failed_alone(run, f"code of the strategy or the network ended the process (SystemExit: {error.code})")
     except OSError as error:
         _keep_trace(run)
         told = f"{error.filename} {error.strerror}" if error.filename else str(error)
@@ -110,6 +133,14 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
     except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
         _keep_trace(run)
         return _failed_alone(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+
+
+def status(plan: Plan) -> Status:
+    """Of a run after the command has dealt with it."""
+    try:
+        return plan.run.status
+    except Damaged as damaged:
+        return Status("failed", f"{damaged}; the same command mends it.")
 
 
 def failed(run: Run, reason: str) -> Status:
@@ -147,12 +178,16 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     torch.set_num_threads(config.train.threads)
     device = environment.device(device_name)
     prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
-    run.write_json(CONFIG, record(config))
+    before, mended = processes.current().same(None if processes.is_follower() else _mended(run))
+    _check_same_images(plan, prepared.records)
+    forget_other_scores(run, prepared.records)
+    run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
     run.write_json(DATA, prepared.records)
+    whole = before.state == "done" and mended <= {CONFIG, DATA} and not _unscored(plan)
+    if processes.current().same(whole):  # nothing to train or to score
+        return
     facts = run.environment | environment.describe(device) | {"processes": processes.current().size}
-    facts["images"] = _same_images(plan, prepared)
     run.write_json(ENVIRONMENT, facts)
-    before = run.status.reason if run.status.state == "done" else ""  # scoring again keeps an earlier warning
     run.write_status("running")
     tracker = Tracker(tracking_uri, run, config, command)
     tracker.start()
@@ -164,12 +199,11 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
             tracker.finish("failed")
         raise
     run.write_json(ENVIRONMENT, facts | trained | scored | _peak())
-    if trained["skipped_updates"]:
-        warning = "; ".join(
-            filter(None, [warning, f"{trained['skipped_updates']} updates that were not finite skipped"])
-        )
+    skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
+    warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
     tracker.finish("done")
-    run.write_status("done", warning or before)
+    earlier = before.reason if before.state == "done" else ""  # scoring again keeps an earlier warning
+    run.write_status("done", warning or earlier)
     if not processes.is_follower():
         for name in (PROGRESS, PREVIOUS):
             (plan.folder / name).unlink(missing_ok=True)
@@ -179,48 +213,79 @@ def _peak() -> dict[str, Any]:
     from benchmarks.environment import peak_memory
 
     peak = peak_memory()
-    return (
-        {"not_recorded": "peak memory: this system does not tell it"}
-        if peak is None
-        else {"peak_memory_mib": round(peak)}
-    )
+    if peak is None:
+        return {"not_recorded": "peak memory: this system does not tell it"}
+    return {"peak_memory_mib": round(peak)}
 
 
-def _same_images(plan: Plan, prepared: Any) -> str:
-    """A digest of some training images' pixels: the fingerprint in the configuration knows names and sizes only.
+def _mended(run: Run) -> tuple[Status, set[str]]:
+    """Put damaged files aside, so that they are made anew; returns the run's status, and which they are.
+
+    What cannot be told apart from what is damaged goes too: all files where their digests are lost, and the scores
+    where the status is, which may have carried a warning of theirs.
+    """
+    damage = run.damage()
+    for told in damage.values():
+        print(f"warning: {run.folder}: {told}; it is made anew.", file=sys.stderr, flush=True)
+    names = set(damage)
+    if DIGESTS in names:
+        names |= {name for name in GUARDED if (run.folder / name).exists()}
+    if STATUS in names:
+        names.add(SCORES)
+    for name in sorted(names, key=lambda name: name != DIGESTS):
+        run.set_aside(name)
+    return run.status, names
+
+
+def _check_same_images(plan: Plan, records: Sequence[dict[str, Any]]) -> None:
+    """Whether a run that goes on would go on with the images it began with.
 
     Raises:
-        UserError: if the run is to be continued, and began with other images.
+        UserError: if not.
     """
-    if plan.config.data.source == "embedded":
-        return plan.config.data.fingerprint
-    digest = hashlib.sha256()
-    for pool in prepared.train:
-        for number in range(0, len(pool.names), -(-len(pool.names) // LOOKED_AT)):
-            for image in (pool.clean[number], pool.partner(number)):
-                digest.update(b"" if image is None else image.tobytes())
-    found = digest.hexdigest()[:16]
-    goes_on = resumable(plan.folder) and plan.run.status.state != "done"
-    if goes_on and plan.run.environment.get("images", found) != found:
+    run = plan.run
+    if not resumable(plan.folder) or run.status.state == "done":
+        return
+    if other := differing(run.data, records, "train"):
         raise UserError(
-            "the training images are others than those it began with, under the same names and with the same sizes; "
-            "put those back, or start anew with --fresh."
+            f"the training images of {', '.join(other)} are others than those it began with, under the same names and "
+            "with the same sizes; put those back, or start anew with --fresh."
         )
-    return found
+
+
+def forget_other_scores(run: Run, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Take away scores of test images that are others now, so that they are scored again; returns of which sets."""
+    other = differing(run.data, records, "test", "extra")
+    if other:
+        scores = run.scores()
+        run.write_scores(scores[~scores["dataset"].isin(other)])
+    return other
+
+
+def differing(recorded: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], *roles: str) -> list[str]:
+    """Sets whose images have other pixels now than a run recorded, as far as both are known in the same way (the first
+    letter of a digest tells of what it is)."""
+    digests = [
+        {record["dataset"]: record["digest"] for record in records if record["role"] in roles and record.get("digest")}
+        for records in (recorded, now)
+    ]
+    shared = digests[0].keys() & digests[1].keys()
+    pairs = {name: (digests[0][name], digests[1][name]) for name in shared}
+    return sorted(name for name, (old, new) in pairs.items() if old != new and old[0] == new[0])
 
 
 def replaced(plan: Plan) -> bool:
     """Whether there is the same run with training images of other names or sizes."""
     own = plan.config.model_dump(mode="json", exclude={"data": {"root", "fingerprint"}})
     for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
-        other = Run(path.parent).config
+        other = Run(path.parent).legible().config
         data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
-        if path.parent != plan.folder and other | {"data": data} == own:
+        if path.parent != plan.folder and {"definition": 1} | other | {"data": data} == own:
             return True
     return False
 
 
-def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, float]]:
+def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, Any]]:
     from benchmarks.nonfinite import Diverged
     from benchmarks.training import Training
 
@@ -237,18 +302,20 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
     try:
         network = training.finish(report)
     except Diverged:
-        run.write_rhythm(training.rhythm.table())
+        training.write_tables()
         raise
+    training.write_tables()  # also where they were lost after the last step
     tracker.rhythm(training.rhythm.table())
     return network, {
         "train_seconds": round(training.seconds, 2),
         "step_seconds": round(training.seconds / config.train.steps, 5),
         "skipped_updates": training.skipped,
+        "remark": training.remark(),
     }
 
 
 def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -> tuple[str, dict[str, float]]:
-    """Score what is not scored yet by the wanted protocol; the warning names test sets with a constant output."""
+    """Score what is not scored yet by the wanted protocol; also what is wrong with the outputs, in words."""
     import pandas as pd
 
     from benchmarks.evaluation import evaluate, write_samples
@@ -263,20 +330,21 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
         _tell(run, phase="scoring", done=done, total=total, left=left)
 
     metrics, group = further(config.evaluate.metrics, device), processes.current()
-    rows, collapsed = evaluate(network, pools, protocol, device, report, metrics, group=group)
+    rows, fault = evaluate(network, pools, protocol, device, report, metrics, group=group)
     fresh, scores = pd.DataFrame(rows), run.scores()
     again = (scores["protocol"] == protocol) & scores["dataset"].isin([pool.dataset for pool in pools])
     kept = scores[~again]
     run.write_scores(pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh)
     if group.leads:
         write_samples(network, pools, run.folder / "samples", device)
-    warning = f"collapsed: constant output on {', '.join(collapsed)}" if collapsed else ""
-    return warning, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
+    return fault, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 
-def record(config: Config) -> dict[str, Any]:
+def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
     """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
-    display, configuration."""
+    display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
+    from benchmarks.metrics import facts
+
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
@@ -285,10 +353,12 @@ def record(config: Config) -> dict[str, Any]:
     }
     return {
         **config.identity(),
-        "overrides": config.departures(),
+        "overrides": config.overrides(),
         "parameters": defaults | parameters,
         "display": display,
+        "metrics": facts([*config.evaluate.metrics, *sorted(scored)]),
         "config": config.model_dump(mode="json"),
+        "store": STORE,
     }
 
 

@@ -24,6 +24,8 @@ class Watch:
         self.tasks = tuple(tasks)
         # first step with something wrong, 0 for none: of the losses, of the weights, of the gradients
         self._first = torch.zeros(2 * len(tasks) + 1, dtype=torch.long, device=device)
+        self._largest = torch.zeros((), device=device)
+        self.learned = False  #: whether any gradient was other than 0, as far as :meth:`check` has looked
 
     @torch.no_grad()
     def note(self, step: int, norm: Tensor, losses: Tensor, weights: Tensor) -> None:
@@ -33,6 +35,7 @@ class Watch:
         """
         wrong = torch.cat([~losses.isfinite(), weights.isinf(), ~norm.reshape(1).isfinite()])
         self._first = torch.where(wrong & (self._first == 0), step, self._first)
+        self._largest = torch.maximum(self._largest, norm)
 
     def check(self) -> None:
         """Look at what was noted so far.
@@ -41,6 +44,7 @@ class Watch:
             Diverged: naming the first step with something wrong.
         """
         first = self._first.tolist()
+        self.learned = self.learned or bool(self._largest)
         steps = [step for step in first if step]
         if not steps:
             return

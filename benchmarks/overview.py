@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.display import Display, clipped, folded
 from benchmarks.grid import Plan
+from results import Damaged, Status
 from results.command import has_cursor
 from results.schema import PROGRESS
 
@@ -116,7 +117,7 @@ class Overview:
         """What the runs at work say; those that have ended are told."""
         working, now = {}, time.monotonic()
         for plan in self.plans:
-            progress, state = plan.run.progress(), plan.run.status.state
+            progress, state = plan.run.progress(), _status(plan).state
             if progress is not None and state not in _ENDED and not last:
                 working[plan] = progress
                 self._since.setdefault(plan, now)
@@ -146,7 +147,7 @@ class Overview:
         """One line on the whole grid, where it has several runs: how many are in which state, and the time left."""
         if len(self.plans) == 1:
             return []
-        states = [plan.run.status.state for plan in self.plans if plan not in working]
+        states = [_status(plan).state for plan in self.plans if plan not in working]
         done, failed = (states.count(wanted) for wanted in _ENDED)
         starting = states.count("running")
         waiting = len(states) - done - failed - starting
@@ -176,7 +177,7 @@ class Overview:
         return {plan: estimate(plan) for plan in self.plans}
 
     def _tell_end(self, plan: Plan) -> None:
-        status = plan.run.status
+        status = _status(plan)
         line = f"  {plan.title}: {'interrupted' if status.state == 'running' else status.state}"
         line += f", {status.reason}" if status.reason else ""
         if status.state == "done":
@@ -186,6 +187,13 @@ class Overview:
         if self.display is not None:
             line = folded(line, self.display.size[0])
         print(line, file=sys.stderr, flush=True)
+
+
+def _status(plan: Plan) -> Status:
+    try:
+        return plan.run.status
+    except Damaged as damaged:
+        return Status("damaged", str(damaged))
 
 
 def _encodes(text: str, encoding: str | None) -> bool:

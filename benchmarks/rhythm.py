@@ -74,10 +74,13 @@ class Rhythm:
         columns |= {name: values[:, n].ravel() for n, name in enumerate(("loss", "running", "pace", "weight"))}
         return pd.DataFrame(columns, columns=list(RHYTHM_COLUMNS))
 
-    def restore(self, table: pd.DataFrame, running: Tensor, step: int) -> None:
-        """Continue after ``step`` from a table that may reach further."""
-        kept = table[table["step"] <= step]
-        values = kept[["loss", "running", "pace", "weight"]].to_numpy("float32")
-        blocks = values.reshape(-1, len(self.tasks), 4).transpose(0, 2, 1)
-        self._rows = list(zip(kept["step"].to_numpy()[:: len(self.tasks)].tolist(), blocks, strict=True))
-        self.running = running.to(self.running.device)
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: (N,) flushed steps, (N, 4, K) their rows, (K,) running levels."""
+        rows = [torch.as_tensor(row) for _, row in self._rows]
+        values = torch.stack(rows) if rows else torch.empty(0, 4, len(self.tasks))
+        return {"steps": [int(step) for step, _ in self._rows], "values": values, "running": self.running}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._rows = list(zip(state["steps"], state["values"].cpu().numpy(), strict=True))
+        self.running = state["running"].to(self.running.device)

@@ -12,7 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ def _main(options: argparse.Namespace) -> int:
         os.environ.setdefault(name, value)
     plans = _plans(options)
     _check_strategies(plans)
+    _tell_epochs(plans)
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
@@ -125,6 +126,8 @@ def _main(options: argparse.Namespace) -> int:
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
+    if not processes.several() and "done" in states:
+        states = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
     announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
@@ -137,6 +140,46 @@ def _main(options: argparse.Namespace) -> int:
     uri = _prepared_tracking(uri, options)
     outcomes = _train(wanted, options, uri, command) if wanted else {}
     return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
+
+
+def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> list[str]:
+    """The states, where finished runs saw other images than those that are there now under the same names."""
+    from benchmarks import grid
+    from benchmarks.locks import Busy, locked
+
+    try:
+        records = _opened(plans[0].config, options).records
+    except UserError as error:
+        if set(states) != {"done"}:
+            raise
+        print(f"warning: the images were not looked at again: {error}", file=sys.stderr)  # nothing depends on them
+        return states
+    anew, sets = [], set()
+    for plan, state in zip(plans, states, strict=True):
+        if state != "done":
+            continue
+        if grid.differing(plan.run.data, records, "train"):
+            anew.append(plan)
+        with suppress(Busy), locked(plan.folder / ".lock", wait=False):
+            sets |= set(grid.forget_other_scores(plan.run, records))
+    if anew:
+        _put_aside(anew, options.output)
+        print(f"The training images have changed since {len(anew)} of these runs were done; they are done anew.")
+    if sets:
+        told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
+        print(f"{told}; those are scored again.")
+    return [grid.state(plan) for plan in plans]
+
+
+def _opened(config: Any, options: argparse.Namespace) -> Any:
+    """The data of the grid, checked and opened; decoded images are cached."""
+    from benchmarks import settings
+    from benchmarks.data import sources
+    from benchmarks.locks import locked
+
+    cache = options.output / "cache"
+    with locked(cache / ".lock"):  # two commands must not make the same cache at once
+        return sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
 
 
 def _plans(options: argparse.Namespace) -> list:
@@ -204,6 +247,25 @@ def _check_strategies(plans: Sequence) -> None:
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
+
+
+def _tell_epochs(plans: Sequence) -> None:
+    """Warn of strategies that act from some epoch on which their run never reaches."""
+    import art
+    from benchmarks.schedules import epoch_steps
+
+    known, told = art.entries(), []
+    for config in (plan.config for plan in plans):
+        name = art.parse(config.strategy)[0]
+        needed = known[name].epochs if name in known else 0
+        epoch = epoch_steps(config.train, config.train.steps)  # at most
+        if needed and config.train.steps <= needed * epoch:
+            told.append(
+                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
+                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
+            )
+    for sentence in dict.fromkeys(told):
+        print(sentence, file=sys.stderr)
 
 
 def _leaves_out(config: Any) -> bool:
@@ -303,15 +365,12 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
 
 def _check(wanted: Sequence, options: argparse.Namespace) -> None:
     """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints."""
-    from benchmarks import environment, metrics, settings
-    from benchmarks.data import sources
-    from benchmarks.locks import locked
+    from benchmarks import environment, metrics
     from benchmarks.resuming import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
-    config, cache = wanted[0].config, options.output / "cache"
-    with locked(cache / ".lock"):  # two commands must not make the same cache at once
-        sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+    config = wanted[0].config
+    _opened(config, options)
     metrics.further(config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
@@ -342,13 +401,14 @@ def _parallel(wanted: Sequence) -> int:
 
 
 def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
+    from benchmarks import grid
     from benchmarks.locks import locked
     from reports.build import build
 
     with locked(options.output / "reports" / ".lock"):
         report = build(options.setting, options.output, runs=[plan.run for plan in plans])
     print(report.text)
-    ends = [(plan, outcomes.get(plan.folder, plan.run.status)) for plan in plans]
+    ends = [(plan, outcomes.get(plan.folder) or grid.status(plan)) for plan in plans]
     failed = [(plan, end) for plan, end in ends if end.state == "failed"]
     if failed:
         print(f"{len(failed)} of {len(plans)} runs failed; the same command tries them again.", file=sys.stderr)

@@ -70,6 +70,9 @@ def restore(
         if side <= smallest:
             raise UserError(f"{_name(network)} does not fit into memory even with tiles of {smallest} pixels.")
         side = max(smallest, min(side, max(image.shape[-2:])) // 2)
+    if restored.shape != image.shape:
+        shapes = [tuple(several.shape) for several in (restored, image)]
+        raise UserError(f"{_name(network)} gives {shapes[0]} for an image of {shapes[1]}; both must be the same.")
     if side < max(image.shape[-2:]):
         tell(_told(network, image, side))
     return restored

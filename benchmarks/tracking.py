@@ -97,7 +97,7 @@ class Tracker:
             return
         with self._guarded():
             self._client = _client(self.uri)
-            known = self.run._json(_FILE) or {}
+            known = self.run.read_json(_FILE)
             if known.get("uri") == self.uri:
                 self._id = known["run_id"]
                 self._client.update_run(self._id, status="RUNNING")
@@ -200,7 +200,7 @@ def thinned(table: Any, steps: int) -> Any:
 def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
     """Log what the mirror lacks of runs that have ended; where the server fails, the rest is left for later."""
     for run in runs:
-        known = run._json(_FILE) or {}
+        known = run.read_json(_FILE)
         if uri == NONE or run.status.state not in ("done", "failed") or not run.config:
             continue
         if known.get("uri") == uri and known.get("complete", "step" in known):  # "step": of an older version

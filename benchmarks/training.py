@@ -19,15 +19,19 @@ import art
 import baselines
 from baselines.network import Output
 from benchmarks import processes
+from benchmarks.clipping import Clipping
 from benchmarks.config import Config, TrainConfig
 from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
+from benchmarks.errors import UserError
+from benchmarks.looks import check_end, check_output, check_update
 from benchmarks.nonfinite import Diverged, Watch
 from benchmarks.resuming import latest, save
 from benchmarks.rhythm import FLUSH, Rhythm
-from benchmarks.schedules import encoder_warmup_steps, learning_rate
+from benchmarks.schedules import encoder_warmup_steps, epoch_steps, learning_rate
 from benchmarks.seeds import derive
+from benchmarks.unchanged import unchanged
 from results import Run
 from results.command import AGAIN, waits_for
 
@@ -63,10 +67,11 @@ class Training:
         self.batches = Batches(pools, config, device)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
         self.watch = Watch(self.strategy.tasks, device)
+        self.clipping = Clipping(config.train, device)
         probes = config.train.probe_every
         self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps) if probes else None
         self.step = self.saved = self.skipped = 0  # saved: the step of the last checkpoint
-        self.seconds = 0.0
+        self.seconds, self.looked_at = 0.0, False
         self._continue()
         self.group.agree(self.network)
 
@@ -107,8 +112,14 @@ class Training:
                 if interrupted and not last:
                     raise KeyboardInterrupt
         scored = self.average.module if self.average else self.network
+        check_end(scored, self.watch.learned, self.config.strategy)
         self.group.agree(scored)  # statistics of batches are each process's own
         return scored.eval()
+
+    def remark(self) -> str:
+        """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
+        weights = self.rhythm.table()["weight"].to_numpy(copy=True).reshape(-1, len(self.strategy.tasks))
+        return self.strategy.remark(torch.from_numpy(weights))
 
     def update(self, batch: Batch) -> None:
         """One update of the network on this batch, beside which the next is begun; the step number is the caller's to
@@ -120,7 +131,7 @@ class Training:
         self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        warmup = step < encoder_warmup_steps(train)
+        warmup, errors = step < encoder_warmup_steps(train), {}
         if self.strategy.needs_gradients and self.network.separable and self.group.size == 1:
             losses, auxiliary = self._losses_apart(batch), None
         else:
@@ -130,21 +141,29 @@ class Training:
                 auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
             if output.restored is not None:
                 losses = self.group.summed(task_losses(output.restored.float(), batch))
+                if self.strategy.needs_errors:
+                    errors["errors"] = (output.restored.float() - batch.clean).abs()
         self.batches.begin(step + 1)
         if losses is None:
             auxiliary.backward()  # the encoder's warm-up
         else:
-            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters())
+            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters(), **errors)
+            self._look_once()
             losses = torch.stack([loss.detach() for loss in losses])
         self.group.add_gradients(self.network.parameters())
-        norm = self._clipped()
+        norm = self.clipping(self.network.parameters(), step)
         if before is not None and not (norm.isfinite() and (losses is None or losses.isfinite().all())):
             self._skip(before)
         else:
             self._apply(batch, losses, norm)
-        epoch = train.epoch or self.batches.mixture.steps_an_epoch
+        epoch = epoch_steps(train, self.batches.mixture.steps_an_epoch)
         if (step + 1) // epoch > step // epoch:
             self.strategy.end_epoch()
+
+    def _look_once(self) -> None:
+        if not self.looked_at:
+            check_update(self.strategy, self.config.strategy, list(self.network.parameters()))
+            self.looked_at = True
 
     def _apply(self, batch: Batch, losses: Tensor | None, norm: Tensor) -> None:
         """One step of the optimizer with the gradients there are, noted in rhythm and watch."""
@@ -156,13 +175,8 @@ class Training:
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
-        self.strategy.after_step(lambda: self._losses_again(batch))
-
-    def _clipped(self) -> Tensor:
-        """The norm of the gradients, which are clipped where the recipe says so."""
-        if self.config.train.clip_norm:
-            return nn.utils.clip_grad_norm_(self.network.parameters(), self.config.train.clip_norm)
-        return nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        if losses is not None:
+            self.strategy.after_step(lambda: self._losses_again(batch))
 
     def _before(self) -> Any:
         """What a step changes beside the weights, to be put back where its update is skipped."""
@@ -190,7 +204,7 @@ class Training:
     def _last_good(self) -> str:
         good = f"after step {self.saved}" if self.saved else "none"
         return (
-            f"; last good checkpoint: {good}. A lower train.lr or train.clip_norm=0.5 may help; "
+            f"; last good checkpoint: {good}. A lower train.lr or train.clip_percentile=10 may help; "
             "--set train.nonfinite=skip leaves such updates out and counts them"
         )
 
@@ -205,7 +219,8 @@ class Training:
         for size in batch.sizes:
             if size:
                 restored = self._forward(batch.degraded[start : start + size]).restored.float()
-                losses.append((restored - batch.clean[start : start + size]).abs().mean())
+                clean = batch.clean[start : start + size]
+                losses.append((check_output(restored, clean) - clean).abs().mean())
             else:
                 losses.append(batch.degraded.new_zeros(()))
             start += size
@@ -213,9 +228,11 @@ class Training:
 
     @torch.no_grad()
     def _losses_again(self, batch: Batch) -> Tensor:
-        """The batch's task losses after the update, with the same stochastic depth."""
-        self._seed_network()
-        return self.group.summed(task_losses(self._forward(batch.degraded, batch.second).restored.float(), batch))
+        """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
+        with unchanged(self.network):
+            self._seed_network()
+            restored = self._forward(batch.degraded, batch.second).restored.float()
+        return self.group.summed(task_losses(restored, batch))
 
     def _seed_network(self) -> None:
         """Stochastic depth: the same for every strategy, other for the samples of other processes."""
@@ -229,16 +246,21 @@ class Training:
         } | ({"average": self.average} if self.average else {})
 
     def _save(self) -> None:
-        """The rhythm first: a checkpoint never knows of steps that the rhythm lacks."""
         self._flush()
+        content = {name: part.state_dict() for name, part in self._state().items()}
+        content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
+        content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
+        content |= {"hash": self.config.identity()["hash"], "rhythm": self.rhythm.state()}
+        content |= {"conflicts": self.probe.state()} if self.probe else {}
+        save(self.run, content)
+        self.saved = self.step
+        self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write the rhythm and the probes, as far as they have come; the checkpoint holds them too."""
         self.run.write_rhythm(self.rhythm.table())
         if self.probe:
             self.run.write_conflicts(self.probe.table())
-        content = {name: part.state_dict() for name, part in self._state().items()}
-        content |= {"step": self.step, "seconds": self.seconds, "running": self.rhythm.running}
-        content |= {"hash": self.config.identity()["hash"], "skipped": self.skipped}
-        save(self.run, content)
-        self.saved = self.step
 
     def _continue(self) -> None:
         content = latest(self.run.folder, self.config, self.device)
@@ -246,16 +268,24 @@ class Training:
             return
         for name, part in self._state().items():
             part.load_state_dict(content[name])
+        if "rhythm" not in content:
+            raise UserError(f"{self.run.folder} was begun by an older version; start the run anew with --fresh.")
         self.step, self.seconds = content["step"], content["seconds"]
         self.saved, self.skipped = self.step, content.get("skipped", 0)
-        self.rhythm.restore(self.run.rhythm(), content["running"], self.step)
+        self.watch.learned = content["learned"]
+        self.clipping.restore(content["norms"])
+        self.rhythm.restore(content["rhythm"])
         if self.probe:
-            self.probe.restore(self.run.conflicts(), self.step)
+            self.probe.restore(content.get("conflicts", []))  # probing may have been asked for only now
 
 
 def task_losses(restored: Tensor, batch: Batch) -> Tensor:
-    """(K,) mean absolute error of every task's samples, 0 where a task has none; one reduction on the device."""
-    errors = (restored - batch.clean).abs().mean(dim=(1, 2, 3))
+    """(K,) mean absolute error of every task's samples, 0 where a task has none; one reduction on the device.
+
+    Raises:
+        ValueError: if ``restored`` has another shape than the clean images.
+    """
+    errors = (check_output(restored, batch.clean) - batch.clean).abs().mean(dim=(1, 2, 3))
     share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
     return errors @ (share / batch.counts.clamp_min(1))
 
@@ -306,7 +336,7 @@ def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> t
     learned = list(strategy.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
-    return kind(groups, lr=train.lr, betas=train.betas, fused=True)
+    return kind(groups, lr=train.lr, betas=train.betas, eps=train.eps, fused=True)
 
 
 def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results import Run, find_runs
+from results import Damaged, Run, find_runs
 from results.archive import RUNS, kept_runs
 from results.command import announce, framed, leave
 
@@ -67,7 +67,7 @@ def build(
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
-    found = find_runs(output, setting) if runs is None else list(runs)
+    found = [run.legible() for run in (find_runs(output, setting) if runs is None else runs)]
     if not found:
         raise NothingToReport(_no_runs(setting, Path(output)))
     found = _selected(found, baselines, strategies, setting)
@@ -103,7 +103,7 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if there is nothing to report (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), NothingToReport)
+    return framed(lambda: _main(arguments), (NothingToReport, Damaged))
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from reports.equality import compare
 from results import Run, schema
 
 if TYPE_CHECKING:
@@ -23,13 +25,15 @@ REFERENCE = "mix"
 AVERAGE = "average"
 """Column name of the mean over the test sets."""
 
-COUNTED, COLLAPSED, FAILED, UNFINISHED, UNSCORED, SUPERSEDED = (
+COUNTED, COLLAPSED, NOT_FINITE, FAILED, UNFINISHED, UNSCORED, SUPERSEDED, DAMAGED = (
     "counted",
     "collapsed",
+    "not finite",
     "failed",
     "unfinished",
     "unscored",
     "superseded",
+    "damaged",
 )
 """States of an :class:`Outcome`; only ``counted`` ones enter averages and gains, every other one is named."""
 
@@ -69,22 +73,22 @@ class Column:
 
 class Images(NamedTuple):
     """Scores of the images of one test set with one metric: names (images,), values of the restored and of the degraded
-    ones (images,) float64, NaN where missing. Runs scored on the same images share the object of their names."""
+    ones (images,) float64, NaN where missing, and digests of their pixels (images,), empty where none was recorded.
+    Runs scored on the same images share the object of their names."""
 
     task: str
     names: pd.Index
     values: np.ndarray
     inputs: np.ndarray
+    pixels: np.ndarray
 
 
 class Mean(NamedTuple):
-    """Means over the images of a test set: of the restored and of the degraded ones' metric; ``images`` that were
-    scored, ``missing`` of them without a value, left out of the mean and named by the report."""
+    """Means over the images of a test set: of the restored and of the degraded ones' metric, and how many there are."""
 
     value: float
     input_value: float
     images: int
-    missing: int
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Outcome:
     reason: str
     protocol: str
     names: dict[str, list[pd.Index]] = field(default_factory=dict)  # of the images, shared by the runs of a cohort
+    apart: dict[str, str] = field(default_factory=dict)  # test sets whose scores do not compare, and why
 
     @cached_property
     def images(self) -> dict[tuple[str, str], Images]:
@@ -113,6 +118,7 @@ class Outcome:
         table = table[table["protocol"] == self.protocol]
         tasks, names = table["task"], table["image"]
         values, inputs = (table[column].to_numpy(dtype=float) for column in ("value", "input_value"))
+        pixels = table["pixels"].to_numpy(dtype=object)
         found, leaked = {}, self.leaked
         for (dataset, metric), rows in table.groupby(["dataset", "metric"], sort=False).indices.items():
             parts = {dataset: rows}
@@ -120,8 +126,8 @@ class Outcome:
                 parts[dataset + LEAK_FREE] = rows[~names.iloc[rows].isin(leaked[dataset]).to_numpy()]
             for name, kept in parts.items():
                 if len(kept):
-                    shared = self._shared(name, names.iloc[kept])
-                    found[name, metric] = Images(tasks.iloc[kept[0]], shared, values[kept], inputs[kept])
+                    shared = self.shared(name, names.iloc[kept])
+                    found[name, metric] = Images(tasks.iloc[kept[0]], shared, values[kept], inputs[kept], pixels[kept])
         return found
 
     @property
@@ -129,7 +135,13 @@ class Outcome:
         """Names of the leaked images of each test set that has some (:data:`results.schema.DATA_NOTES`)."""
         return {record["dataset"]: record["leaked"] for record in self.run.data if record.get("leaked")}
 
-    def _shared(self, dataset: str, names: pd.Series) -> pd.Index:
+    @cached_property
+    def ended(self) -> tuple[int, str]:
+        """When the run last changed its state, to compare with others."""
+        return _newest(self.run)
+
+    def shared(self, dataset: str, names: pd.Series | pd.Index) -> pd.Index:
+        """These names of images, as the object that other runs have too."""
         import pandas as pd
 
         index = pd.Index(names)
@@ -145,8 +157,7 @@ class Outcome:
         """Mean over images of per-image values, by ``(dataset, metric)``."""
         found = {}
         for key, images in self.images.items():
-            missing = int(np.isnan(images.values).sum())
-            found[key] = Mean(_mean(images.values), _mean(images.inputs), len(images.values), missing)
+            found[key] = Mean(_mean(images.values), _mean(images.inputs), len(images.values))
         return found
 
     @cached_property
@@ -180,6 +191,8 @@ class Cohort:
     columns: list[Column] = field(default_factory=list)
     unseen: list[Column] = field(default_factory=list)  # test sets of the setting that no run was scored on
     unstarted: list[str] = field(default_factory=list)  # runs of the grid that left no configuration yet
+    unread: list[str] = field(default_factory=list)  # runs whose configuration is damaged
+    odd: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)  # see reports.equality
     planned: int = 0  # runs of the whole grid, where they are collected while some still go
 
     @property
@@ -228,20 +241,24 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
         protocol: count scores of this protocol; ``None`` takes the one each cohort was evaluated with.
     """
     groups: dict[str, list[Run]] = {}
-    unstarted = []
-    for run in runs:
+    unstarted, unread, damage = [], [], {}
+    for run in (run.legible() for run in runs):
+        if damaged := run.damage():
+            damage[run.folder] = "; ".join(damaged.values())
         if run.record:
             groups.setdefault(str(run.record.get("cohort", "")), []).append(run)
+            continue
+        slug, status = run.folder.parent, run.status
+        told = f"{slug.parent.name}, {slug.name}, seed {run.folder.name.partition('-')[0]}"
+        if run.folder in damage or status.state == "done":
+            unread.append(f"{told}: {damage.get(run.folder, f'{schema.CONFIG} is missing')}")
         else:
-            slug, status = run.folder.parent, run.status
-            told = f"{slug.parent.name}, {slug.name}, seed {run.folder.name.partition('-')[0]}"
-            unstarted.append(
-                told + (f" (failed: {' '.join(status.reason.split())})" if status.state == "failed" else "")
-            )
+            failed = f" (failed: {' '.join(status.reason.split())})" if status.state == "failed" else ""
+            unstarted.append(told + failed)
     ordered = sorted(groups.items(), key=lambda item: (max(map(_newest, item[1])), item[0]), reverse=True)
-    cohorts = [_cohort(key, members, protocol) for key, members in ordered]
+    cohorts = [_cohort(key, members, protocol, damage) for key, members in ordered]
     if cohorts:
-        cohorts[0].unstarted = sorted(unstarted)
+        cohorts[0].unstarted, cohorts[0].unread = sorted(unstarted), sorted(unread)
     return cohorts
 
 
@@ -270,16 +287,19 @@ def strategy_order(strategy: str) -> tuple:
     return first, [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
 
 
-def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
+def _cohort(key: str, runs: Sequence[Run], protocol: str | None, damage: Mapping[Path, str]) -> Cohort:
     newest = max(runs, key=_newest)
     protocol = protocol or newest.config.get("evaluate", {}).get("protocol", "")
-    kept = _current(runs)
+    whole = [run for run in runs if run.folder not in damage]
+    out = {folder: (SUPERSEDED, reason) for folder, reason in _current(whole).items()}
+    out |= {run.folder: (DAMAGED, damage[run.folder]) for run in runs if run.folder in damage}
     names: dict[str, list[pd.Index]] = {}
-    outcomes = [_outcome(run, protocol, kept.get(run.folder, ""), names) for run in runs]
+    outcomes = [_outcome(run, protocol, out.get(run.folder), names) for run in runs]
+    odd = compare([outcome for outcome in outcomes if outcome.state == COUNTED])
     outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
     setting = newest.config.get("setting", "")
     title = newest.record.get("display", {}).get("setting", setting)
-    cohort = Cohort(key[:8], setting, title, protocol, outcomes)
+    cohort = Cohort(key[:8], setting, title, protocol, outcomes, odd=odd)
     columns = _columns(outcomes)
     scored = {dataset for outcome in cohort.counted() for dataset in outcome.datasets}
     cohort.columns = [column for column in columns if column.dataset in scored]
@@ -287,17 +307,18 @@ def _cohort(key: str, runs: Sequence[Run], protocol: str | None) -> Cohort:
     return cohort
 
 
-def _outcome(run: Run, protocol: str, superseded: str, names: dict[str, list[pd.Index]]) -> Outcome:
+def _outcome(run: Run, protocol: str, out: tuple[str, str] | None, names: dict[str, list[pd.Index]]) -> Outcome:
     config, status = run.config, run.status
     state, reason = COUNTED, " ".join(status.reason.split())
-    if superseded:
-        state, reason = SUPERSEDED, superseded
+    if out:
+        state, reason = out
     elif status.state == "failed":
         state, reason = FAILED, reason or "no reason recorded"
     elif status.state != "done":
         state, reason = UNFINISHED, _progress(run) if status.state == "running" else "not started"
-    elif reason.startswith(COLLAPSED):
-        state, reason = COLLAPSED, reason.partition(":")[2].strip() or "no reason recorded"
+    elif reason.startswith((COLLAPSED, NOT_FINITE)):
+        state, _, reason = (part.strip() for part in reason.partition(":"))
+        reason = reason or "no reason recorded"
     name = config.get("baseline", "")
     display = run.record.get("display", {}).get("baseline", name)
     seed, pair = int(config.get("seed", 0)), str(run.record.get("pair", ""))
@@ -345,7 +366,7 @@ def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
 
 def _current(runs: Sequence[Run]) -> dict[Any, str]:
     """Why a run is superseded, by folder: another training recipe than its baseline's newest finished run, or an older
-    repetition.
+    repetition, or other training images.
 
     A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
     seeds of different recipes are not averaged.
@@ -353,17 +374,36 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
     reasons: dict[Any, str] = {}
     chosen: dict[tuple, Run] = {}
     recipes: dict[str, dict] = {}
+    trained: dict[str, Run] = {}
+    definitions: dict[tuple, int] = {}
     for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
         config = run.config
         identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
-        recipe = recipes.setdefault(identity[0], config.get("train", {}))
-        if config.get("train", {}) != recipe:
-            reasons[run.folder] = f"older training recipe ({_difference(config.get('train', {}), recipe)})"
+        own = config.get("train", {}) | {"mixing": config.get("data", {}).get("mixing")}
+        recipe = recipes.setdefault(identity[0], own)
+        if own != recipe:
+            reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
+        elif other := _other_images(trained.setdefault(identity[0], run), run):
+            reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
+        elif config.get("definition", 1) != definitions.setdefault(identity[:2], config.get("definition", 1)):
+            reasons[run.folder] = "older definition of the strategy"
         elif identity in chosen:
             reasons[run.folder] = "older run of the same baseline, strategy and seed"
         else:
             chosen[identity] = run
     return reasons
+
+
+def _other_images(newest: Run, run: Run) -> list[str]:
+    """Training sets of which the two runs saw other pixels, as far as both recorded them alike."""
+    digests = [
+        {record["dataset"]: record["digest"] for record in one.data if record["role"] == "train" and "digest" in record}
+        for one in (newest, run)
+    ]
+    shared = digests[0].keys() & digests[1].keys()
+    return sorted(
+        name for name in shared if digests[0][name] != digests[1][name] and digests[0][name][0] == digests[1][name][0]
+    )
 
 
 def _difference(old: Mapping, new: Mapping, limit: int = 3) -> str:

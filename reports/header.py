@@ -54,7 +54,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     if overrides:
         lines.append(("changed", ", ".join(overrides)))
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
-    lines.append(("mixing", str(data.get("mixing", "not recorded"))))
+    lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
     lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
     lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
@@ -72,6 +72,10 @@ def _training(outcome: Outcome) -> str:
         if value not in (None, False, "", 0) and not isinstance(value, dict | list):
             told.append(template.format(value) if not isinstance(value, str) else template.split("{")[0] + value)
     return ", ".join(told) or "not recorded"
+
+
+def _mixing(outcome: Outcome) -> str:
+    return str(outcome.run.config.get("data", {}).get("mixing", "not recorded"))
 
 
 def _selection(outcome: Outcome) -> str:

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from reports import header
 from reports.cohorts import LEAK_FREE
-from reports.summary import LOWER_IS_BETTER
 from reports.tables import GainTable, Row
-from reports.text import DIGITS, metric_name, number
+from reports.text import number
 
 PREAMBLE = r"\usepackage{booktabs,graphicx}"
 """What a document needs to include the file."""
@@ -96,13 +95,13 @@ def _even(items: Sequence, most: int) -> list[list]:
 
 
 def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric: str) -> Iterator[str]:
-    digits = DIGITS.get(metric, 3)
+    digits, lower = table.metrics[metric].digits, table.metrics[metric].lower_is_better
     yield from _head(table, datasets)
     inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
     yield _line(["degraded input", "", *inputs])
     for baseline in dict.fromkeys(row.baseline for row in rows):
         every = [row for row in table.rows if row.baseline == baseline]
-        ranked = {dataset: _ranked(every, dataset, metric, digits) for dataset in datasets}
+        ranked = {dataset: _ranked(every, dataset, metric, digits, lower) for dataset in datasets}
         yield r"\midrule"
         yield _line([rf"\multicolumn{{{2 + len(datasets)}}}{{l}}{{\textit{{{escape(every[0].display)}}}}}"])
         for row in rows:
@@ -146,16 +145,18 @@ def _folded(name: str) -> list[str]:
     return [part.replace(" ", "").replace(HARD, " ") for part in parts]
 
 
-def _ranked(rows: Sequence[Row], dataset: str, metric: str, digits: int) -> list[float]:
-    """Printed values of a column, best first, each once."""
+def _ranked(rows: Sequence[Row], dataset: str, metric: str, digits: int, lower: bool | None) -> list[float]:
+    """Printed values of a column, best first, each once; none where ``lower`` does not say which is best."""
+    if lower is None:
+        return []
     values = {round(row.cells[dataset, metric].score.mean, digits) for row in rows if row.n}
-    return sorted((v for v in values if not math.isnan(v)), reverse=metric not in LOWER_IS_BETTER)
+    return sorted((v for v in values if not math.isnan(v)), reverse=not lower)
 
 
 def _score(row: Row, dataset: str, metric: str, digits: int, ranked: list[float]) -> str:
     mean = row.cells[dataset, metric].score.mean
     text = _plain(number(mean, digits))
-    place = ranked.index(round(mean, digits)) if not math.isnan(mean) else 2
+    place = ranked.index(round(mean, digits)) if ranked and not math.isnan(mean) else 2
     if len(ranked) > 1 and place < 2:
         return rf"\textbf{{{text}}}" if place == 0 else rf"\underline{{{text}}}"
     return text
@@ -186,8 +187,9 @@ def _caption(table: GainTable, metric: str) -> str:
     data = "data from files" if config.get("data", {}).get("source") == "files" else "embedded data"
     size, profile = config.get("size"), config.get("profile")
     spread = "mean $\\pm$ standard deviation over $n$ seeds" if table.several_seeds else "one seed"
+    told = table.metrics[metric]
+    best = "Best in bold, second underlined." if told.lower_is_better is not None else "No value is marked as the best."
     return (
-        f"{escape(header.title(table.cohort))}: {escape(metric_name(metric))}, {spread}, gain over mix in brackets. "
-        "Best in bold, second underlined. "
+        f"{escape(header.title(table.cohort))}: {escape(told.heading)}, {spread}, {told.change} in brackets. {best} "
         + escape(f"{data.capitalize()}, {size} networks, {profile} profile, protocol {table.cohort.protocol}.")
     )

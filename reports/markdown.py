@@ -13,7 +13,7 @@ from reports.sentences import sentences
 from reports.statistics import LEVEL
 from reports.sweeps import Sweep, sweep_cells
 from reports.tables import GainTable, Row
-from reports.text import DIGITS, EMPTY, MEASURES, legend, measure_cells, metric_name, number, with_spread
+from reports.text import EMPTY, MEASURES, legend, measure_cells, number, with_spread
 
 
 def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = ()) -> str:
@@ -23,7 +23,7 @@ def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = (
     parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", *map(_escaped, sentences(table)), facts]
     if table.datasets:
         for metric in table.cohort.metrics:
-            parts += [f"## {metric_name(metric)}", _caption(table), _scores(table, metric)]
+            parts += [f"## {table.metrics[metric].heading}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
@@ -37,13 +37,14 @@ def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = (
     return "\n\n".join(parts) + "\n"
 
 
-def _caption(table: GainTable) -> str:
+def _caption(table: GainTable, metric: str) -> str:
     mean = "mean ± standard deviation over n seeds" if table.several_seeds else "one seed (n = 1): no spread"
-    return f"Mean over images, then over test sets; {mean}. In brackets: gain over mix on the seeds both have."
+    change = table.metrics[metric].change
+    return f"Mean over images, then over test sets; {mean}. In brackets: {change} on the seeds both have."
 
 
 def _scores(table: GainTable, metric: str) -> str:
-    digits = DIGITS.get(metric, 3)
+    digits = table.metrics[metric].digits
     rows = [["degraded input", "", "", *(number(table.inputs[d, metric], digits) for d in table.datasets)]]
     for row in table.ranked:
         cells = [_cell(row, dataset, metric, digits) for dataset in table.datasets]

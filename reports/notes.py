@@ -6,8 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports.cohorts import AVERAGE, COLLAPSED, COUNTED, LEAK_FREE, REFERENCE, SUPERSEDED, UNFINISHED, Cohort, Outcome
+from reports.cohorts import (
+    AVERAGE,
+    COLLAPSED,
+    COUNTED,
+    LEAK_FREE,
+    REFERENCE,
+    SUPERSEDED,
+    UNFINISHED,
+    Cohort,
+    Outcome,
+)
+from reports.comparability import disagreements, sources
+from reports.equality import INFINITE, named
 from reports.statistics import LEVEL, NO_DIFFERENCE, needed
+
+FEW = 10
+"""Images below which a test set gets a note."""
 
 if TYPE_CHECKING:
     from reports.tables import Cell, Row
@@ -26,12 +41,13 @@ def run_notes(cohort: Cohort) -> list[str]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append("No gains: no finished run of mix to measure them against.")
-    notes += _leaks(cohort)
+    notes += _leaks(cohort) + _few(cohort) + _odd(cohort)
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(f"Test sets without scores: {titles}.")
     if cohort.unstarted:
         notes.append(f"Not started: {'; '.join(cohort.unstarted)}.")
+    notes += [f"Left out: {told}; the command that made the run mends it." for told in cohort.unread]
     return notes
 
 
@@ -49,7 +65,47 @@ def _leaks(cohort: Cohort) -> list[str]:
         f"leave{'s' * (len(names) == 1)} them out. Published figures of networks trained on the same sets contain the "
         "same leak."
         for images, names in columns.items()
+    ] + _whole_leaks(cohort)
+
+
+def _whole_leaks(cohort: Cohort) -> list[str]:
+    """A sentence for the test sets of which nothing is left without the leaked images."""
+    free = {column.dataset.removesuffix(LEAK_FREE) for column in cohort.columns if column.dataset.endswith(LEAK_FREE)}
+    leaked = {name for outcome in cohort.counted() for name in outcome.leaked}
+    names = [column.dataset for column in cohort.columns if column.dataset in leaked - free]
+    if not names:
+        return []
+    return [
+        f"Leak: the clean versions of all images of {', '.join(names)} are in the training data: these scores tell how "
+        "well images seen in training are restored, not how well new ones are, and no column can leave them out."
     ]
+
+
+def _few(cohort: Cohort) -> list[str]:
+    counts: dict[str, int] = {}
+    for outcome in cohort.counted():
+        for name, images in outcome.datasets.items():
+            counts[name] = max(images, counts.get(name, 0))
+    few = [f"{column.dataset} ({counts[column.dataset]})" for column in cohort.columns
+           if counts.get(column.dataset, FEW) < FEW]  # fmt: skip
+    if not few:
+        return []
+    return [f"Fewer than {FEW} images: {', '.join(few)}. What is seen on so few may be otherwise on others."]
+
+
+def _odd(cohort: Cohort) -> list[str]:
+    """Images without a finite score, that :func:`reports.equality.compare` left out of every mean."""
+    notes = []
+    for (dataset, metric), kinds in cohort.odd.items():
+        if dataset.endswith(LEAK_FREE):
+            continue
+        for kind, images in kinds.items():
+            why = "restored without any error" if kind == INFINITE and metric == "psnr" else "not a finite number"
+            told = f"Infinite {metric}" if kind == INFINITE else f"Missing {metric}"
+            notes.append(
+                f"{told} ({why}) in at least one run: {dataset}: {named(images)}; left out of the means of all runs."
+            )
+    return notes
 
 
 def _progress(cohort: Cohort) -> list[str]:
@@ -68,20 +124,32 @@ def _of_run(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str]]:
         average = "" if math.isnan(level) else f" (its average: {level:.2f} dB)"
         return [("Left out: ", f": {outcome.state}: {reason}{average}.")]
     notes = [("Warning of ", f", counted: {reason}.")] if reason else []
+    apart: dict[str, list[str]] = {}  # sets whose images differ in the same way, by how
+    for dataset, why in outcome.apart.items():
+        apart.setdefault(why, []).append(dataset)
+    notes += [
+        ("Not compared: ", f", on {', '.join(datasets)}: other images than in the newest run ({why}); the command that "
+         "made the run scores it again.")
+        for why, datasets in apart.items()
+    ]  # fmt: skip
     absent = [c.dataset for c in cohort.columns if (c.dataset, "psnr") not in outcome.means]
-    if absent:
+    if absent := [dataset for dataset in absent if dataset not in outcome.apart]:
         notes.append(("No average of ", f": not scored on {', '.join(absent)}."))
-    if missing := sum(mean.missing for mean in outcome.means.values()):
-        notes.append(("", f": {missing} image scores are missing and left out of the means."))
     return notes
 
 
 def below_input(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) -> list[str]:
+    """Rows that are on average below the degraded input, and test sets on which mix is."""
     key = (AVERAGE, "psnr")
     below = [f"{row.display}, {row.strategy}" for row in rows if row.n and row.cells[key].score.mean < inputs[key]]
-    if not below:
-        return []
-    return [f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."]
+    notes = [f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."] * bool(below)
+    sets = [
+        f"{row.display} on {dataset} ({cell.score.mean:.2f} dB, input {inputs[dataset, metric]:.2f})"
+        for row in rows if row.n and row.strategy == REFERENCE
+        for (dataset, metric), cell in row.cells.items()
+        if metric == "psnr" and dataset != AVERAGE and cell.score.mean < inputs[dataset, metric]
+    ]  # fmt: skip
+    return notes + [f"Mix is below the degraded input: {'; '.join(sets)}."] * bool(sets)
 
 
 def judged(rows: Sequence[Row]) -> list[Cell]:
@@ -108,10 +176,8 @@ def too_few_seeds(rows: Sequence[Row]) -> list[str]:
 def published_notes(rows: Sequence[Row], hidden: Sequence[Sequence[str]]) -> list[str]:
     notes = []
     for row in rows:
-        told = {(f.source, f.confidence, f.note): None for f in row.published.values()}
-        for source, confidence, note in told:
-            more = f"; {note}" if note else ""
-            notes.append(f"Published {row.display}, {row.strategy}: {source} (confidence {confidence}{more}).")
+        told = sources(row.published) + disagreements(row.published)
+        notes += [f"Published {row.display}, {row.strategy}: {text}." for text in told]
     reasons = list(dict.fromkeys(reason for several in hidden for reason in several))
     if reasons:
         kept = "Some published" if any(row.published for row in rows) else "Published"

@@ -17,10 +17,9 @@ from reports.conflicts import Conflict
 from reports.page_data import page_data
 from reports.sentences import sentences
 from reports.statistics import GAIN, LOSS
-from reports.summary import LOWER_IS_BETTER
 from reports.sweeps import Sweep
 from reports.tables import GainTable, Row, seed_gains
-from reports.text import DIGITS, EMPTY, LONGEST, MEASURES, legend, measure_cells, metric_name, number, with_spread
+from reports.text import EMPTY, LONGEST, MEASURES, legend, measure_cells, number, with_spread
 
 RANGE = 150
 """Width of the picture of an interval in pixels."""
@@ -153,7 +152,8 @@ def _scores(table: GainTable) -> list[dict[str, Any]]:
     """One table a metric: every test set, gains over mix in brackets, published figures beside what compares."""
     made = []
     for metric in table.cohort.metrics if table.datasets else []:
-        digits = DIGITS.get(metric, 3)
+        told = table.metrics[metric]
+        digits = told.digits
         names = ["baseline", "strategy", "n", *(table.heading(dataset) for dataset in table.datasets)]
         inputs = [_number(table.inputs[d, metric], number(table.inputs[d, metric], digits)) for d in table.datasets]
         rows = [[*_names("", "degraded input"), TableCell(""), *inputs]]
@@ -164,8 +164,7 @@ def _scores(table: GainTable) -> list[dict[str, Any]]:
                 shown = [_number(f.value, number(f.value, digits)) if f else TableCell("") for f in figures]
                 names_of = _names(row.display, f"{row.strategy}, published")
                 rows += [[*names_of, TableCell(""), *shown]] if any(figures) else []
-        better = "less is better" if metric in LOWER_IS_BETTER else ""
-        made.append({"title": metric_name(metric), "better": better, "names": names, "rows": rows})
+        made.append({"title": told.name, "better": told.direction, "names": names, "rows": rows})
     return made
 
 

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reports.build import NothingToReport, Report
 from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
-from reports.comparability import Figure, figures, obstacles, run_obstacles
+from reports.comparability import Figure, disagreements, figures, obstacles, printings, run_obstacles, sources
+from reports.metrics import OWN
 from reports.tables import Cell, Row, gain_table
-from reports.text import DIGITS, EMPTY, blocks, number, with_spread, wrapped
-from results import Run, find_runs, published, write_atomically, write_text
+from reports.text import EMPTY, blocks, number, with_spread, wrapped
+from results import Damaged, Run, find_runs, published, write_atomically, write_text
 from results.command import announce, framed, leave
 
 TOLERANCE = 0.2
 """Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NO_RUN = "reproduced", "not reproduced", "not comparable", "no run"
-METRICS = ("psnr", "ssim")
+DIFFERING = "Rows that several sources print with different values"
+DIGITS = {name: metric.digits for name, metric in OWN.items()}
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ class Comparison:
     @property
     def same_sets(self) -> bool:
         """Whether the measured average is over the published test sets."""
-        return self.cohort is not None and {*self.cohort.tested, AVERAGE} >= {dataset for dataset, _ in self.figures}
+        if self.cohort is None or not {*self.cohort.tested, AVERAGE} >= {dataset for dataset, _ in self.figures}:
+            return False
+        return all(self.figures[key].averages(self.cohort.tested) for key in self.figures if key[0] == AVERAGE)
 
     @property
     def source(self) -> str:
-        figure = next(iter(self.figures.values()))
-        return f"{figure.source} (confidence {figure.confidence}{'; ' + figure.note if figure.note else ''})"
+        return ", ".join(sources(self.figures))
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,10 @@ def claims(
         if comparison.strategy == REFERENCE or reference is None:
             continue
         shared = [key for key in comparison.figures if key in reference.figures and key[1] == "psnr"]
-        keys = [key for key in shared if key[0] == AVERAGE] or shared
+        keys = [key for key in shared if key[0] == AVERAGE and not comparison.figures[key].sets]
+        keys = keys or [key for key in shared if key[0] != AVERAGE]
+        if not keys:
+            continue
         gain = sum(comparison.figures[key].value - reference.figures[key].value for key in keys) / len(keys)
         value, pairs = _measured_gain(comparison.row, [dataset for dataset, _ in keys])
         verdict = _within(value - gain, tolerance) if not comparison.reasons else comparison.told
@@ -166,7 +172,7 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if nothing is published (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), NothingToReport)
+    return framed(lambda: _main(arguments), (NothingToReport, Damaged))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -208,7 +214,8 @@ def _comparison(blank: Comparison, cohort: Cohort, row: Row, tolerance: float) -
         reasons += against
         if not against:
             differences[dataset, metric] = cell.score.mean - figure.value
-    sets = [abs(value) for (dataset, metric), value in differences.items() if metric == "psnr" and dataset != AVERAGE]
+    psnr = {dataset: abs(value) for (dataset, metric), value in differences.items() if metric == "psnr"}
+    sets = [value for dataset, value in psnr.items() if dataset != AVERAGE] or list(psnr.values())
     verdict = _within(sum(sets) / len(sets), tolerance) if sets else NOT_COMPARABLE
     made = replace(blank, cohort=cohort, row=row, differences=differences, verdict=verdict)
     if not sets and not made.same_sets:
@@ -224,7 +231,7 @@ def _headline(published_row: Any, measured: Sequence[tuple[Cohort, list[Row]]]) 
         for row in rows:
             if (row.display.casefold(), row.strategy) == (baseline.casefold(), strategy) and row.pairs:
                 outcomes = cohort.counted(row.baseline, strategy)
-                reasons = [r for outcome in outcomes for r in run_obstacles(outcome, outcome.protocol)]
+                reasons = [r for outcome in outcomes for r in run_obstacles(outcome, None)]
                 words = "; ".join(dict.fromkeys([published_row.note, *reasons]))
                 return Claim(*told, *_measured_gain(row, [AVERAGE]), f"{NOT_COMPARABLE} ({words})")
     return Claim(*told, math.nan, 0, f"{NO_RUN} ({published_row.note})")
@@ -272,12 +279,8 @@ def _lines(comparison: Comparison, datasets: Sequence[str], spreads: bool = Fals
     """``(label, n, cells)`` of the published row, and of the measured one and their difference where there are any."""
 
     def cells(value: Any) -> list[str]:
-        texts = [[value(dataset, metric) for metric in METRICS] for dataset in datasets]
+        texts = [[value(dataset, metric) for metric in DIGITS] for dataset in datasets]
         return [EMPTY if set(several) == {EMPTY} else " / ".join(several) for several in texts]
-
-    def figure(dataset: str, metric: str) -> str:
-        value = comparison.figures.get((dataset, metric))
-        return number(value.value, DIGITS[metric]) if value else EMPTY
 
     def measured(dataset: str, metric: str) -> str:
         cell = comparison.measured(dataset, metric)
@@ -288,7 +291,13 @@ def _lines(comparison: Comparison, datasets: Sequence[str], spreads: bool = Fals
     def difference(dataset: str, metric: str) -> str:
         return number(comparison.differences.get((dataset, metric), math.nan), DIGITS[metric], signed=True)
 
-    lines = [("published", "", cells(figure))]
+    def printed(others: dict[tuple[str, str], Figure]) -> Callable[[str, str], str]:
+        return lambda dataset, metric: (
+            number(others[dataset, metric].value, DIGITS[metric]) if (dataset, metric) in others else EMPTY
+        )
+
+    lines = [("published", "", cells(printed(comparison.figures)))]
+    lines += [("also printed", "", cells(printed(others))) for others in printings(comparison.figures).values()]
     if comparison.row and set(found := cells(measured)) != {EMPTY}:
         lines.append(("measured", comparison.row.count, found))
     if comparison.differences:
@@ -309,9 +318,16 @@ def _text(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
     parts = ["\n".join(head)]
     parts += blocks("PSNR, dB / SSIM", [["", "n", *datasets]], lines)
     parts.append("\n".join(wrapped("* ", f"{c.name}: {c.told}. Source: {c.source}.") for c in comparisons))
+    if differing := _differing(comparisons):
+        parts.append("\n".join([DIFFERING, *(wrapped("* ", f"{line}.") for line in differing)]))
     head = "Gains over mix, average PSNR in dB: published, measured"
     parts.append("\n".join([head, *(wrapped("* ", _claim_words(claim)) for claim in told)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _differing(comparisons: Sequence[Comparison]) -> list[str]:
+    """Rows that several sources print with different values; the first of them is the one that counts."""
+    return [f"{c.name}: {sources(c.figures)[0]}; {told}" for c in comparisons for told in disagreements(c.figures)]
 
 
 def _claim_words(claim: Claim) -> str:
@@ -339,6 +355,7 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
          c.source]
         for c in told
     ]  # fmt: skip
+    differing = _differing(comparisons)
     parts = [
         f"# {_title(setting, comparisons)}",
         f"{_summary(comparisons)}.",
@@ -346,6 +363,7 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
         pipe_table(["baseline", "strategy", "", "n", *datasets], rows, left=3),
         "## Verdicts and sources",
         pipe_table(["baseline", "strategy", "verdict", "source"], verdicts, left=4),
+        *([f"## {DIFFERING}", "\n".join(f"- {line}." for line in differing)] if differing else []),
         "## Gains over mix, average PSNR in dB",
         pipe_table(["baseline", "strategy", "what", "published", "measured", "n", "verdict", "source"], gains, left=8),
     ]
@@ -362,6 +380,7 @@ def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
             rows.append({
                 "setting": setting, "baseline": comparison.baseline, "strategy": comparison.strategy,
                 "dataset": dataset, "metric": metric, "protocol": figure.protocol, "published": figure.value,
+                "also_printed": "; ".join(f"{other.value:g} ({other.source})" for other in figure.others),
                 "measured": round(cell.score.mean, 6) if cell else math.nan,
                 "std": round(cell.score.std, 6) if cell else math.nan, "n": comparison.row.n if comparison.row else 0,
                 "difference": round(comparison.differences.get((dataset, metric), math.nan), 6),

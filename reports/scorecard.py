@@ -6,15 +6,23 @@ Published figures are always shown beside test sets of their names; a difference
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports.cohorts import AVERAGE, COUNTED, Column, Outcome
-from reports.comparability import Figure, complete, figures, run_obstacles
+from reports.comparability import (
+    Figure,
+    complete,
+    disagreements,
+    figures,
+    protocols_differ,
+    run_obstacles,
+    sources,
+)
 from reports.markdown import pipe_table
-from reports.summary import LOWER_IS_BETTER
-from reports.text import DIGITS, EMPTY, blocks, metric_name, number, wrapped
+from reports.metrics import Metric, known, undirected
+from reports.text import EMPTY, blocks, number, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +38,12 @@ class Row:
     cells: Cells
     signed: bool = False
 
-    def texts(self, datasets: Iterable[str], metrics: Sequence[str]) -> list[str]:
+    def texts(self, datasets: Iterable[str], metrics: Mapping[str, Metric]) -> list[str]:
         """One text a data set, its metrics separated by a stroke, a dash where there is none."""
         made = [
             [
-                number(self.cells.get((dataset, metric), math.nan), DIGITS.get(metric, 3), self.signed)
-                for metric in metrics
+                number(self.cells.get((dataset, name), math.nan), metric.digits, self.signed)
+                for name, metric in metrics.items()
             ]
             for dataset in datasets
         ]
@@ -49,7 +57,7 @@ class Scorecard:
     title: str
     facts: list[tuple[str, str]]
     columns: list[Column]
-    metrics: list[str]
+    metrics: dict[str, Metric]
     rows: list[Row]
     notes: list[str]
 
@@ -58,9 +66,11 @@ class Scorecard:
         datasets, marks = zip(*_headings(self.columns), strict=True)
         head = [["", "", *datasets], *([["", "", *marks]] if any(marks) else [])]
         parts = [self.title, "\n".join(wrapped(f"  {label:<12}", value) for label, value in self.facts)]
-        for metrics in (self.metrics[:2], *([metric] for metric in self.metrics[2:])):
+        names = list(self.metrics)
+        for group in (names[:2], *([name] for name in names[2:])):
+            metrics = {name: self.metrics[name] for name in group}
             lines = [[row.label, "", *texts] for row, texts in self._lines(datasets, metrics)]
-            parts += blocks(" / ".join(map(_title, metrics)), head, lines)
+            parts += blocks(" / ".join(metric.heading for metric in metrics.values()), head, lines)
         parts.append("\n".join(wrapped("* ", note) for note in self.notes))
         return "\n\n".join(parts) + "\n"
 
@@ -69,14 +79,14 @@ class Scorecard:
         headings = _headings(self.columns)
         names = [f"{dataset} ({mark})" if mark else dataset for dataset, mark in headings]
         parts = [f"# {self.title}", "\n".join(f"- **{label}**: {value}" for label, value in self.facts)]
-        for metric in self.metrics:
-            lines = self._lines([dataset for dataset, _ in headings], [metric])
+        for name, metric in self.metrics.items():
+            lines = self._lines([dataset for dataset, _ in headings], {name: metric})
             table = pipe_table(["", *names], [[row.label.strip(), *texts] for row, texts in lines], left=1)
-            parts += [f"## {_title(metric)}", table]
+            parts += [f"## {metric.heading}", table]
         parts += ["## Notes", "\n".join(f"- {note}" for note in self.notes)]
         return "\n\n".join(parts) + "\n"
 
-    def _lines(self, datasets: Sequence[str], metrics: Sequence[str]) -> list[tuple[Row, list[str]]]:
+    def _lines(self, datasets: Sequence[str], metrics: Mapping[str, Metric]) -> list[tuple[Row, list[str]]]:
         """Rows that have something to say of these metrics, with their texts."""
         lines = [(row, row.texts(datasets, metrics)) for row in self.rows]
         return [(row, texts) for row, texts in lines if set(texts) != {EMPTY}]
@@ -89,6 +99,7 @@ def scorecard(
     records: Sequence[dict[str, Any]],
     scores: pd.DataFrame,
     notes: Sequence[str],
+    recorded: Mapping[str, Any] | None = None,
 ) -> Scorecard:
     """Make the table.
 
@@ -99,6 +110,7 @@ def scorecard(
         records: the data that were used (:data:`results.schema.DATA_FIELDS`).
         scores: per image (:data:`results.schema.SCORE_COLUMNS`).
         notes: what happened while scoring.
+        recorded: what the metrics' numbers mean (:func:`benchmarks.metrics.facts`).
     """
     columns = [_column(record) for record in records]
     inputs, own = (Row(label, _means(scores, columns, value)) for label, value in (
@@ -108,19 +120,17 @@ def scorecard(
     told += _leaks(records, scores)
     if own.cells[AVERAGE, "psnr"] < inputs.cells[AVERAGE, "psnr"]:
         told.append("On average below the degraded input")
+    metrics = known(dict.fromkeys(scores["metric"]), [recorded])
+    told += [note.rstrip(".") for note in undirected(metrics)]
     setting = f"{title} ({config.setting})"
     return Scorecard(
         f"Evaluation of {_name(loaded)}: {setting}",
         _facts(loaded, config, records),
         columns,
-        list(dict.fromkeys(scores["metric"])),
+        metrics,
         [inputs, own, *beside],
         [f"{note.rstrip('.')}." for note in (*told, *notes)],
     )
-
-
-def _title(metric: str) -> str:
-    return f"{metric_name(metric)} (lower is better)" if metric in LOWER_IS_BETTER else metric_name(metric)
 
 
 def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
@@ -171,24 +181,22 @@ def _facts(loaded: Any, config: Any, records: Sequence[dict[str, Any]]) -> list[
 
 def _published(loaded: Any, config: Any, columns: Sequence[Column], own: Cells) -> tuple[list[Row], list[str]]:
     """Rows of published figures and of the differences where they compare, and sentences about both."""
-    rows, sources, fair, unfair = [], [], {}, {}
+    rows, beneath, fair, unfair = [], [], {}, {}
     there = {AVERAGE, *(column.dataset for column in columns)}
     known = _figures(config.setting, loaded.title)
     for strategy, published in known.items():
         beside = {key: figure for key, figure in published.items() if key[0] in there}
-        if {dataset for dataset, _ in beside} <= {AVERAGE}:
-            continue
+        if len(published) > len(beside) and {dataset for dataset, _ in beside} <= {AVERAGE}:
+            continue  # figures of other test sets
         against = {key: _obstacles(loaded, config, columns, key[0], figure) for key, figure in beside.items()}
         compared = {key: own[key] - beside[key].value for key, reasons in against.items() if not reasons and key in own}
         rows.append(Row(f"published, {strategy}", {key: figure.value for key, figure in beside.items()}))
         rows += [Row("  difference", compared, signed=True)] if compared else []
         fair |= dict.fromkeys(dataset for dataset, _ in compared)
         unfair |= {reason: None for reasons in against.values() for reason in reasons}
-        told = dict.fromkeys((figure.source, figure.confidence, figure.note) for figure in beside.values())
-        for source, confidence, note in told:
-            more = f"; {note}" if note else ""
-            sources.append(f"Published {loaded.title}, {strategy}: {source} (confidence {confidence}{more})")
-    return rows, _comparisons(loaded.title, known, list(fair), list(unfair)) + sources
+        told = sources(beside) + disagreements(beside)
+        beneath += [f"Published {loaded.title}, {strategy}: {text}" for text in told]
+    return rows, _comparisons(loaded.title, known, list(fair), list(unfair)) + beneath
 
 
 def _comparisons(title: str, known: dict[str, Any], fair: list[str], unfair: list[str]) -> list[str]:
@@ -221,13 +229,15 @@ def _obstacles(loaded: Any, config: Any, columns: Sequence[Column], dataset: str
     if loaded.run:
         told = (loaded.baseline, loaded.title, loaded.config.strategy, loaded.config.seed, "", COUNTED, "", protocol)
         reasons = [] if loaded.config.setting == config.setting else [f"trained on {loaded.config.setting}"]
-        reasons += run_obstacles(Outcome(loaded.run, *told), figure.protocol)
+        reasons += run_obstacles(Outcome(loaded.run, *told), figure)
     else:
         reasons = [] if loaded.size == "paper" else [f"{loaded.size} networks"]
-        reasons += [] if protocol == figure.protocol else [f"protocol {protocol}, published with {figure.protocol}"]
+        reasons += protocols_differ(protocol, figure)
     if reasons:
         return reasons
     if dataset == AVERAGE:
+        if not figure.averages([column.dataset for column in columns if column.role != "extra"]):
+            return [f"the published average is of {', '.join(sorted(figure.sets))}"]
         return [] if all(complete(column) for column in columns if column.role != "extra") else ["the average"]
     return [column.title for column in columns if column.dataset == dataset and not complete(column)]
 

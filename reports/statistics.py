@@ -21,12 +21,13 @@ RESAMPLES = 2000
 PART = 1_000_000
 """Entries of a table of resamples that are in memory at a time (8 MB)."""
 
-GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR = (
+GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR, NO_DIRECTION = (
     "gain",
     "loss",
     "no difference seen",
     "one seed: no verdict",
     "no pair: no verdict",
+    "direction not known: no verdict",
 )
 
 
@@ -166,18 +167,21 @@ def needed(seeds: int, comparisons: int = 1) -> float:
     return float(stdtrit(seeds - 1, 1 - (1 - LEVEL) / 2 / comparisons)) / math.sqrt(seeds)
 
 
-def verdict(gain: PairedGain, p: float | None = None) -> str:
+def verdict(gain: PairedGain, p: float | None = None, lower_is_better: bool | None = False) -> str:
     """``gain``, ``loss``, ``no difference seen``, or why there is no verdict.
 
     Args:
         gain: the paired gain.
         p: its p-value after correction for several comparisons; ``None`` takes the uncorrected one.
+        lower_is_better: of the metric; ``None``: not known.
     """
     if gain.n == 0:
         return NO_PAIR
     if gain.n == 1:
         return ONE_SEED
+    if lower_is_better is None:
+        return NO_DIRECTION
     p = gain.p if p is None else p
     if p >= 1 - LEVEL:
         return NO_DIFFERENCE
-    return GAIN if gain.mean > 0 else LOSS
+    return GAIN if (gain.mean > 0) != lower_is_better else LOSS

@@ -11,9 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-LOWER_IS_BETTER = frozenset({"lpips", "dists", "niqe", "ilniqe", "brisque", "piqe", "gmsd", "nlpd"})
-"""Metrics where a smaller value is the better image; every other metric grows with quality."""
-
 EVEN = 0.005
 """Differences below half of the last printed digit of a PSNR (dB) count as neither won nor lost."""
 

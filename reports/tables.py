@@ -14,6 +14,7 @@ import numpy as np
 from reports import summary
 from reports.cohorts import AVERAGE, COUNTED, REFERENCE, Cohort, Outcome
 from reports.comparability import Figure, figures, obstacles
+from reports.metrics import Metric, metrics, undirected
 from reports.notes import below_input, judged, published_notes, run_notes, too_few_seeds
 from reports.statistics import ImageGain, PairedGain, Spread, holm, image_gains, paired_gain, spread, verdict
 
@@ -93,11 +94,13 @@ class Row:
 class GainTable:
     """Rows of a cohort, the degraded input's scores, and what a reader must be told below the table.
 
-    Keys of cells and inputs are ``(dataset, metric)``, the average under :data:`reports.cohorts.AVERAGE`. ``images``:
-    PSNR gains by the image's name, mean over pairs, for every ``(baseline, strategy, dataset)`` that has some.
+    Keys of metrics are their names, PSNR and SSIM first; of cells and inputs ``(dataset, metric)``, the average under
+    :data:`reports.cohorts.AVERAGE`. ``images``: PSNR gains by the image's name, mean over pairs, for every ``(baseline,
+    strategy, dataset)`` that has some.
     """
 
     cohort: Cohort
+    metrics: dict[str, Metric]
     rows: list[Row]
     inputs: dict[tuple[str, str], float]
     notes: list[str]
@@ -164,7 +167,8 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
     ]
     differences = _differences(cohort, rows) if images else {}
     rows = _with_images(rows, differences)
-    rows = _with_measures(cohort, _corrected(rows))
+    told = metrics(cohort)
+    rows = _with_measures(cohort, _corrected(rows, told))
     known = figures(cohort.setting)
     beside = [_published(cohort, row, known) for row in rows]
     rows = [replace(row, published=shown) for row, (shown, _) in zip(rows, beside, strict=True)]
@@ -174,10 +178,10 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
             inputs[dataset, metric] = _input(cohort, dataset, metric)
         for column in cohort.columns:
             inputs[column.dataset, metric] = _input(cohort, column.dataset, metric)
-    notes = run_notes(cohort) + below_input(rows, inputs) + too_few_seeds(rows)
+    notes = run_notes(cohort) + below_input(rows, inputs) + too_few_seeds(rows) + undirected(told)
     notes += published_notes(rows, [hidden for _, hidden in beside])
     shown = {(baseline, *key): gains for (baseline, *key, metric), gains in differences.items() if metric == "psnr"}
-    return GainTable(cohort, rows, inputs, notes, shown)
+    return GainTable(cohort, told, rows, inputs, notes, shown)
 
 
 def score(cohort: Cohort, outcome: Outcome, dataset: str, metric: str) -> float:
@@ -284,7 +288,7 @@ def _image_differences(counted: list[Outcome], reference: list[Outcome], dataset
     return pd.concat(series, axis=1).mean(axis=1).dropna()
 
 
-def _corrected(rows: list[Row]) -> list[Row]:
+def _corrected(rows: list[Row], told: dict[str, Metric]) -> list[Row]:
     """Holm over the comparisons that are read together: all averages of a metric, and all its test sets."""
     families: dict[tuple[str, bool], list[tuple[int, tuple[str, str]]]] = {}
     for index, row in enumerate(rows):
@@ -295,10 +299,8 @@ def _corrected(rows: list[Row]) -> list[Row]:
     for members in families.values():
         adjusted = holm([cells[index][key].gain.p for index, key in members])
         for (index, key), p in zip(members, adjusted, strict=True):
-            gain = cells[index][key].gain
-            if key[1] in summary.LOWER_IS_BETTER:
-                gain = replace(gain, mean=-gain.mean)
-            cells[index][key] = replace(cells[index][key], p_holm=p, verdict=verdict(gain, p))
+            word = verdict(cells[index][key].gain, p, told[key[1]].lower_is_better)
+            cells[index][key] = replace(cells[index][key], p_holm=p, verdict=word)
     return [replace(row, cells=new) for row, new in zip(rows, cells, strict=True)]
 
 

@@ -15,10 +15,6 @@ from reports.statistics import LEVEL, Spread
 from reports.tables import GainTable, Row
 
 WIDTH, NARROWEST = 118, 40
-NAMES = {"psnr": "PSNR, dB", "ssim": "SSIM"}
-DIGITS = {"psnr": 2, "ssim": 3}
-"""Digits after the point; further metrics take three."""
-
 EMPTY = "–"
 
 LONGEST = 32
@@ -46,10 +42,6 @@ def with_spread(score: Spread, digits: int, signed: bool = False) -> str:
     """``24.31 ±0.05``; without the plus-minus for one value."""
     text = number(score.mean, digits, signed)
     return text if math.isnan(score.std) else f"{text} ±{number(score.std, digits)}"
-
-
-def metric_name(metric: str) -> str:
-    return NAMES.get(metric, metric.upper())
 
 
 def terminal(table: GainTable, more: Sequence[str] = ()) -> str:
@@ -196,7 +188,7 @@ def _score_blocks(table: GainTable) -> list[str]:
     )
     parts = []
     for group in groups:
-        title = " / ".join(metric_name(metric) for metric in group) + words
+        title = " / ".join(table.metrics[metric].heading for metric in group) + words
         parts += _blocks(table, title, _score_lines(table, group, spreads))
     return parts
 
@@ -206,29 +198,28 @@ def _score_lines(table: GainTable, metrics: list[str], spreads: bool) -> list[li
         texts = [[value(dataset, metric) for metric in metrics] for dataset in table.datasets]
         return [EMPTY if set(several) == {EMPTY} else " / ".join(several) for several in texts]
 
-    lines = [["degraded input", "", *cells(lambda d, m: number(table.inputs[d, m], _digits(m)))]]
+    inputs = cells(lambda dataset, metric: number(table.inputs[dataset, metric], table.metrics[metric].digits))
+    lines = [["degraded input", "", *inputs]]
     for row, first in _with_groups(table):
         if first:
             lines.append([row.display] + [""] * (1 + len(table.datasets)))
-        texts = cells(partial(_score, row, spreads)) if row.n else [EMPTY] * (len(table.datasets) - 1) + [row.remark]
+        texts = [EMPTY] * (len(table.datasets) - 1) + [row.remark]
+        if row.n:
+            texts = cells(partial(_score, table, row, spreads))
         lines.append([f"  {row.strategy}", row.count, *texts])
         if any((dataset, metric) in row.published for dataset in table.datasets for metric in metrics):
-            lines.append(["    published", "", *cells(partial(_published, row))])
+            lines.append(["    published", "", *cells(partial(_published, table, row))])
     return lines
 
 
-def _digits(metric: str) -> int:
-    return DIGITS.get(metric, 3)
+def _score(table: GainTable, row: Row, spreads: bool, dataset: str, metric: str) -> str:
+    score, digits = row.cells[dataset, metric].score, table.metrics[metric].digits
+    return with_spread(score, digits) if spreads else number(score.mean, digits)
 
 
-def _score(row: Row, spreads: bool, dataset: str, metric: str) -> str:
-    score = row.cells[dataset, metric].score
-    return with_spread(score, _digits(metric)) if spreads else number(score.mean, _digits(metric))
-
-
-def _published(row: Row, dataset: str, metric: str) -> str:
+def _published(table: GainTable, row: Row, dataset: str, metric: str) -> str:
     figure = row.published.get((dataset, metric))
-    return number(figure.value, _digits(metric)) if figure else EMPTY
+    return number(figure.value, table.metrics[metric].digits) if figure else EMPTY
 
 
 def _gain_lines(table: GainTable) -> list[list[str]]:

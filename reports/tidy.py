@@ -16,9 +16,10 @@ def tidy(table: GainTable) -> pd.DataFrame:
     """Long table; missing numbers are empty.
 
     Columns: the cohort (``setting, cohort, size, profile, data, overrides, protocol``); the row (``baseline, strategy,
-    seeds, n, runs, remark``); the test set (``dataset, task, role, origin, found, expected``); ``metric``; ``input``;
-    ``mean, std``; over paired seeds ``gain, gain_std, gain_n, gain_low, gain_high, p, p_holm, verdict``; over images of
-    one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
+    seeds, n, runs, remark``); the test set (``dataset, task, role, origin, found, expected``); ``metric, unit,
+    lower_is_better`` (empty: not known); ``input``; ``mean, std``; strategy minus mix over paired seeds ``gain,
+    gain_std, gain_n, gain_low, gain_high, p, p_holm, verdict`` (where lower is better, a gain is below 0); over images
+    of one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
     ``mean_rank, delta_m, won, lost, pace_spread`` (:mod:`reports.summary`, from PSNR).
     """
     import pandas as pd
@@ -96,6 +97,8 @@ def _numbers(table: GainTable, row: Row, dataset: str, metric: str) -> dict[str,
     figure = row.published.get((dataset, metric))
     return {
         "metric": metric,
+        "unit": table.metrics[metric].unit,
+        "lower_is_better": table.metrics[metric].lower_is_better,
         "input": _rounded(table.inputs[dataset, metric]),
         "mean": _rounded(cell.score.mean),
         "std": _rounded(cell.score.std),

@@ -1,6 +1,7 @@
 """The run store, the schema of what a run leaves behind, and the published figures."""
 
+from results.integrity import Damaged
 from results.published import published
 from results.store import ReadOnlyRun, Run, Status, find_runs, write_atomically, write_text
 
-__all__ = ["ReadOnlyRun", "Run", "Status", "find_runs", "published", "write_atomically", "write_text"]
+__all__ = ["Damaged", "ReadOnlyRun", "Run", "Status", "find_runs", "published", "write_atomically", "write_text"]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from results import schema
+from results import integrity, schema
 from results.command import announce, framed, leave
+from results.integrity import Damaged
 from results.store import Run, Status, find_runs, write_atomically, write_text
 
 if TYPE_CHECKING:
@@ -30,22 +32,28 @@ class NothingToKeep(ValueError):
     """There is no finished run; the message says where."""
 
 
-def pack(output: Path, setting: str, folder: Path) -> int:
-    """Keep the finished and failed runs of a setting below ``output`` in ``folder``; returns how many.
+def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
+    """Keep the finished and failed runs of a setting below ``output`` in ``folder``.
 
-    ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run) and the tables
-    ``scores``, ``rhythm`` and ``conflicts`` as Parquet, with a column ``run``, the run's place in ``runs.json``.
-    Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a grid of dozens of runs fits into a
-    repository. Checkpoints and sample images are left out.
+    ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run, the digests of the
+    tables and its own) and the tables ``scores``, ``rhythm`` and ``conflicts`` as Parquet, with a column ``run``, the
+    run's place in ``runs.json``. Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a grid of
+    dozens of runs fits into a repository. Checkpoints and sample images are left out.
+
+    Returns:
+        How many runs are kept, and which were left out because files of theirs are damaged, in words.
 
     Raises:
         NothingToKeep: if there is no such run.
     """
     import pandas as pd
 
-    runs = [run for run in find_runs(output, setting) if run.status.state in ("done", "failed")]
+    found = [(run, run.damage()) for run in find_runs(output, setting)]
+    damaged = [f"{run.folder}: {'; '.join(told.values())}" for run, told in found if told]
+    runs = [run for run, told in found if not told and run.status.state in ("done", "failed")]
     if not runs:
-        raise NothingToKeep(f"no finished run of {setting!r} below {output / 'runs'}.")
+        more = "".join(f"\n{told}" for told in damaged)
+        raise NothingToKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -60,9 +68,22 @@ def pack(output: Path, setting: str, folder: Path) -> int:
         }
         for run in runs
     ]
+    write_runs(folder, entries)
+    return len(runs), damaged
+
+
+def write_runs(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write ``runs.json``: ``runs``, a line each; ``tables``, the digests of the tables beside; ``digest``, of both."""
+    tables = {path.name: integrity.digest(path.read_bytes()) for path in sorted(folder.glob("*.parquet"))}
+    content = {"digest": _digest(tables, entries), "tables": tables}
+    head = json.dumps(content, sort_keys=True)[:-1]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries)
-    write_atomically(folder / RUNS, lambda path: write_text(path, f"[\n{lines}\n]\n"))
-    return len(runs)
+    text = f'{head},\n"runs": [\n{lines}\n]}}\n'
+    write_atomically(folder / RUNS, lambda path: write_text(path, text))
+
+
+def _digest(tables: dict[str, str], entries: Sequence[dict[str, Any]]) -> str:
+    return integrity.digest(json.dumps([tables, list(entries)], sort_keys=True).encode())
 
 
 def _placeless(record: dict[str, Any]) -> dict[str, Any]:
@@ -120,8 +141,24 @@ class KeptRun(Run):
         super().__init__(archive / PurePosixPath(entry["folder"]))
         self._archive, self._number, self._entry = archive, number, entry
 
-    def _json(self, name: str) -> Any:
-        return self._entry.get(name)
+    def damage(self) -> dict[str, str]:
+        """Nothing: :func:`kept_runs` has looked at the whole archive."""
+        return {}
+
+    def legible(self) -> Run:
+        return self
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self._entry.get(schema.CONFIG) or {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self._entry.get(schema.ENVIRONMENT) or {}
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        return self._entry.get(schema.DATA) or []
 
     @property
     def status(self) -> Status:
@@ -151,22 +188,40 @@ def _tables(path: Path) -> dict[int, pd.DataFrame]:
     if not path.exists():
         return {}
     columns = list(TABLES[path.stem])
-    groups = pd.read_parquet(path).groupby("run", sort=False)
+    table = pd.read_parquet(path)
+    if path.stem == "scores" and "pixels" not in table:  # kept by an older version
+        table["pixels"] = ""
+    groups = table.groupby("run", sort=False)
     return {int(number): rows[columns].reset_index(drop=True) for number, rows in groups}
 
 
 def kept_runs(folder: Path, setting: str | None = None) -> list[Run]:
-    """The runs kept in ``folder``, of one setting or of all; none where it keeps no runs."""
+    """The runs kept in ``folder``, of one setting or of all; none where it keeps no runs.
+
+    Raises:
+        Damaged: where a file is not as it was written.
+    """
     path = folder / RUNS
-    if not path.exists():
+    found = integrity.content(path)
+    if found is None:
         return []
-    runs = [KeptRun(folder, number, entry) for number, entry in enumerate(json.loads(path.read_text("utf-8")))]
+    content = integrity.parsed(path, found)
+    tables, entries = content.get("tables"), content.get("runs")
+    if not (isinstance(tables, dict) and isinstance(entries, list)):
+        raise Damaged(path, "it holds no runs; one of an older version is to be made anew by results.archive")
+    if _digest(tables, entries) != content.get("digest"):
+        raise Damaged(path, "it is not as it was written")
+    for name, digest in tables.items():
+        table = integrity.content(folder / name)
+        if table is None or integrity.digest(table) != digest:
+            raise Damaged(folder / name, "it is not as it was written" if table else integrity.GONE)
+    runs = [KeptRun(folder, number, entry) for number, entry in enumerate(entries)]
     return [run for run in runs if setting in (None, run.config.get("setting"))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if there is nothing to keep (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), NothingToKeep)
+    return framed(lambda: _main(arguments), (NothingToKeep, Damaged))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -176,7 +231,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--setting", required=True)
     options = parser.parse_args(arguments)
     announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
-    count = pack(options.output, options.setting, options.folder)
+    count, damaged = pack(options.output, options.setting, options.folder)
+    for told in damaged:
+        print(f"left out: {told}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
     print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
     return 0

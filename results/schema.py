@@ -12,7 +12,11 @@ One run folder holds
 ``conflicts.parquet``  :data:`CONFLICT_COLUMNS`, where task gradients were probed
 ``checkpoint.pt``   everything needed to continue or to restore images; while training also the one before,
                     ``checkpoint-previous.pt``
+``digests.json``    of every file above but the checkpoints, which carry their own: ``{file: [digest, of the file
+                    before]}``, and its own; a file that fits neither, or is gone, is damaged
 ==================  =======================================================================================
+
+:class:`results.store.Run` reads all of them, and says which is damaged; nothing else opens them.
 """
 
 RHYTHM_COLUMNS = ("step", "task", "loss", "running", "pace", "weight")
@@ -25,23 +29,34 @@ CONFLICT_COLUMNS = ("step", "task", "other", "cosine", "norm")
 """Gradients of two tasks' losses on fixed batches after ``step`` steps: ``cosine`` between them, in [-1, 1], and the
 ``norm`` of the first (a row ``task == other`` for each task). Below 0 an update for one task hurts the other."""
 
-SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "input_value")
+SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "input_value", "pixels")
 """``value``: the metric (PSNR in dB) of the restored image, ``input_value``: of the degraded input, both against the
-clean image."""
+clean image. ``pixels``: a digest of the test image's pixels (the clean file's, and the degraded one's where there is
+one), so that only scores of equal images are compared; empty in runs of older versions."""
 
 DATA_FIELDS = ("role", "task", "dataset", "found", "expected", "origin")
 """``role``: ``train`` or ``test``. ``dataset``: the set, or the test set's column name. ``origin``: ``real``,
 ``embedded``, ``synthesised`` (degradation applied to real clean images) or ``absent``. ``expected`` is null where no
 count is published."""
 
-DATA_NOTES = ("leaked", "made_from", "repeats")
-"""Present where there is something to say. ``leaked``: names (``image`` of the scores) of a test set's images whose
-clean version is known to be in the training data of the run, so that a score without them can be told. ``made_from``:
-the sets whose clean images a ``synthesised`` one was made from. ``repeats``: how often each sample of a further
-training set stands among those of its task, where that is more than once."""
+DATA_NOTES = ("digest", "leaked", "made_from", "repeats")
+"""Present where there is something to say. ``digest``: stands for the pixels of all the set's images, in order (its
+first letter tells of what it was made; only alike ones are compared). ``leaked``: names (``image`` of the scores) of a
+test set's images whose clean version is known to be in the training data of the run, so that a score without them can
+be told. ``made_from``: the sets whose clean images a ``synthesised`` one was made from. ``repeats``: how often each
+sample of a further training set stands among those of its task, where that is more than once."""
 
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
 CONFLICTS = "conflicts.parquet"
 PROGRESS = "progress.json"
+DIGESTS = "digests.json"
+GUARDED = (CONFIG, ENVIRONMENT, DATA, STATUS, RHYTHM, SCORES, CONFLICTS)
+"""Files whose digests are kept."""
+
+STATES = ("running", "done", "failed")
+"""What the first line of ``status`` may be."""
+
+STORE = 2
+"""Version of this layout, ``store`` in ``config.json``: from 2 on there are digests."""

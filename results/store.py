@@ -7,11 +7,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results import schema
+from results import integrity, schema
+from results.integrity import GONE, Damaged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +28,19 @@ class Status:
     reason: str = ""
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any], keep: Path | None = None) -> None:
+def write_atomically(
+    path: Path,
+    write: Callable[[Path], Any],
+    keep: Path | None = None,
+    before: Callable[[Path], None] = lambda temporary: None,
+) -> None:
     """Call ``write`` on a temporary file beside ``path``, then move it there: readers see the old or the new file.
 
     Args:
         path: the file.
         write: writes a file of that path.
         keep: where the old file goes.
+        before: told of the whole new file just before it is moved.
 
     Raises:
         OSError: if it cannot be written, with the file's name; what was there is as it was.
@@ -51,6 +57,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], keep: Path | None
         temporary.chmod(0o644)  # mkstemp makes private files
         if keep is not None and path.exists():
             _also_at(path, keep)
+        before(temporary)
         temporary.replace(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -76,7 +83,11 @@ def _also_at(path: Path, keep: Path) -> None:
 
 
 class Run:
-    """One run folder. Reading never fails on a half-written run: what is not there is empty or ``None``."""
+    """One run folder: the one reader and writer of all its files. What is not there is empty or ``None``.
+
+    Raises:
+        Damaged: by whatever reads a file that is not as it was written, or is gone although it was.
+    """
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
@@ -84,25 +95,100 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def _json(self, name: str) -> Any:
-        try:
-            return json.loads((self.folder / name).read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
     def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
-        """Write one file of the run as :func:`write_atomically` does; ``keep``: the name the old file gets."""
-        write_atomically(self.folder / name, write, self.folder / keep if keep else None)
+        """Write one file of the run as :func:`write_atomically` does; ``keep``: the name the old file gets.
+
+        Its digest is noted before it takes its place, beside that of the file that is there: whenever a process ends
+        in between, one of the two is true.
+        """
+        path = self.folder / name
+        note = self._note if name in schema.GUARDED else lambda temporary, _: None
+        write_atomically(path, write, self.folder / keep if keep else None, lambda new: note(new, name))
+
+    def _note(self, new: Path, name: str) -> None:
+        paths = (new, self.folder / name)
+        digests = [integrity.digest(path.read_bytes()) if path.is_file() else _NONE for path in paths]
+        try:
+            known = self._digests()
+        except Damaged:  # those of the files that are written from now on are kept
+            known = {}
+        self._write_digests(known | {name: digests})
+
+    def _write_digests(self, files: dict[str, list[str]]) -> None:
+        text = json.dumps({"digest": _own_digest(files), "files": files}, indent=1, sort_keys=True)
+        write_atomically(self.folder / schema.DIGESTS, lambda path: write_text(path, text))
+
+    def _digests(self) -> dict[str, list[str]]:
+        path = self.folder / schema.DIGESTS
+        found = integrity.content(path)
+        if found is None:
+            return {}
+        value = integrity.parsed(path, found)
+        files = value.get("files")
+        if not isinstance(files, dict) or value.get("digest") != _own_digest(files):
+            raise Damaged(path, "it is not as it was written")
+        return files
+
+    def set_aside(self, name: str) -> None:
+        """Make a damaged file one that is not there; it is kept as ``NAME.damaged``."""
+        if name == schema.DIGESTS:
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        if (self.folder / name).exists():
+            (self.folder / name).replace(self.folder / f"{name}.damaged")
+        self._write_digests({other: known for other, known in self._digests().items() if other != name})
+
+    def _read(self, name: str, read: Callable[[Path, bytes, bool], Any], empty: Any) -> Any:
+        """What ``read`` makes of a file, its bytes, and whether they are known to be as they were written."""
+        path = self.folder / name
+        found, known = integrity.content(path), self._digests().get(name)
+        while known is not None and (_NONE if found is None else integrity.digest(found)) not in known:
+            again = integrity.content(path)
+            if again == found:  # not written by another process just now
+                raise Damaged(path, self._difference(path, found))
+            found, known = again, self._digests().get(name)
+        return empty if found is None else read(path, found, known is not None)
+
+    def _difference(self, path: Path, found: bytes | None) -> str:
+        if found is None:
+            return GONE
+        more = integrity.striking(path, found) if path.name == schema.SCORES else ""
+        return "it is not as it was written" + (f"; it holds {more}" if more else "")
+
+    def damage(self) -> dict[str, str]:
+        """What is wrong with the run's files, by name; empty where all are as they were written."""
+        found = {}
+        for name, read in _READERS.items():
+            try:  # what fits its digest need not be read
+                self._read(name, lambda path, content, sure, read=read: sure or read(path, content, sure), None)
+            except Damaged as damaged:
+                found[damaged.path.name] = str(damaged)
+        if not found and self.status.state == "done":
+            gone = [self.folder / name for name in self._digests() if not (self.folder / name).exists()]
+            found = {path.name: str(Damaged(path, GONE)) for path in gone}
+        if not found and not self._digests() and self.record.get("store", 1) >= schema.STORE:
+            found[schema.DIGESTS] = str(Damaged(self.folder / schema.DIGESTS, GONE))
+        return found
+
+    def legible(self) -> Run:
+        """The run without its damaged files."""
+        return _Legible(self)
 
     def write_json(self, name: str, content: Any) -> None:
+        """Write one of the run's JSON files."""
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         self.write(name, lambda path: write_text(path, text))
 
-    @cached_property
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One of the run's other JSON files, such as what MLflow knows it by; empty where there is none."""
+        return self._read(name, integrity.parsed, {})
+
+    @property
     def record(self) -> dict[str, Any]:
         """``config.json``: ``hash``, ``pair`` (hash without the strategy: equal for runs whose difference is the
-        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides`` and ``config``."""
-        return self._json(schema.CONFIG) or {}
+        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides``, ``metrics`` (of each: which way is
+        better, title, unit, digits) and ``config``."""
+        return self._read(schema.CONFIG, integrity.config, {})
 
     @property
     def config(self) -> dict[str, Any]:
@@ -111,20 +197,16 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        return self._json(schema.ENVIRONMENT) or {}
+        return self._read(schema.ENVIRONMENT, integrity.parsed, {})
 
     @property
     def data(self) -> list[dict[str, Any]]:
         """Records of :data:`results.schema.DATA_FIELDS`."""
-        return self._json(schema.DATA) or []
+        return self._read(schema.DATA, integrity.records, [])
 
     @property
     def status(self) -> Status:
-        try:
-            state, _, reason = (self.folder / schema.STATUS).read_text("utf-8").partition("\n")
-        except (FileNotFoundError, NotADirectoryError):
-            return Status("absent")
-        return Status(state.strip(), reason.strip())
+        return self._read(schema.STATUS, _status, Status("absent"))
 
     def write_status(self, state: str, reason: str = "") -> None:
         text = f"{state}\n{reason}\n" if reason else f"{state}\n"
@@ -133,46 +215,83 @@ class Run:
     def progress(self) -> dict[str, Any] | None:
         """What a run at work last said of itself: phase, done, total, seconds left."""
         try:
-            return self._json(schema.PROGRESS)
-        except json.JSONDecodeError:
+            return self.read_json(schema.PROGRESS) or None
+        except Damaged:  # words only
             return None
 
     def scores(self) -> pd.DataFrame:
         """Per-image scores with :data:`results.schema.SCORE_COLUMNS`; empty where there are none yet."""
-        import pandas as pd
-
-        path = self.folder / schema.SCORES
-        if not path.exists():
-            return pd.DataFrame(columns=list(schema.SCORE_COLUMNS))
-        return pd.read_csv(path, dtype={"image": str})
+        return self._read(schema.SCORES, integrity.scores, _table(schema.SCORE_COLUMNS))
 
     def write_scores(self, scores: pd.DataFrame) -> None:
-        table = scores[list(schema.SCORE_COLUMNS)]
+        table = scores.reindex(columns=list(schema.SCORE_COLUMNS))
         form = {"float_format": "%.6f", "lineterminator": "\n", "errors": "backslashreplace"}
         self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, **form))
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
-        return self._table(schema.RHYTHM, schema.RHYTHM_COLUMNS)
+        return self._read(schema.RHYTHM, integrity.rhythm, _table(schema.RHYTHM_COLUMNS))
 
     def write_rhythm(self, rhythm: pd.DataFrame) -> None:
         self._write_table(schema.RHYTHM, rhythm[list(schema.RHYTHM_COLUMNS)])
 
     def conflicts(self) -> pd.DataFrame:
         """Probed conflicts with :data:`results.schema.CONFLICT_COLUMNS`; empty where none were probed."""
-        return self._table(schema.CONFLICTS, schema.CONFLICT_COLUMNS)
+        return self._read(schema.CONFLICTS, integrity.conflicts, _table(schema.CONFLICT_COLUMNS))
 
     def write_conflicts(self, conflicts: pd.DataFrame) -> None:
         self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
 
-    def _table(self, name: str, columns: Iterable[str]) -> pd.DataFrame:
-        import pandas as pd
-
-        path = self.folder / name
-        return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=list(columns))
-
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
         self.write(name, lambda path: table.to_parquet(path, index=False))
+
+
+def _own_digest(files: dict[str, list[str]]) -> str:
+    return integrity.digest(json.dumps(files, sort_keys=True).encode())
+
+
+def _status(path: Path, found: bytes, _: bool) -> Status:
+    state, _, reason = found.decode("utf-8", errors="replace").partition("\n")
+    if state.strip() not in schema.STATES:
+        raise Damaged(path, f"it begins with none of {', '.join(schema.STATES)}")
+    return Status(state.strip(), reason.strip())
+
+
+def _table(columns: Iterable[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns=list(columns))
+
+
+_NONE = "none"  # stands for the digest of a file that is not there
+
+_READERS = {
+    schema.CONFIG: integrity.config,
+    schema.ENVIRONMENT: integrity.parsed,
+    schema.DATA: integrity.records,
+    schema.STATUS: _status,
+    schema.RHYTHM: integrity.rhythm,
+    schema.SCORES: integrity.scores,
+    schema.CONFLICTS: integrity.conflicts,
+}
+
+
+class _Legible(Run):
+    def __init__(self, run: Run):
+        super().__init__(run.folder)
+        self._damaged = run.damage()
+
+    def damage(self) -> dict[str, str]:
+        return self._damaged
+
+    def legible(self) -> Run:
+        return self
+
+    def _digests(self) -> dict[str, list[str]]:
+        return {} if schema.DIGESTS in self._damaged else super()._digests()
+
+    def _read(self, name: str, read: Callable[[Path, bytes, bool], Any], empty: Any) -> Any:
+        return empty if name in self._damaged else super()._read(name, read, empty)
 
 
 class ReadOnlyRun(Run):
@@ -188,13 +307,16 @@ def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] |
     Args:
         output: the results folder of the command that made them, or a folder of :func:`results.archive.pack`.
         setting: name of the setting.
-        wanted: optional filter on top-level configuration values, such as ``{"baseline": ["airnet"]}``.
+        wanted: optional filter on top-level configuration values, such as ``{"baseline": ["airnet"]}``; it leaves out
+            runs whose configuration is damaged.
     """
     from results.archive import kept_runs
 
-    runs = [Run(path.parent) for path in sorted(Path(output, "runs", setting).glob(f"*/*/*/{schema.CONFIG}"))]
+    folders = sorted(Path(output, "runs", setting).glob("*/*/*"))
+    there = (schema.CONFIG, schema.STATUS, schema.DIGESTS)
+    runs = [Run(folder) for folder in folders if any((folder / name).exists() for name in there)]
     runs = runs or kept_runs(Path(output), setting)
     for key, values in (wanted or {}).items():
         allowed = set(values)
-        runs = [run for run in runs if run.config.get(key) in allowed]
+        runs = [run for run in runs if run.legible().config.get(key) in allowed]
     return runs

@@ -136,6 +136,26 @@ def test_dry_run_lists_and_does_nothing(data, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_same_command_mends_what_is_damaged(finished, data, tmp_path, capsys):
+    output = tmp_path / "copy"
+    shutil.copytree(finished[0], output)
+    runs = find_runs(output, "three_task")
+    before = [(run.scores(), run.rhythm(), run.status, (run.folder / "checkpoint.pt").read_bytes()) for run in runs]
+    (runs[0].folder / "config.json").unlink()
+    (runs[1].folder / "rhythm.parquet").write_bytes(b"PAR1")
+    scores = runs[2].folder / "scores.csv"
+    scores.write_text(scores.read_text().replace("7", "8", 1))
+    (runs[3].folder / "digests.json").unlink()
+    assert main(arguments(data, output, "--jobs", "1", "--tracking-uri", "none")) == 0
+    told = capsys.readouterr().err
+    for words in ("config.json is missing", "rhythm.parquet is damaged", "scores.csv is damaged", "digests.json is"):
+        assert words in told
+    for run, (scores, rhythm, status, checkpoint) in zip(runs, before, strict=True):
+        assert run.damage() == {} and run.scores().equals(scores) and run.rhythm().equals(rhythm)
+        assert run.status == status and (run.folder / "checkpoint.pt").read_bytes() == checkpoint  # no step was trained
+    assert (runs[2].folder / "scores.csv.damaged").exists()
+
+
 def test_another_protocol_and_test_set_score_without_training(finished, data, tmp_path):
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)

@@ -79,7 +79,7 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
     assert main(command) == 0
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
     (run,) = find_runs(tmp_path / "out", "three_task")
-    (run.folder / "status").write_text("running\n")
+    run.write_status("running")
     save(data / "WED/00001.bmp", picture(99))  # as large as the one before
     assert main(command) == 1
     assert "the training images are others than those it began with" in capsys.readouterr().err

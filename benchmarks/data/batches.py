@@ -40,7 +40,7 @@ class Batch:
 
 
 class Mixture:
-    """Which task and image each sample of a step is: the mixing of FACTS' published lists, by name."""
+    """Which task and image each sample of a step is: the mixing of the published training lists, by name."""
 
     def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple):
         self.lengths, self.pools, self.batch = np.asarray(lengths), np.asarray(pools), batch

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+import baselines
 from benchmarks.errors import UserError, nearest
 
 FOLDER = Path(__file__).parent
@@ -62,8 +63,9 @@ class Setting(_Part):
 
     ``mixing``: ``shuffled`` draws from the shuffled concatenation of all training sets with their repeats (PromptIR),
     ``balanced`` puts equally many samples of every task in each batch (AirNet), ``stratified`` keeps in every batch
-    the shares that the list has. ``selection``: which checkpoint is scored. ``recipe``: what training in this setting
-    changes in every baseline's recipe, by profile.
+    the shares that the list has; a baseline's recipe may name its own instead. ``selection``: which checkpoint is
+    scored. ``recipe``: what training in this setting changes in every baseline's recipe, by profile; a table with a
+    baseline's name stands for that baseline in place of all of it, so an empty one keeps its own recipe.
     """
 
     name: str
@@ -87,6 +89,22 @@ class Setting(_Part):
             if not found:
                 raise ValueError(f"there is no {kind}")
         return self
+
+    @model_validator(mode="after")
+    def _known_baselines(self) -> Setting:
+        known = baselines.names()
+        for profile, table in self.recipe.items():
+            for name, change in table.items():
+                if isinstance(change, dict) and name not in known:
+                    raise ValueError(f"recipe.{profile}.{name}: no such baseline{nearest(name, known)}")
+        return self
+
+    def changes(self, profile: str, baseline: str) -> dict[str, Any]:
+        """What training in this setting changes in the baseline's recipe."""
+        table = self.recipe.get(profile, {})
+        if isinstance(own := table.get(baseline), dict):
+            return own
+        return {key: value for key, value in table.items() if not isinstance(value, dict)}
 
     @property
     def task_names(self) -> tuple[str, ...]:

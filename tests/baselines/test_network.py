@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import baselines
 from baselines.network import Network, Output
@@ -21,6 +22,35 @@ def test_restore_takes_any_size(name, size):
     assert 0 <= restored.min() <= restored.max() <= 1
     assert network.training
     assert torch.equal(network.restore(image), restored)
+
+
+# How the authors' code pads at the bottom and the right, and to multiples of what; AirNet's takes any size.
+PADDING = {
+    "adair": ("reflect", 8),
+    "airnet": ("reflect", 1),
+    "nafnet": ("constant", 16),  # zeros, inside its forward pass
+    "promptir": ("reflect", 8),
+    "restormer": ("reflect", 8),
+    "transweather": ("reflect", 64),  # Art's release, which tests with it
+}
+
+
+@torch.no_grad()
+def test_odd_sizes_are_padded_as_the_authors_do(name):
+    network = baselines.build(name, "tiny").eval()
+    for parameter in network.parameters():  # some start at 0 and would hide what is padded
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    image = torch.rand(1, 3, 50, 70)
+    mode, multiple = PADDING[name]
+    expected, other = (
+        network(network.prepare(F.pad(image, (0, -70 % multiple, 0, -50 % multiple), mode=way)))[..., :50, :70]
+        for way in (mode, "replicate")
+    )
+    torch.testing.assert_close(network.restore(image), expected.clamp(0, 1))
+    if multiple > 1:
+        assert (expected.clamp(0, 1) - other.clamp(0, 1)).abs().max() > 1e-3  # the way of padding is seen
+    if network.pads:
+        torch.testing.assert_close(network(image), expected)
 
 
 class Doubled(Network):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.config import DataConfig, resolve
+import baselines
+from benchmarks.config import LATER, DataConfig, resolve
 from benchmarks.errors import UserError
 
 
@@ -64,7 +65,79 @@ def test_identities():
     assert config(data=here).identity() != config(data=here.model_copy(update={"fingerprint": "g"})).identity()
 
 
+def test_mixing_belongs_to_the_recipe():
+    """A baseline's own is no departure; a typed one is, and wins."""
+    promptir, airnet = (resolve("three_task", name, "mix", profile="paper") for name in ("promptir", "airnet"))
+    assert (promptir.data.mixing, airnet.data.mixing) == ("shuffled", "balanced") and not airnet.overrides()
+    assert airnet.identity()["cohort"] == promptir.identity()["cohort"]
+    for usual in (promptir, airnet):
+        kinds = ("shuffled", "balanced", "stratified")
+        typed = [
+            resolve("three_task", usual.baseline, "mix", profile="paper", overrides=[f"data.mixing={kind}"])
+            for kind in kinds
+        ]
+        assert [chosen.data.mixing for chosen in typed] == list(kinds)
+        assert len({chosen.identity()["hash"] for chosen in typed}) == 3
+        for chosen in typed:
+            own = chosen.data.mixing == usual.data.mixing
+            assert (chosen.identity()["cohort"] == usual.identity()["cohort"]) == own
+            assert chosen.overrides() == ([] if own else [f"data.mixing={chosen.data.mixing}"])
+
+
+def test_what_came_later_leaves_earlier_runs_their_identity():
+    assert not LATER.keys() & config().model_dump()["train"].keys()
+    assert config("mix", "train.plateaus=3").model_dump()["train"]["plateaus"] == 3
+    assert config("mix", "train.plateaus=3").identity()["hash"] != config("mix").identity()["hash"]
+
+
+ADAM, ADAMW = {"optimizer": "adam", "weight_decay": 0}, {"optimizer": "adamw", "weight_decay": 0.01}
+PROMPTIR = ADAMW | {"lr": 2e-4, "betas": (0.9, 0.999), "batch": 32, "patch": 128, "ema": 0}
+AIRNET = ADAM | {"lr": 1e-4, "encoder_lr": 1e-3, "betas": (0.9, 0.999), "steps": 400_000, "patch": 128, "views": 2}
+MIOIR = {"optimizer": "adamw", "weight_decay": 0, "lr": 2e-4, "betas": (0.9, 0.99), "steps": 1_000_000, "batch": 8,
+         "patch": 128, "ema": 0.999}  # fmt: skip
+ONERESTORE = ADAM | {"lr": 1e-4, "betas": (0.9, 0.999), "batch": 16, "patch": 256, "ema": 0}
+PUBLISHED = {
+    ("three_task", "promptir"): PROMPTIR | {"steps": 534_116},
+    ("three_task", "restormer"): PROMPTIR | {"steps": 534_116},
+    ("three_task", "nafnet"): PROMPTIR | {"steps": 534_116},
+    ("three_task", "adair"): PROMPTIR | {"steps": 667_645},
+    ("three_task", "airnet"): AIRNET | {"batch": 5},
+    ("five_task", "promptir"): PROMPTIR | {"steps": 609_922},
+    ("five_task", "adair"): PROMPTIR | {"steps": 762_403},
+    ("five_task", "airnet"): AIRNET | {"batch": 7},
+    ("all_weather", "transweather"): {"optimizer": "adamw", "weight_decay": 0, "lr": 5e-5, "betas": (0.9, 0.99),
+                                      "steps": 600_000, "batch": 32, "patch": 128, "ema": 0.999},
+    ("seven_task", "promptir"): MIOIR,
+    ("seven_task", "restormer"): MIOIR,
+    ("seven_task", "airnet"): AIRNET | {"batch": 7},
+    ("cdd11", "nafnet"): ONERESTORE | {"steps": 97_597},
+    ("cdd11", "airnet"): AIRNET | {"batch": 11},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("setting", "baseline"), PUBLISHED)
+def test_recipes_are_the_published_ones(setting, baseline):
+    train = resolve(setting, baseline, "mix", profile="paper").train
+    assert train.model_dump(include=PUBLISHED[setting, baseline].keys()) == PUBLISHED[setting, baseline]
+    assert train.loss == "l1" and train.clip_norm == train.clip_percentile == 0 and train.augment
+
+
+@pytest.mark.parametrize("baseline", baselines.names())
+def test_what_stands_beside_epochs_and_each_is_of_three_task(baseline):
+    stated, train = baselines.recipe(baseline, "paper"), resolve("three_task", baseline, "mix", profile="paper").train
+    assert (train.steps, train.batch) == (stated["steps"], stated["batch"])
+
+
 def test_profiles():
     demo, paper = config(), config(profile="paper")
     assert (demo.size, demo.data.mixing) == ("tiny", "balanced")
     assert (paper.size, paper.data.mixing) == ("paper", "shuffled") and paper.train.steps > 100 * demo.train.steps
+
+
+def test_a_strategy_that_means_something_else_than_before_is_another_run():
+    uw, mix = config("uw"), config("mix")
+    assert (uw.definition, mix.definition, config("torchjd.scalarization:UW").definition) == (2, 1, 1)
+    before = uw.model_copy(update={"definition": 1})  # as a folder of then is read
+    assert before.identity()["hash"] != uw.identity()["hash"]
+    assert before.identity()["pair"] == uw.identity()["pair"] == mix.identity()["pair"]
+    assert uw.identity()["cohort"] == mix.identity()["cohort"]

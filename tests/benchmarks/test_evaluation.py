@@ -75,7 +75,7 @@ def test_images_on_cores_of_their_own_score_the_same():
 
 def test_a_constant_output_is_a_collapse():
     _, collapsed = evaluate(Constant(), [noisy(["a", "b"])], "airnet_rgb", CPU)
-    assert collapsed == ["mini-s25"]
+    assert collapsed == "collapsed: constant output on mini-s25"
 
 
 @pytest.mark.skipif(not (SHARED / "CBSD68").is_dir(), reason="needs the real CBSD68 (set RESTORATION_DATA)")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import settings
+from benchmarks.config import resolve
 from benchmarks.data.batches import Mixture
 from benchmarks.data.sources import list_length
 
@@ -35,6 +36,15 @@ def test_balanced_has_every_task_alike_in_every_batch(batch):
     seen = counts(Mixture(LENGTHS, [7] * 5, batch, "balanced", (0,)), 25)
     assert seen.min() == batch // 5 and seen.max() <= -(-batch // 5)
     assert (seen.sum(0) == 5 * batch).all()
+
+
+@pytest.mark.parametrize("name", settings.names())
+def test_airnets_batches_hold_one_sample_of_each_task(name):
+    config = resolve(name, "airnet", "mix", profile="paper")
+    lengths = [list_length(task) for task in settings.load(name).tasks]
+    mixture = Mixture(lengths, [7] * len(lengths), config.train.batch, config.data.mixing, (0,))
+    for step in (*range(20), config.train.steps - 1):
+        assert np.bincount(mixture(step)[0]).tolist() == [1] * len(lengths)
 
 
 def test_balanced_walks_through_every_image():

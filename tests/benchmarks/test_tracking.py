@@ -29,7 +29,7 @@ def run(tmp_path):
 def points(uri, run):
     from mlflow import MlflowClient
 
-    client, name = MlflowClient(uri), run._json("mlflow.json")["run_id"]
+    client, name = MlflowClient(uri), run.read_json("mlflow.json")["run_id"]
     steps = {key: [m.step for m in client.get_metric_history(name, key)] for key in client.get_run(name).data.metrics}
     return steps, client.get_run(name).info.status
 
@@ -58,7 +58,7 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
     run.write_status("done")
     mirror(uri, [run], "grid")
     mirror(uri, [run], "grid")
-    assert points(uri, run) == (wanted, "FINISHED") and run._json("mlflow.json")["complete"]
+    assert points(uri, run) == (wanted, "FINISHED") and run.read_json("mlflow.json")["complete"]
 
 
 @pytest.mark.parametrize(("steps", "every"), [(6, 1), (999, 1), (71_000, 100), (600_000, 100)])

@@ -59,6 +59,7 @@ def write_run(
     rhythm: pd.DataFrame | None = None,
     conflict: pd.DataFrame | None = None,
     parameters: dict | None = None,
+    metrics: dict | None = None,
     samples: bool = False,
     age: float = 0,
     setting: str = "three_task",
@@ -66,7 +67,7 @@ def write_run(
     """One run. ``psnr``: mean by test set, or one gain over the input for all; ``None`` writes no scores.
 
     ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``parameters`` are
-    the strategy's, resolved; ``age`` (seconds) sets how long ago the run ended.
+    the strategy's, resolved; ``metrics``: what is recorded of them; ``age`` (seconds) sets how long ago the run ended.
     """
     resolved = {
         "setting": setting, "baseline": baseline, "strategy": strategy, "seed": seed, "size": "tiny", "profile": "demo",
@@ -81,13 +82,16 @@ def write_run(
             place = place[name]
         place[last] = value
     data = data or records()
-    shared = [resolved["setting"], resolved["size"], resolved["profile"], resolved["data"], list(overrides)]
+    images = {key: value for key, value in resolved["data"].items() if key != "mixing"}  # which is a recipe's own
+    shared = [resolved["setting"], resolved["size"], resolved["profile"], images, list(overrides)]
     pair = {key: value for key, value in resolved.items() if key != "strategy"}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
+    run.write_status("running")
     run.write_json("config.json", {
         "hash": _hash(resolved), "pair": _hash(pair), "cohort": _hash(shared), "overrides": list(overrides),
         "display": {"setting": "Three degradations: noise, rain, haze", "baseline": DISPLAY.get(baseline, baseline)},
-        "config": resolved, **({} if parameters is None else {"parameters": parameters}),
+        "config": resolved, "store": 2,
+        **{key: value for key, value in (("parameters", parameters), ("metrics", metrics)) if value is not None},
     })  # fmt: skip
     run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
     run.write_json("data.json", data)

@@ -7,6 +7,7 @@ import pytest
 from synthetic_store import INPUTS, SETS, records, write_run
 
 from reports.cohorts import AVERAGE, gather, strategy_order
+from reports.header import facts
 from reports.latex import latex
 from reports.markdown import page
 from reports.sentences import sentences
@@ -309,6 +310,20 @@ def test_a_changed_recipe_is_not_averaged_with_the_old_one(tmp_path):
     table = table_of(tmp_path)
     assert row_of(table, "mix").seeds == (1,)
     assert any("older training recipe (lr 0.5, now 0.001)" in note for note in table.notes)
+
+
+def test_mixing_is_a_baselines_own(tmp_path):
+    """It stands in the table by baseline, does not split it, and tells two recipes of one baseline apart."""
+    write_run(tmp_path, "airnet", seed=0, psnr=3.0, config={"data.mixing": "shuffled"}, age=100)
+    write_run(tmp_path, "airnet", seed=1, psnr=3.0)
+    write_run(tmp_path, "promptir", seed=1, psnr=3.0, config={"data.mixing": "shuffled"})
+    table = table_of(tmp_path)
+    assert [text for label, text in facts(table.cohort) if label == "mixing"] == [
+        "AirNet: balanced",
+        "PromptIR: shuffled",
+    ]
+    assert row_of(table, "mix", "airnet").seeds == (1,)
+    assert any('older training recipe (mixing "shuffled", now "balanced")' in note for note in table.notes)
 
 
 def test_further_metrics_get_their_own_block_and_direction(tmp_path):

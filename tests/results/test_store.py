@@ -19,7 +19,8 @@ def test_what_is_written_is_read(tmp_path):
     run = Run(tmp_path / "run")
     run.write_status("done", "collapsed: constant output on Rain100L")
     assert run.status.state == "done" and run.status.reason.startswith("collapsed")
-    scores = pd.DataFrame([["Rain100L", "derain", "007", "airnet_rgb", "psnr", 30.125, 26.5]], columns=SCORE_COLUMNS)
+    row = ["Rain100L", "derain", "007", "airnet_rgb", "psnr", 30.125, 26.5, "5e"]
+    scores = pd.DataFrame([row], columns=SCORE_COLUMNS)
     run.write_scores(scores)
     assert run.scores().equals(scores)  # the image's name stays text
     rhythm = pd.DataFrame([[1, "derain", 0.1, 0.1, 1.0, float("nan")]], columns=RHYTHM_COLUMNS)
@@ -51,6 +52,7 @@ def test_runs_are_found_by_setting_and_filtered(tmp_path):
 
 def test_published_figures_carry_their_source():
     table = published()
-    assert len(table) > 300 and table[["source", "confidence", "protocol"]].notna().all(axis=None)
+    assert len(table) == 472 and table[["source", "confidence", "protocol"]].notna().all(axis=None)
+    assert not table.duplicated(["setting", "baseline", "strategy", "dataset", "metric", "source"]).any()
     promptir = published("three_task").query("baseline == 'PromptIR' and strategy == 'mix' and metric == 'psnr'")
     assert promptir.set_index("dataset")["value"]["Rain100L"] == 36.37

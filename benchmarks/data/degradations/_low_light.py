@@ -10,7 +10,7 @@ from ._fields import from_linear, normal, per_image, to_linear, uniform
 def low_light(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     """Take the picture again with too little light.
 
-    In linear light the exposure falls by ``1 + 5 * severity`` stops. The sensor then adds shot noise (variance
+    In linear light the exposure falls by ``1 + 6.5 * severity`` stops. The sensor then adds shot noise (variance
     proportional to the signal) and read noise (constant), the Poisson-Gaussian model of Foi et al. (TIP 2008); white
     balance amplifies red and blue, noise included, demosaicing makes neighbours alike: hence coloured grain. The result
     is encoded with gamma 2.2 and rounded to 8 bits. Severity 0.8 brings photographs to about the 8 dB of LOL-v1.
@@ -31,6 +31,6 @@ def low_light(image: Tensor, severity: Tensor, generator: torch.Generator) -> Te
     grain = normal(generator, image.shape, device)
     grain = 0.8 * grain + 1.2 * F.avg_pool2d(grain, 3, stride=1, padding=1, count_include_pad=False)
 
-    signal = to_linear(image) * torch.exp2(-1 - 5 * per_image(severity)) / balance
+    signal = to_linear(image) * torch.exp2(-1 - 6.5 * per_image(severity)) / balance
     captured = signal + grain * torch.sqrt(shot * signal + read**2)
     return (from_linear(captured * balance) * 255).round_().div_(255)

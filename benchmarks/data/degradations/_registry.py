@@ -51,13 +51,13 @@ DEGRADATIONS: dict[str, Degradation] = {
         Degradation(
             "noise", noise, (15, 50), (15, 25, 50), limits=(0, 255), unit="standard deviation in grey levels of 255"
         ),
-        Degradation("rain", rain, (0.1, 1.0), (0.3, 1.0)),
-        Degradation("haze", haze, (0.2, 1.0), (0.5,), needs_depth=True),
+        Degradation("rain", rain, (0.1, 1.0), (0.35, 1.0)),
+        Degradation("haze", haze, (0.2, 1.0), (0.44,), needs_depth=True),
         Degradation("blur", blur, (0.2, 1.0), (0.4,)),
         Degradation("low_light", low_light, (0.4, 1.0), (0.8,)),
         Degradation("snow", snow, (0.2, 1.0), (0.3, 0.6, 1.0), needs_depth=True),
         Degradation("rain_fog", rain_fog, (0.2, 1.0), (0.6,), needs_depth=True),
-        Degradation("raindrops", raindrops, (0.3, 1.0), (0.8,)),
+        Degradation("raindrops", raindrops, (0.3, 1.0), (1.0,)),
         Degradation("jpeg", jpeg, (50, 10), (40, 20, 10), limits=(1, 100), unit="quality"),
         Degradation("downscale", downscale, (2, 4), (2, 3, 4), limits=(1, 16), unit="factor"),
         Degradation("gaussian_blur", gaussian_blur, (1, 3), (2,), limits=(0, 10), unit="standard deviation in pixels"),

@@ -1,0 +1,28 @@
+"""Looking at a batch again without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Whatever forward passes in training mode do to the network, and to torch's random numbers, is undone at the end.
+
+    They move buffers (batch statistics, AirNet's queue) and parameters that are not trained by gradients (its momentum
+    encoder). Those alone are copied.
+    """
+    kept = [*network.buffers(), *(value for value in network.parameters() if not value.requires_grad)]
+    copies = [value.detach().clone() for value in kept]
+    devices = {value.device for value in network.parameters() if value.device.type == "cuda"}
+    with torch.random.fork_rng(devices=[device.index for device in devices]):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for value, copy in zip(kept, copies, strict=True):
+                    value.copy_(copy)

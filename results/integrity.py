@@ -1,0 +1,211 @@
+"""Noticing that a file of a run is not as it was written: digests beside the files, and what tables may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results import schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 2**30  # bytes of a file that is read whole
+DIGITS = 32  # of a digest, hexadecimal
+PSNR = (-200.0, 200.0)  # dB, of what a score may be; infinite where nothing differs
+SSIM = (-1.0, 1.0)
+NAMED = 3  # images that a sentence names
+
+
+class Damaged(ValueError):
+    """A file is not as it was written, or is gone: ``FILE is damaged: reason``."""
+
+    def __init__(self, path: Path, reason: str):
+        self.path, self.reason = path, reason
+        super().__init__(f"{path.name} is damaged: {reason}" if reason != GONE else f"{path.name} is missing")
+
+
+GONE = "it is missing"
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, shortened to :data:`DIGITS`."""
+    return hashlib.sha256(content).hexdigest()[:DIGITS]
+
+
+def content(path: Path) -> bytes | None:
+    """The bytes of a file; ``None`` where there is none.
+
+    Raises:
+        Damaged: for what cannot be read, is no regular file, or is too large for what it should be.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise Damaged(path, "it is no regular file")
+        if found.st_size > LARGEST:
+            raise Damaged(path, f"{found.st_size:,} bytes are too many")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Damaged(path, f"it cannot be read ({error.strerror})") from None
+
+
+def parsed(path: Path, found: bytes, sure: bool = True, kind: type = dict) -> Any:
+    """JSON of that kind.
+
+    Raises:
+        Damaged: for anything else.
+    """
+    try:
+        value = json.loads(found)
+    except (ValueError, RecursionError) as error:
+        told = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise Damaged(path, f"it is no JSON ({told})") from None
+    if not isinstance(value, kind):
+        raise Damaged(path, f"it holds no {kind.__name__} but a {type(value).__name__}")
+    return value
+
+
+def config(path: Path, found: bytes, sure: bool = True) -> dict[str, Any]:
+    """``config.json``: identities, names for display and the resolved configuration.
+
+    Raises:
+        Damaged: for anything else.
+    """
+    value = parsed(path, found)
+    if sure:
+        return value
+    resolved = value.get("config")
+    parts = {"overrides": list, "display": dict, "parameters": dict}
+    whole = isinstance(resolved, dict) and all(isinstance(value.get(key, kind()), kind) for key, kind in parts.items())
+    whole = whole and all(isinstance(resolved.get(key, {}), dict) for key in ("data", "train", "evaluate"))
+    whole = whole and all(isinstance(resolved.get(key), str) for key in ("setting", "baseline", "strategy"))
+    if not whole or type(resolved.get("seed", 0)) is not int:
+        raise Damaged(path, "it holds no configuration")
+    return value
+
+
+def records(path: Path, found: bytes, sure: bool = True) -> list[dict[str, Any]]:
+    """``data.json``: a list of records with :data:`results.schema.DATA_FIELDS`.
+
+    Raises:
+        Damaged: for anything else.
+    """
+    value = parsed(path, found, sure, list)
+    if not all(isinstance(record, dict) and record.keys() >= set(schema.DATA_FIELDS) for record in value):
+        raise Damaged(path, f"its records lack some of {', '.join(schema.DATA_FIELDS)}")
+    return value
+
+
+def scores(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
+    """``scores.csv`` with :data:`results.schema.SCORE_COLUMNS`; runs of older versions have no ``pixels``.
+
+    Unless one is ``sure`` that it is as it was written, values are looked at too.
+
+    Raises:
+        Damaged: where it cannot be read, or holds what scores cannot be.
+    """
+    import pandas as pd
+
+    text = dict.fromkeys(("dataset", "task", "image", "protocol", "metric", "pixels"), str)
+    table = _read(path, lambda: pd.read_csv(io.BytesIO(found), dtype=text, keep_default_na=False, na_values=[""]))
+    if "pixels" not in table:
+        table["pixels"] = ""
+    table = _with_columns(path, table, schema.SCORE_COLUMNS, numbers=("value", "input_value"))
+    table["pixels"] = table["pixels"].fillna("")
+    if not sure and (told := unlikely(table)):
+        raise Damaged(path, "; ".join(told))
+    return table
+
+
+def unlikely(table: pd.DataFrame) -> list[str]:
+    """What scores cannot be, in words: rows without a name, an image twice, values out of range."""
+    keys = ["dataset", "image", "protocol", "metric"]
+    told = []
+    if table[[*keys, "task"]].isna().any(axis=None):
+        told.append("rows without data set, task, image, protocol or metric")
+    if (twice := table.duplicated(keys)).any():
+        told.append(f"an image stands twice ({_images(table[twice])})")
+    for metric, (low, high) in {"psnr": PSNR, "ssim": SSIM}.items():
+        rows = table[table["metric"] == metric]
+        values = rows[["value", "input_value"]]
+        allowed = values.isna() | values.ge(low - 1e-6) & values.le(high + 1e-6)
+        if metric == "psnr":
+            allowed |= values == float("inf")
+        if (wrong := ~allowed.all(axis=1)).any():
+            told.append(f"a {metric} outside {low:g} to {high:g} ({_images(rows[wrong])})")
+    return told
+
+
+def striking(path: Path, found: bytes) -> str:
+    """What stands out in scores that are not as they were written, for people; empty where nothing does."""
+    try:
+        table = scores(path, found, sure=False)
+    except Damaged as worse:
+        return worse.reason
+    endless = table[table["value"].abs() == float("inf")]
+    return f"an infinite value ({_images(endless)})" if len(endless) else ""
+
+
+def _images(rows: pd.DataFrame) -> str:
+    names = [f"{row.dataset} {row.image}" for row in rows.head(NAMED).itertuples()]
+    return ", ".join(names) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+
+
+def rhythm(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
+    """``rhythm.parquet`` with :data:`results.schema.RHYTHM_COLUMNS`.
+
+    Raises:
+        Damaged: as :func:`scores` does.
+    """
+    table = _parquet(path, found, schema.RHYTHM_COLUMNS, ("step", "loss", "running", "pace", "weight"))
+    if sure or table.empty:
+        return table
+    if (table["step"] < 1).any() or table["task"].isna().any() or (table["loss"] < 0).any():
+        raise Damaged(path, "steps below 1, rows without a task, or losses below 0")
+    if table.duplicated(["step", "task"]).any():
+        raise Damaged(path, "a task stands twice at one step")
+    return table
+
+
+def conflicts(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
+    """``conflicts.parquet`` with :data:`results.schema.CONFLICT_COLUMNS`.
+
+    Raises:
+        Damaged: as :func:`scores` does.
+    """
+    table = _parquet(path, found, schema.CONFLICT_COLUMNS, ("step", "cosine", "norm"))
+    if not sure and len(table) and ((table["cosine"].abs() > 1.01).any() or (table["norm"] < 0).any()):
+        raise Damaged(path, "cosines outside -1 to 1, or norms below 0")
+    return table
+
+
+def _parquet(path: Path, found: bytes, columns: Sequence[str], numbers: Iterable[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return _with_columns(path, _read(path, lambda: pd.read_parquet(io.BytesIO(found))), columns, numbers)
+
+
+def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    try:
+        return read()
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # pandas and pyarrow raise many kinds for what is no table
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise Damaged(path, f"it cannot be read as a table ({lines[0][:120]})") from None
+
+
+def _with_columns(path: Path, table: pd.DataFrame, columns: Sequence[str], numbers: Iterable[str]) -> pd.DataFrame:
+    if lacking := [name for name in columns if name not in table]:
+        raise Damaged(path, f"it lacks the column {', '.join(lacking)}")
+    if strange := [name for name in numbers if table[name].dtype.kind not in "if" and len(table)]:
+        raise Damaged(path, f"the column {', '.join(strange)} holds other things than numbers")
+    return table[list(columns)]
