@@ -59,6 +59,10 @@ def waits_for(what: str) -> Iterator[None]:
         _waits.remove(what)
 
 
+def _what() -> str:
+    return f": {_waits[-1]}" if _waits else ""
+
+
 def announce(what: str, beside: bool = False) -> None:
     """Say at once what the command is about to do, before imports that take seconds.
 
@@ -121,7 +125,7 @@ def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: 
         return work()
     except BaseException as error:
         # while modules are imported, an interruption may come out as another exception
-        if isinstance(error, KeyboardInterrupt) or signals.received:
+        if isinstance(error, KeyboardInterrupt) or signals.asked:
             code = 128 + signals.settled()
             if interrupted:
                 print(interrupted, file=sys.stderr, flush=True)
@@ -156,6 +160,7 @@ class _Signals:
         self._first = self._raised = -math.inf  # when
         self._over = self._settled = False
         self._answered = threading.Event()
+        self._what = ""  # is waited for, where the first signal met the command
         self._own = 0  # signals that are repetitions of ours
         self._before: dict[int, Any] = {}
 
@@ -180,6 +185,11 @@ class _Signals:
         signal.set_wakeup_fd(self._old)
         self._mouth.close()  # which ends the listener
 
+    @property
+    def asked(self) -> bool:
+        """Whether the command has been asked to stop; its listener may learn so a moment later."""
+        return bool(self.received) or self._raised > 0
+
     def settled(self) -> int:
         """The interruption has reached the end of the command; returns the first signal, which has been answered."""
         self._settled = True
@@ -190,6 +200,7 @@ class _Signals:
     def _heed(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
         echo = now - self._raised < AGAIN or (len(self.received) > 1 and now - self._first < AGAIN)
+        self._what = self._what or _what()
         if not self._over and not echo and (self.again or self._raised < 0):
             self._raised = now
             raise KeyboardInterrupt
@@ -215,8 +226,8 @@ class _Signals:
             self._first = time.monotonic()
         self.received.append(number)
         if len(self.received) == 1:
+            what = self._what or _what()
             time.sleep(_ECHO)
-            what = f": {_waits[-1]}" if _waits else ""
             self._say(f"stopping{what}{'; Ctrl-C again stops at once' * self.again}.")
             self._answered.set()
             threading.Thread(target=self._repeat, daemon=True, name="repeat").start()
