@@ -219,7 +219,10 @@ class _Signals:
             time.sleep(_REPEAT)
             if not (_waits or self._settled or self._over):
                 self._own += 1
-                _thread.interrupt_main(self.received[0])
+                if hasattr(signal, "pthread_kill"):
+                    signal.pthread_kill(threading.main_thread().ident, self.received[0])
+                else:
+                    _thread.interrupt_main(self.received[0])
 
     def _answer(self, number: int) -> None:
         if not self.received:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -36,6 +37,7 @@ class Terminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(side)
+        self._closed = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -53,12 +55,17 @@ class Terminal:
     def _read(self) -> None:
         data = b""
         try:
-            while part := os.read(self.main, 65536):
+            while not self._closed:
+                if not select.select([self.main], [], [], 0.1)[0]:
+                    continue
+                if not (part := os.read(self.main, 65536)):
+                    break
                 data += part
                 self.text = data.decode("utf-8", "replace")
                 self.first = self.first or time.monotonic() - self.started
         except OSError:  # the last process that had it open has ended
             pass
+        os.close(self.main)
 
     def type(self, keys: str) -> None:
         os.write(self.main, keys.encode())
@@ -70,7 +77,8 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the window."""
-        os.close(self.main)
+        self._closed = True
+        self._reader.join()
 
     def until(self, pattern: str, start: int = 0) -> int:
         """Wait for a pattern in what came after ``start``; returns where it ends."""

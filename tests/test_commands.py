@@ -76,8 +76,8 @@ def test_an_interruption_that_a_library_swallows_is_raised_again(monkeypatch, ca
     swallowed = []
 
     def work():
-        os.kill(os.getpid(), signal.SIGINT)
         try:
+            os.kill(os.getpid(), signal.SIGINT)
             time.sleep(30)
         except KeyboardInterrupt:
             swallowed.append(1)
