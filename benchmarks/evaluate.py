@@ -185,7 +185,7 @@ def _write(folder: Path, name: str, content: Any) -> None:
     try:
         Run(folder).write_json(name, content)
     except OSError as error:
-        raise UserError(f"the output folder {folder} cannot be written: {error.strerror}.") from error
+        raise UserError(f"the output folder {folder}: {error.strerror}.") from error
 
 
 def _score(

@@ -174,6 +174,7 @@ class _Signals:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 self._before[number] = signal.signal(number, self._heed)
         threading.Thread(target=self._listen, daemon=True, name="signals").start()
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,6 +184,7 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old)
+        sys.unraisablehook = self._hook
         self._mouth.close()  # which ends the listener
 
     @property
@@ -214,15 +216,29 @@ class _Signals:
                     elif number in self._before:
                         self._answer(number)
 
+    def _unraisable(self, unraisable: Any) -> None:
+        """An interruption in the middle of a destructor, which Python only prints: it is raised again at once."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._hook(unraisable)
+            return
+        self._raised = -math.inf
+        threading.Timer(_ECHO, self._raise_again).start()
+
     def _repeat(self) -> None:
         while not self._settled and not self._over:
             time.sleep(_REPEAT)
-            if not (_waits or self._settled or self._over):
-                self._own += 1
-                if hasattr(signal, "pthread_kill"):
-                    signal.pthread_kill(threading.main_thread().ident, self.received[0])
-                else:
-                    _thread.interrupt_main(self.received[0])
+            if not _waits:
+                self._raise_again()
+
+    def _raise_again(self) -> None:
+        if self._settled or self._over:
+            return
+        self._own += 1
+        number = self.received[0] if self.received else signal.SIGINT
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident, number)
+        else:
+            _thread.interrupt_main(number)
 
     def _answer(self, number: int) -> None:
         if not self.received:

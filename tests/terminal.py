@@ -15,6 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +69,8 @@ class Terminal:
         os.close(self.main)
 
     def type(self, keys: str) -> None:
-        os.write(self.main, keys.encode())
+        with suppress(OSError):  # it has ended
+            os.write(self.main, keys.encode())
 
     def resize(self, columns: int, lines: int) -> None:
         self.columns, self.lines = columns, lines

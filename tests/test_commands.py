@@ -87,6 +87,21 @@ def test_an_interruption_that_a_library_swallows_is_raised_again(monkeypatch, ca
     assert "at once.\ninterrupted.\n" in capsys.readouterr().err
 
 
+class Interrupting:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+def test_an_interruption_in_a_destructor_counts_and_is_not_printed(capsys):
+    def work():
+        Interrupting()
+        time.sleep(30)
+
+    assert framed(work) == 130
+    assert capsys.readouterr().err == "stopping; Ctrl-C again stops at once.\ninterrupted.\n"
+
+
 def test_an_interruption_that_comes_out_as_another_exception(capsys):
     def work():
         try:
