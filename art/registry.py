@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import re
+import reprlib
+import sys
+import typing
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from art.strategy import Strategy
+
+
+LONGEST = 1000  # characters of a spec
 
 
 @dataclass(frozen=True)
@@ -164,11 +172,13 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
     """
+    if several_lines(spec) or len(spec) > LONGEST:
+        raise ValueError(f"strategy {reprlib.repr(spec)}: expected one line of at most {LONGEST} printable characters.")
     head, *rest = spec.split(":")
-    mistyped = "." not in head and difflib.get_close_matches(head, names(), n=1)
+    mistyped = "." not in head and difflib.get_close_matches(head[:100], names(), n=1)
     if head not in entries() and rest and "=" not in rest[0] and not mistyped:
         head, rest = f"{head}:{rest[0]}", rest[1:]
-    if ":" not in head and head not in entries():
+    if head not in entries() and not _is_class(head):
         known = ", ".join(names())
         raise ValueError(f"unknown strategy {head!r}{_nearest(head, names())} Known: {known}; or package.module:Class.")
     parameters = {}
@@ -176,13 +186,48 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         key, separator, text = part.partition("=")
         if not re.fullmatch(r"[A-Za-z_]\w*", key) or (separator and not text):
             raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
-        parameters[key] = _value(text) if separator else True
-    known = entries().get(head)
-    if known and head in _KNOWN:
-        for key in parameters.keys() - known.defaults.keys():
-            raise ValueError(f"strategy {head!r} has no parameter {key!r}{_nearest(key, known.defaults)} "
-                             f"It has: {', '.join(known.defaults) or 'none'}.")  # fmt: skip
+        if key in parameters:
+            raise ValueError(f"strategy {spec!r}: {key} is there twice.")
+        parameters[key] = _value(spec, text) if separator else True
+    if head in _KNOWN:
+        parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
     return head, parameters
+
+
+def several_lines(text: str) -> bool:
+    """Whether a text holds line breaks, other control characters, or what no encoding can write."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
+
+
+def _is_class(head: str) -> bool:
+    """Whether this has the form ``package.module:Class``."""
+    module, _, name = head.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), name))
+
+
+def _checked(spec: str, name: str, key: str, value: Any) -> Any:
+    """A parameter of one of this project's names, of the kind that its default is.
+
+    Raises:
+        ValueError: for an unknown one, or a value of another kind.
+    """
+    defaults = _KNOWN[name].defaults
+    if key not in defaults:
+        raise ValueError(f"strategy {name!r} has no parameter {key!r}{_nearest(key, defaults)} "
+                         f"It has: {', '.join(defaults) or 'none'}.")  # fmt: skip
+    default, number = defaults[key], isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        kind, fits = "true or false", isinstance(value, int)  # or a task's number
+    elif isinstance(default, int):
+        kind, fits = "a whole number", number and value == value // 1
+        value = int(value) if fits else value
+    elif isinstance(default, float):
+        kind, fits = "a finite number", number and abs(value) <= sys.float_info.max
+    else:
+        kind, fits = "a word", isinstance(value, str)
+    if not fits:
+        raise ValueError(f"strategy {spec!r}: {key} takes {kind}, not {reprlib.repr(value)}.")
+    return value
 
 
 def canonical(spec: str) -> str:
@@ -207,7 +252,8 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
         tasks: names of the K tasks, in the order of the loss vector.
 
     Raises:
-        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses.
+        ValueError: for an unknown name or parameter, a class that cannot be imported, or parameters it refuses. Naming
+            a class of your own imports its module, and so runs the code in it.
     """
     from art.strategy import wrap
 
@@ -218,30 +264,62 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
     module, _, attribute = target.partition(":")
     try:
         method = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({error}).") from error
+    except (Exception, SystemExit) as error:  # a module of one's own may raise anything
+        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({_reason(error)}).") from error
     known = entries().get(name)
     try:
+        _check_words(method, parameters)
         return wrap(method, tasks, (known.defaults if known and name in _KNOWN else {}) | parameters)
-    except (ImportError, TypeError, ValueError) as error:  # an import that fails here is a solver's, with advice
-        raise ValueError(f"strategy {spec!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # an import that fails here is a solver's, with advice
+        raise ValueError(f"strategy {spec!r}: {_reason(error)}") from error
 
 
-def _value(text: str) -> Any:
+def _check_words(method: Any, parameters: dict[str, Any]) -> None:
+    """Refuse a word that is none of those a class annotates its parameter with: some look at it in use only."""
+    try:
+        hints = typing.get_type_hints(method.__init__)
+    except Exception:  # annotations of one's own class may name what is not there
+        return
+    for key, value in parameters.items():
+        if typing.get_origin(hints.get(key)) is typing.Literal and value not in typing.get_args(hints[key]):
+            raise ValueError(f"{key} is one of {', '.join(map(str, typing.get_args(hints[key])))}, not {value!r}.")
+
+
+def _reason(error: BaseException) -> str:
+    usual = isinstance(error, ImportError | AttributeError | TypeError | ValueError) and str(error)
+    return str(error) if usual else f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _value(spec: str, text: str) -> Any:
+    """The truth value, number or text that a parameter is; numbers keep all their digits.
+
+    Raises:
+        ValueError: for a number that a float cannot hold, such as 1e999.
+    """
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
-            pass
-    return text
+            continue
+        if value in (math.inf, -math.inf) and any(letter.isdigit() for letter in text):
+            break
+        return value
+    else:
+        return text
+    raise ValueError(f"strategy {reprlib.repr(spec)}: {reprlib.repr(text)} is too large a number.")
 
 
 def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return "0" if value == 0 else short if float(short) == value else repr(value)
+    return str(value)
 
 
 def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word[:100], list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."

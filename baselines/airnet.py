@@ -29,6 +29,10 @@ class AirNet(Network):
 
     output_layer = "R.tail.0"
     separable = False  # batch normalisation and contrast in the encoder
+    optional = (
+        "E.E.queue",
+        "E.E.queue_ptr",
+    )  # 256 negatives a sample of the batch, which differs between the authors' files
     CONTRAST = 0.1
 
     def __init__(

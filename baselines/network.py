@@ -7,11 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Where authors put the weights inside their checkpoint file, and what DataParallel or Lightning puts before each name.
-# `params_ema` comes before `params`: BasicSR files hold both, and its test code evaluates the averaged one.
-NESTED = ("state_dict", "params_ema", "params", "model", "net")
-PREFIXES = ("module.", "net.")
-SHOWN = 5  # mismatches named in an error
+from . import weights
 
 
 class Output(NamedTuple):
@@ -37,6 +33,9 @@ class Network(nn.Module):
             restoring tile by tile changes the result.
         separable: False if in training one sample's output or loss depends on the others of the batch.
         output_layer: name of the convolution that makes the image from the last feature map.
+        unused: names that the authors' files hold and no forward pass uses; they are left aside when loading.
+        optional: names that only training uses and whose size follows its batch; where a file has them in another size
+            or not at all, they stay as they are.
     """
 
     multiple: int = 1
@@ -44,6 +43,8 @@ class Network(nn.Module):
     local: bool = True
     separable: bool = True
     output_layer: str
+    unused: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def prepare(self, image: Tensor) -> Tensor:
         """Scale an image in [0, 1] to the range that `forward` takes; the identity unless a baseline says otherwise."""
@@ -91,58 +92,25 @@ class Network(nn.Module):
         return restored[..., :height, :width].to(image.dtype).clamp_(0, 1)
 
     def load_published(self, state_dict: Mapping) -> str:
-        """Load weights published by the network's authors.
+        """Load weights published by the network's authors, or saved by anyone's training.
 
-        Wrappers are taken off first, in any combination: nesting under `state_dict`, `params_ema`, `params`, `model`
-        or `net`, and the name prefixes `module.` and `net.`.
+        They are found below any nesting (`state_dict`, `params_ema`, ...) and any prefix of the names (`module.`,
+        `net.`, `_orig_mod.`, ...), also beside other entries; see `weights`.
 
         Args:
-            state_dict: what `torch.load` gave for the authors' file.
+            state_dict: what `torch.load` gave for the file.
 
         Returns:
-            The wrappers found, outermost first, such as "state_dict > net.*", or "plain".
+            The wrappers found, outermost first, such as "state_dict > net.*", or "plain"; after a semicolon what was
+            left aside or converted.
 
         Raises:
-            ValueError: if a name is missing, unexpected, or has another shape; nothing is loaded then.
+            ValueError: if a name is missing, unexpected, or has another shape or kind of value, if several sets of
+                weights fit, or if weights are NaN or infinite; nothing is loaded then.
         """
-        entries, wrappers = _unwrap(state_dict)
-        if problems := self._mismatches(entries):
-            shown = "; ".join(problems[:SHOWN])
-            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-            raise ValueError(
-                f"these weights do not fit {type(self).__name__}: {len(problems)} mismatches (wrapper: {wrappers}): "
-                f"{shown}{more}"
-            )
-        self.load_state_dict(entries, strict=True)
-        return wrappers
-
-    def _mismatches(self, entries: Mapping) -> list[str]:
-        """List every name that is missing, unexpected, or of another shape."""
-        own = self.state_dict()
-        missing = [f"missing {name} {tuple(value.shape)}" for name, value in own.items() if name not in entries]
-        unexpected = [f"unexpected {name}" for name in entries if name not in own]
-        shapes = [
-            f"shape of {name} is {tuple(getattr(entries[name], 'shape', ()))}, not {tuple(value.shape)}"
-            for name, value in own.items()
-            if name in entries and getattr(entries[name], "shape", None) != value.shape
-        ]
-        # Taken in turn, so that the few that are shown tell of each kind.
-        kinds = [missing, unexpected, shapes]
-        return [kind[i] for i in range(max(map(len, kinds))) for kind in kinds if i < len(kind)]
-
-
-def _unwrap(state_dict: Mapping) -> tuple[dict, str]:
-    """Take nesting and name prefixes off; return the bare entries and a description of what was taken off."""
-    wrappers = []
-    entries = state_dict
-    while name := next((name for name in NESTED if isinstance(entries.get(name), Mapping)), None):
-        entries = entries[name]
-        wrappers.append(name)
-    entries = dict(entries)
-    while prefix := next((p for p in PREFIXES if entries and all(str(key).startswith(p) for key in entries)), None):
-        entries = {key[len(prefix) :]: value for key, value in entries.items()}
-        wrappers.append(prefix + "*")
-    return entries, " > ".join(wrappers) or "plain"
+        found = weights.find(self, state_dict)
+        self.load_state_dict(self.state_dict() | found.entries, strict=True)
+        return str(found)
 
 
 def _pad_side(image: Tensor, side: int, amount: int) -> Tensor:

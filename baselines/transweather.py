@@ -36,6 +36,10 @@ class TransWeather(Network):
     output_layer = "clean.conv2d"
     multiple = 64  # one decoder token; 32 would do, 64 is what Art's release tests with
     local = False
+    unused = (  # of the authors' files; those of Art's trimmed copy lack them
+        *(f"Tenc.mini_patch_embed4.{part}.{kind}" for part in ("proj", "norm") for kind in ("weight", "bias")),
+        *(f"convtail.conv_output.conv2d.{kind}" for kind in ("weight", "bias")),
+    )
 
     def __init__(
         self,
@@ -76,7 +80,7 @@ class Encoder(nn.Module):
     def __init__(self, widths, heads, reductions, depth, mlp_ratio, drop_path):
         super().__init__()
         patch_heads = (heads[0], heads[1], heads[1])
-        rates = torch.linspace(0, drop_path, 4 * depth).tolist()
+        rates = torch.linspace(0, drop_path, 4 * depth, device="cpu").tolist()
         inputs = (3, *widths[:3])
         for stage, width in enumerate(widths):
             number = stage + 1
@@ -126,7 +130,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.patch_embed1 = PatchEmbedding(width, width, 3, 2)
         # The authors spread the rate over the 16 blocks of a larger design, of which only the first three are built.
-        rates = torch.linspace(0, drop_path, 16).tolist()[:depth]
+        rates = torch.linspace(0, drop_path, 16, device="cpu").tolist()[:depth]
         self.block1 = nn.ModuleList(Block(width, QueryAttention(width, heads, queries), mlp_ratio, r) for r in rates)
         self.norm1 = BlockNorm(width)
 

@@ -9,7 +9,6 @@ object is refused.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import baselines
-from benchmarks.errors import UserError, nearest
-from benchmarks.resuming import damage
-from results import Run
+from benchmarks import unpacking
+from benchmarks.errors import UserError, nearest, quoted
+from benchmarks.resuming import scored
+from results import Damaged, Run
 from results.schema import CHECKPOINT, CONFIG
 
 if TYPE_CHECKING:
@@ -114,15 +114,16 @@ def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
     """
     if baseline not in baselines.names():
         known = baselines.names()
-        raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
+        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
     content = read(path)
+    own = scored(content)
     network = baselines.build(baseline, size)
     try:
-        found = network.load_published(content)
+        found = network.load_published(own[0] if own else content)
     except ValueError as error:
         raise UserError(f"{path}: {error}.{_fits(content, but=(baseline, size))}") from error
-    about = "the network's own names" if found == "plain" else f"wrapper {found}"
-    return Loaded(network.eval(), baseline, size, path, about)
+    about = f"the network's own names{found[5:]}" if found.startswith("plain") else f"wrapper {found}"
+    return Loaded(network.eval(), baseline, size, path, f"a run of this project, {own[1]}" if own else about)
 
 
 def load_run(folder: Path) -> Loaded:
@@ -135,22 +136,23 @@ def load_run(folder: Path) -> Loaded:
         UserError: if the folder holds no run, or one without a checkpoint that fits its configuration.
     """
     run, path = Run(folder), folder / CHECKPOINT
-    config = _config(run)
+    try:
+        config, wanted, _ = _config(run), run.record.get("hash"), run.data
+    except Damaged as error:
+        raise UserError(f"{folder}: {error}; take another run, or do this one anew.") from error
     if not path.exists():
         raise UserError(f"{folder} has no {CHECKPOINT} (status: {run.status.state}); the run must train first.")
     content = read(path)
-    if content.get("hash") != run.record.get("hash"):
+    if content.get("hash") != wanted:
         raise UserError(f"{path} belongs to another configuration than the {CONFIG} beside it.")
-    weights, about = content.get("network", {}), f"after step {content.get('step')} of {config.train.steps}"
-    if "average" in content:
-        weights = {name: value for name, value in content["average"].items() if name != "n_averaged"}
-        about += ", moving average"
+    own = scored(content, f" of {config.train.steps}")
     network = baselines.build(config.baseline, config.size)
     try:
-        network.load_published(weights)
+        network.load_published(own[0] if own else {})
     except ValueError as error:
-        raise UserError(f"{path}: {error}. It was made by another version of this project.") from error
-    return Loaded(network.eval(), config.baseline, config.size, path, about, run, config)
+        made = f"the {CONFIG} beside it says {config.baseline}, size {config.size}"
+        raise UserError(f"{path}: {error}; {made}.") from error
+    return Loaded(network.eval(), config.baseline, config.size, path, own[1], run, config)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -159,26 +161,52 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if there is no such file, it is no checkpoint, or it holds more than weights and plain values.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a checkpoint file.")
     import torch
 
-    if zipfile.is_zipfile(path) and (problem := damage(path)):  # files of older versions of torch are none
+    start = _start(path)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return _safetensors(path)
+    if start.startswith(unpacking.ZIPPED) and (problem := unpacking.damage(path)):
         raise UserError(f"{path} is no checkpoint: {problem}.")
     others = _others(path)
     refused = sorted(name for name in others if name.partition(".")[0] not in BESIDE and name not in _PLAIN)
     if refused:
         raise UserError(_refusal(path, refused))
+    if problem := unpacking.strange(path):
+        raise UserError(f"{path} is no checkpoint: {problem}.")
     try:
-        with torch.serialization.safe_globals([_stand_in(name) for name in others]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([_stand_in(name) for name in others]), path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
         refused = re.findall(r"GLOBAL (\S+)", str(error))
-        reason = f"damaged, cut short or not of torch.save ({_line(error)})"
+        reason = f"damaged, cut short or not of torch.save ({unpacking.reason(error)})"
         raise UserError(_refusal(path, refused) if refused else f"{path} is no checkpoint: {reason}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no named weights but a {type(content).__name__}.")
     return content
+
+
+def _start(path: Path) -> bytes:
+    """The first nine bytes, by which formats are told apart."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(9)
+        found = "a folder" if path.is_dir() else "no regular file" if path.exists() else "not there"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    raise UserError(f"{path} is {found}; name a checkpoint file.")
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UserError(f"{path} is a file of safetensors; install the package of that name to read it.") from error
+    try:
+        return load_file(path)
+    except Exception as error:  # of the package's own kind, or torch's for types that it lacks
+        raise UserError(f"{path} is no checkpoint: damaged or cut short ({unpacking.reason(error)}).") from error
 
 
 def _config(run: Run) -> Config:
@@ -243,18 +271,22 @@ def _refusal(path: Path, names: Iterable[str]) -> str:
 
 def _fits(content: dict[str, Any], but: tuple[str, str]) -> str:
     """`` They fit promptir, size paper.`` where another baseline or size takes these weights."""
+    from baselines import weights
+
+    found = weights.mappings(content)
     others = [(name, size) for name in baselines.names() for size in baselines.describe(name)["sizes"]]
     for name, size in sorted(others, key=lambda other: other[0] != but[0]):
-        try:
-            baselines.build(name, size).load_published(content)
-        except ValueError:
-            continue
-        return f" They fit {name}, size {size}."
+        if (name, size) != but and weights.fits(_outline(name, size), found):
+            return f" They fit {name}, size {size}."
     return ""
 
 
-def _line(error: BaseException) -> str:
-    """The first line that says what is wrong, shortened."""
-    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
-    line = next(iter(text.splitlines()), "").partition(". ")[0].strip(".: ")
-    return f"{type(error).__name__}: {line[:160]}" if line else type(error).__name__
+def _outline(name: str, size: str) -> Any:
+    """A network without values, where it can be built so."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return baselines.build(name, size)
+    except (NotImplementedError, RuntimeError):
+        return baselines.build(name, size)

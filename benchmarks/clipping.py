@@ -1,9 +1,9 @@
 """Clipping of gradients: at a norm that a published recipe names, or at a percentile of the norms seen so far.
 
 The second is AutoClip (Seetharaman, Wichern, Pardo, Le Roux, "AutoClip: Adaptive gradient clipping for source
-separation networks", MLSP 2020). It is scale-free: multiplying all losses by a constant multiplies gradients, norms
-and threshold alike, and Adam's step stays what it was. A fixed norm would instead shorten the steps of a strategy
-whose weights sum to more.
+separation networks", MLSP 2020), here with gradients in units of the threshold, so that their norm is 1 at most and
+Adam's epsilon keeps its meaning. It is scale-free: multiplying all losses by a constant changes nothing but the
+rounding. A fixed norm would shorten the steps of a strategy whose weights sum to more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Clipping:
         if self.percentile:
             self._norms[step] = torch.where(norm.isfinite(), norm, torch.nan)
             limit = torch.nanquantile(self._norms[: step + 1], self.percentile / 100)
-            factor = torch.where(norm > limit, limit / norm, 1.0)
+            largest = torch.maximum(norm, limit)
+            factor = torch.where(largest > 0, 1 / largest, 1.0)
         elif self.limit:
             factor = (self.limit / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
         else:

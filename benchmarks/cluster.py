@@ -3,11 +3,12 @@
 A worker trains and scores a run in a folder of its own and sends back what the run left. Where a worker dies, the
 scheduler gives its run to another one; joblib's Dask backend would wait for ever. The local store is written by this
 process alone, so that reports, MLflow and continuing need nothing of the workers.
+
+What workers send is data (:mod:`benchmarks.transport`), looked at before it is used (:mod:`benchmarks.answers`).
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 import threading
@@ -18,26 +19,27 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import grid
+from benchmarks import answers, grid
+from benchmarks.answers import Files
 from benchmarks.config import Config
 from benchmarks.errors import UserError
 from benchmarks.grid import Plan
 from benchmarks.locks import Busy, locked
-from results import Status, write_atomically
+from results import Run, Status
 from results import schema as names
+from results.visible import visible
 
-START = "dask scheduler  and on every machine  dask worker tcp://HOST:8786 --nworkers N --nthreads 1"
+START = "dask scheduler --host ADDRESS  and on every machine  dask worker tcp://ADDRESS:8786 --nworkers N --nthreads 1"
 LONELY = 60  # seconds without any worker after which the runs that are left are given up
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
 _TOLD = 2  # seconds between a worker's words on its progress
-_FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CHECKPOINT,
-          names.PREVIOUS, names.STATUS)  # fmt: skip
-_NAME = re.compile(r"(samples/)?\w[\w.,:+ -]*")  # of a file that a worker may send: below the run's folder
-
-Files = dict[str, bytes]
+VERSIONS = ("torch", "numpy", "distributed")  # of packages that are compared with the workers'
+_ANSWER = 30  # seconds that a worker has to answer what the command asks it
 
 
-def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> dict[Path, Status]:
+def run_all(
+    plans: Sequence[Plan], address: str, device: str, command: str, images: Sequence[dict[str, Any]]
+) -> dict[Path, Status]:
     """Execute the plans on the cluster; what became of each run, by its folder.
 
     Args:
@@ -45,6 +47,7 @@ def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> d
         address: of the scheduler, ``tcp://HOST:PORT``.
         device: where workers train.
         command: the grid the runs are part of.
+        images: records of the images that are here, and that each worker must have too.
 
     Raises:
         UserError: if there is no cluster at that address, or its workers cannot do this project's runs.
@@ -68,22 +71,27 @@ def run_all(plans: Sequence[Plan], address: str, device: str, command: str) -> d
                     else:
                         mine[f"run-{uuid.uuid4().hex}"] = plan
                 if mine:
-                    outcomes |= _Round(client, address, mine).finish(device, command)
+                    outcomes |= _Round(client, address, mine, images).finish(device, command)
     return outcomes
 
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UserError('--cluster needs Dask: pip install "restoration-optimizers[cluster]".') from None
-    try:
-        client = Client(address, timeout=15, set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"no Dask scheduler answers at {address} ({reason}). Start one: {START}") from None
-    with client:
+    from benchmarks import transport
+
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(transport.client(address, timeout=15))
+        except ImportError:
+            raise UserError('--cluster needs Dask: pip install "restoration-optimizers[cluster]".') from None
+        except TypeError as error:
+            raise UserError(
+                f"{address} needs certificates, and Dask's configuration names none ({error}); see the section on "
+                "clusters in benchmarks/README.md."
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0].replace("data+", "") if str(error) else type(error).__name__
+            raise UserError(f"no Dask scheduler answers at {address} ({visible(reason)}). Start one: {START}") from None
         yield client
 
 
@@ -94,30 +102,37 @@ def _check_workers(client: Any, address: str) -> None:
     except TimeoutError:
         raise UserError(f"the scheduler at {address} has no workers. Start some: {START}") from None
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    if crowded := [name for name, worker in workers.items() if worker["nthreads"] != 1]:
+    if crowded := [visible(name) for name, worker in workers.items() if worker["nthreads"] != 1]:
         raise UserError("each worker needs one thread, as runs share torch's generator: --nthreads 1.", crowded)
-    found = client.run(facts, on_error="return")
-    wrong = [f"{name}: {type(fact).__name__}: {fact}" for name, fact in found.items() if isinstance(fact, Exception)]
-    if wrong:
+    try:
+        found = client.run(facts, on_error="return", callback_timeout=_ANSWER)
+    except Exception as error:  # one that does not answer, or one whose answer cannot be told
+        raise UserError(
+            f"a worker at {address} does not answer ({visible(error)}); stop it, or start it anew."
+        ) from None
+    own = facts()
+    good = {name: fact for name, fact in found.items() if isinstance(fact, dict) and fact.keys() == own.keys()}
+    if wrong := [visible(f"{name}: {fact}") for name, fact in found.items() if name not in good]:
         raise UserError("these workers cannot import this project; install it there:", wrong)
-    for name, fact in found.items():
-        others = [f"{key} {fact[key]}, here {value}" for key, value in facts().items() if fact[key] != value]
+    for name, fact in good.items():
+        others = [f"{key} {fact[key]}, here {value}" for key, value in own.items() if fact[key] != value]
         if others:
-            print(f"warning: worker {name} has {', '.join(others)}; results may differ.", file=sys.stderr)
+            told = visible(f"worker {name} has {', '.join(others)}")
+            print(f"warning: {told}; results may differ.", file=sys.stderr)
 
 
 def facts() -> dict[str, str | None]:
     """What the results of a process depend on."""
     from benchmarks import environment
 
-    return {"commit": environment.commit(), **{name: environment.version_of(name) for name in ("torch", "numpy")}}
+    return {"commit": environment.commit(), **{name: environment.version_of(name) for name in VERSIONS}}
 
 
 class _Round:
     """Runs that were handed to the cluster, by the key of their task."""
 
-    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan]):
-        self.client, self.address, self.plans = client, address, dict(plans)
+    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan], images: Sequence[dict[str, Any]]):
+        self.client, self.address, self.plans, self.images = client, address, dict(plans), list(images)
         self.topic = f"progress-{uuid.uuid4().hex}"
         self.outcomes: dict[Path, Status] = {}
         self._waiting: dict[str, Any] = {}
@@ -125,9 +140,11 @@ class _Round:
     def finish(self, device: str, command: str) -> dict[Path, Status]:
         self.client.subscribe_topic(self.topic, self._hear)
         for key, plan in self.plans.items():
+            grid.mend(plan.run)
+            files = answers.packed(plan.folder, answers.FILES)
+            arguments = (plan.config, files, self.images, device, command, self.topic)
             plan.run.write_json(names.CONFIG, grid.record(plan.config))
             plan.run.write_status("running")
-            arguments = (plan.config, _packed(plan.folder, _FILES), device, command, self.topic)
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:
             self._collect()
@@ -158,14 +175,16 @@ class _Round:
     def _take(self, key: str, future: Any) -> None:
         plan = self.plans[key]
         try:
-            status, files = future.result(timeout=120)
+            status, files = answers.opened(future.result(timeout=120), grid.record(plan.config))
             _unpack(files, plan.folder)
+            plan.run.write_status(status.state, status.reason)  # last: a run whose results did not all come is not done
             self.outcomes[plan.folder] = status
         except OSError as error:
-            self._lose(plan, f"its results could not be written here: {error}")
+            self._lose(plan, f"its results could not be written here: {visible(error)}")
+        except answers.AnswerError as error:
+            self._lose(plan, f"what its worker sent is not taken: {error}")
         except Exception as error:  # dask tells a dead worker, a lost scheduler and its own troubles in many ways
-            told = " ".join(str(error).split())[:300]
-            self._lose(plan, f"lost on the cluster ({type(error).__name__}: {told})")
+            self._lose(plan, f"lost on the cluster ({type(error).__name__}: {visible(error)})")
         finally:
             (plan.folder / names.PROGRESS).unlink(missing_ok=True)
 
@@ -174,13 +193,17 @@ class _Round:
 
     def _hear(self, event: Any) -> None:
         """Pass a worker's words on its progress on to the overview, which reads them in the run's folder."""
-        key, progress = event[1]
-        if key in self._waiting:
-            self.plans[key].run.write_json(names.PROGRESS, progress)
+        with suppress(answers.AnswerError, OSError):  # words only
+            key, progress = answers.words(event[1])
+            if key in self._waiting:
+                self.plans[key].run.write_json(names.PROGRESS, progress)
 
 
-def perform(key: str, config: Config, files: Files, device: str, command: str, topic: str) -> tuple[Status, Files]:
-    """On a worker: do one run, continuing what ``files`` hold of it; its status and everything it left."""
+def perform(
+    key: str, config: Config, files: Files, images: list[dict[str, Any]], device: str, command: str, topic: str
+) -> list[bytes]:
+    """On a worker: do one run, continuing what ``files`` hold of it, where its images are those of the command's
+    machine; its status and everything it left, as :func:`benchmarks.answers.sealed`."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -190,11 +213,13 @@ def perform(key: str, config: Config, files: Files, device: str, command: str, t
         _unpack(files, plan.folder)
         with _telling(plan, lambda progress: worker.log_event(topic, (key, progress))):
             try:
-                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command)
+                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command, expected=images)
             except KeyboardInterrupt:
                 status = Status("running", "interrupted")
+        kept = plan.run.status
         left = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
-        return status, _packed(plan.folder, [*_FILES, *left, "traceback.txt"])
+        content = answers.packed(plan.folder, [*answers.FILES, *left, answers.TRACE])
+        return answers.sealed(kept if kept.state == status.state else status, content)  # kept: with its warning
 
 
 _alone = threading.Lock()  # runs in one process would share torch's generator
@@ -245,18 +270,14 @@ def _interrupt() -> None:
     interrupt()
 
 
-def _packed(folder: Path, wanted: Sequence[str]) -> Files:
-    return {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
-
-
 def _unpack(files: Files, folder: Path) -> None:
-    """Write files below the folder, the status last: a run whose results did not all arrive is not done.
+    """Write files below the run's folder.
 
     Raises:
-        ValueError: for a name that would lie elsewhere; nothing is written then.
+        ValueError: for files that are none of a run, or would lie elsewhere; nothing is written then.
     """
-    for name in files:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"a file named {name!r} is none of a run")
-    for name in sorted(files, key=lambda name: name == names.STATUS):
-        write_atomically(folder / name, lambda path, name=name: path.write_bytes(files[name]))
+    answers.check_files(files)
+    answers.all_below(folder, list(files))
+    run = Run(folder)
+    for name in sorted(files, key=lambda name: name == names.DIGESTS):  # after those that writing the others makes
+        run.write(name, lambda path, name=name: path.write_bytes(files[name]))

@@ -4,23 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
+import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 import art
 import baselines
 from benchmarks import settings
-from benchmarks.errors import UserError, nearest
+from benchmarks.errors import UserError, nearest, quoted
+from benchmarks.overrides import apply
 
 Profile = Literal["demo", "paper"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
 
 
+MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Numbers are finite and of a size that can be computed with; true and false are none; no name stands twice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+            raise ValueError("Input should not be true or false")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _neither_huge_nor_twice(cls, value: Any, field: ValidationInfo) -> Any:
+        most = MOST.get(field.field_name, 2**31 - 1)
+        if isinstance(value, int) and value > most:
+            raise ValueError(f"Input should be at most {most}")
+        names = [name.partition("@")[0] for name in value if isinstance(name, str)] if isinstance(value, tuple) else []
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError("Input should name each once")
+        if any(len(name) > 200 for name in names):
+            raise ValueError("Input should be names of at most 200 characters")
+        return value
 
 
 class DataConfig(_Section):
@@ -47,7 +84,7 @@ class TrainConfig(_Section):
     loss: Literal["l1"] = "l1"
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = Field(gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Schedule = "cosine"
     plateaus: int = Field(0, ge=0)  # equal parts of the training that keep one rate each; 0: each step its own
@@ -61,9 +98,8 @@ class TrainConfig(_Section):
     decay: float = Field(0.5, gt=0)  # the same of what follows; schedule "step" is this alone
     every: float = Field(0.125, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
-    eps: float = Field(1e-8, gt=0)  # of Adam; far below any gradient, it leaves a run's scale without effect
     clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
-    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far (AutoClip); 0: not
+    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far, in its units; 0: not
     precision: Literal["fp32", "bf16"] = "fp32"
     epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
@@ -80,7 +116,7 @@ class TrainConfig(_Section):
 
 # Fields that came later: at these values nothing written names them, so that earlier runs keep their identities and
 # compare as equal.
-LATER = {"eps": 1e-8, "clip_percentile": 0.0, "plateaus": 0}
+LATER = {"clip_percentile": 0.0, "plateaus": 0}
 
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
@@ -167,7 +203,7 @@ def resolve(
     chosen = settings.load(setting)
     if baseline not in baselines.names():
         known = baselines.names()
-        raise UserError(f"unknown baseline {baseline!r}{nearest(baseline, known)} Known: {', '.join(known)}.")
+        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
     size = size or ("paper" if profile == "paper" else "tiny")
     recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
@@ -186,11 +222,31 @@ def resolve(
     except ValueError as error:
         raise UserError(str(error)) from error
     for override in overrides:
-        _apply(content, override)
+        apply(content, override, {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig})
     try:
-        return Config.model_validate(content)
+        config = Config.model_validate(content)
     except ValidationError as error:
         raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
+    if (config.data.source == "files") != (config.data.root is not None):
+        raise UserError("data.source=files and data.root belong together; --data-root sets both.")
+    _check_rates(config.train)
+    return config
+
+
+def _check_rates(train: TrainConfig) -> None:
+    """Refuse a schedule whose rates cannot be computed, or are not finite: looked at over the whole training."""
+    from benchmarks.schedules import learning_rate
+
+    for step in {train.steps * part // 500 for part in range(500)} | {train.steps - 1}:
+        try:
+            rate = learning_rate(train, step)
+        except (ArithmeticError, ValueError):  # the latter: the cosine of infinity
+            rate = math.nan
+        if not 0 <= rate < math.inf:
+            raise UserError(
+                f"train.schedule={train.schedule} has no learning rate at step {step + 1}; look at train.cycle, "
+                "warmup, every, decay and min_lr."
+            )
 
 
 def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
@@ -237,31 +293,7 @@ def _usual_mixing(setting: str, profile: Profile) -> settings.Mixing:
     return settings.load(setting).mixing if profile == "paper" else "balanced"
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    """Set ``section.key=value`` in place; the value is read as TOML, else as text, lists also as ``a,b``."""
-    key, separator, text = override.partition("=")
-    sections = {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
-    known = [f"{name}.{field}" for name, model in sections.items() for field in model.model_fields]
-    known.remove("data.fingerprint")
-    if not separator or not text:
-        raise UserError(f"--set {override!r}: expected key=value, for example train.steps=200.")
-    if key not in known:
-        raise UserError(f"--set {key!r}: no such key{nearest(key, known)} Known: {', '.join(known)}.")
-    section, _, field = key.partition(".")
-    value = _parsed(text)
-    if sections[section].model_fields[field].annotation in (tuple[str, ...], tuple[float, float]):
-        value = value if isinstance(value, list) else [_parsed(part) for part in text.split(",")]
-    content[section][field] = value
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _sentence(error: Any) -> str:
     where = ".".join(map(str, error["loc"]))
-    got = f" (got {error['input']!r})" if where else ""
+    got = f" (got {quoted(error['input'])})" if where else ""
     return f"{where or 'together'}: {error['msg'].removeprefix('Value error, ')}{got}"

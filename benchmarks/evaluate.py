@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import checkpoints
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 from results.command import announce, framed, leave, waits_for
 
 if TYPE_CHECKING:
@@ -87,7 +86,8 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     further = metrics.further(config.evaluate.metrics, device)
     trained = _trained(loaded) if loaded.run else setting.train_sets
     cache = options.output / "cache"
-    prepared = sources.prepare(setting, config.data, config.evaluate.extra, cache, trained)
+    prepared = sources.prepare(setting, config.data, config.evaluate.extra, cache, trained, config.evaluate.protocol)
+    tell_notes(prepared.notes)
     record = _record(loaded, config)
     folder = _folder(options.output, loaded, config, record)
     _write(folder, RECORD, record)
@@ -167,10 +167,12 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
 
 def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
     """Where the results go: never over those of another evaluation."""
+    from benchmarks.grid import folder_name
+
     name = loaded.path.stem
     if loaded.run:
         name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.run.record['hash']}"
-    name = re.sub(r"[^\w.=+-]+", ",", f"{loaded.baseline}-{name}")
+    name = folder_name(f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:
         found = json.loads((folder / RECORD).read_text("utf-8"))["identity"]

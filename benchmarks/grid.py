@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -34,6 +35,7 @@ from results.schema import (
     STATUS,
     STORE,
 )
+from results.visible import visible
 
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
 
@@ -51,16 +53,25 @@ class Plan:
 
     @property
     def title(self) -> str:
-        return f"{baselines.describe(self.config.baseline)['name']} {self.config.strategy} seed {self.config.seed}"
+        name = baselines.describe(self.config.baseline)["name"]
+        return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
 
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
-    slug = re.sub(r"[^\w.=+-]+", ",", config.strategy)
-    slug = f"_{slug}" if _OF_WINDOWS.fullmatch(slug) else slug
-    slug += "," * slug.endswith(".")  # Windows would drop the point
     name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / slug / name)
+    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+
+
+def folder_name(text: str) -> str:
+    """A name for a folder that every system takes: no separators, none that Windows keeps for itself or would cut; of a
+    long one the start and a digest (file systems take 255 bytes)."""
+    name = re.sub(r"[^\w.=+-]+", ",", text)
+    name = f"_{name}" if _OF_WINDOWS.fullmatch(name) else name
+    name += "," * name.endswith(".")
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def state(plan: Plan) -> str:
@@ -98,7 +109,15 @@ def _scored(run: Run, config: Config) -> set[str]:
     return {dataset for dataset, rows in scores.groupby("dataset") if wanted <= set(rows["metric"])}
 
 
-def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, command: str, wait: bool = True) -> Status:
+def execute(
+    plan: Plan,
+    cache: Path,
+    device_name: str,
+    tracking_uri: str,
+    command: str,
+    wait: bool = True,
+    expected: Sequence[dict[str, Any]] = (),
+) -> Status:
     """Train and score one run; a failure is written to its status and returned, never raised.
 
     Args:
@@ -108,6 +127,7 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
         tracking_uri: of the MLflow store that mirrors the run.
         command: the grid it is part of.
         wait: for another process that is working on the same run; otherwise return ``busy``.
+        expected: records of the images that this machine must have (:data:`results.schema.DATA_FIELDS`).
 
     Raises:
         KeyboardInterrupt: passed on; the run stays resumable.
@@ -116,7 +136,7 @@ def execute(plan: Plan, cache: Path, device_name: str, tracking_uri: str, comman
     try:
         with nullcontext() if processes.is_follower() else locked(plan.folder / ".lock", wait):
             if processes.current().same(state(plan) != "done"):  # the process that had the lock may have done it
-                _execute(plan, run, cache, device_name, tracking_uri, command)
+                _execute(plan, run, cache, device_name, tracking_uri, command, expected)
             return Status("done")
     except Busy as busy:
         return Status("busy", f"{busy}.")
@@ -144,7 +164,8 @@ def status(plan: Plan) -> Status:
 
 
 def failed(run: Run, reason: str) -> Status:
-    """Note a failure in the run's folder, as far as the disk takes it."""
+    """Note a failure in the run's folder, as far as the disk takes it; its words may be those of a stranger's file."""
+    reason = visible(reason, lines=True)
     with suppress(OSError):
         run.write_status("failed", reason)
     return Status("failed", reason)
@@ -167,7 +188,15 @@ def _keep_trace(run: Run) -> None:
         (run.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
 
 
-def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: str, command: str) -> None:
+def _execute(
+    plan: Plan,
+    run: Run,
+    cache: Path,
+    device_name: str,
+    tracking_uri: str,
+    command: str,
+    expected: Sequence[dict[str, Any]],
+) -> None:
     import torch
 
     from benchmarks import environment
@@ -177,8 +206,11 @@ def _execute(plan: Plan, run: Run, cache: Path, device_name: str, tracking_uri: 
     config = plan.config
     torch.set_num_threads(config.train.threads)
     device = environment.device(device_name)
-    prepared = sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
-    before, mended = processes.current().same(None if processes.is_follower() else _mended(run))
+    setting, evaluate = settings.load(config.setting), config.evaluate
+    prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
+    if other := differing(expected, prepared.records, "train", "test", "extra"):
+        raise UserError(f"the images of {', '.join(other)} below {config.data.root} are not the same on this machine.")
+    before, mended = processes.current().same(None if processes.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
     run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
@@ -218,7 +250,7 @@ def _peak() -> dict[str, Any]:
     return {"peak_memory_mib": round(peak)}
 
 
-def _mended(run: Run) -> tuple[Status, set[str]]:
+def mend(run: Run) -> tuple[Status, set[str]]:
     """Put damaged files aside, so that they are made anew; returns the run's status, and which they are.
 
     What cannot be told apart from what is damaged goes too: all files where their digests are lost, and the scores

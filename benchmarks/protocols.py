@@ -35,6 +35,12 @@ class Protocol:
     luma: bool = False
     gaussian: str | None = "valid"
 
+    @property
+    def smallest(self) -> int:
+        """Pixels a side that an image needs: the window of SSIM must fit into what is left of it."""
+        window = 11 if self.gaussian else 7
+        return -(-(window + 2 * self.border) // self.multiple) * self.multiple
+
 
 PROTOCOLS = {
     "airnet_rgb": Protocol("AirNet, PromptIR, AdaIR, IDR", multiple=16, rounded=False, gaussian=None),

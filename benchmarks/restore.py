@@ -6,6 +6,7 @@ python -m benchmarks.restore photo.jpg holiday/ --run results/runs/three_task/ai
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import checkpoints
+from benchmarks.data import files
+from benchmarks.data.files import text
 from benchmarks.errors import UserError
 from results.command import announce, framed, leave
 
@@ -89,80 +92,92 @@ def restore_all(options: argparse.Namespace) -> Summary:
     from tqdm import tqdm
 
     from benchmarks import environment
-    from benchmarks.data.images import UnusableImage
+    from benchmarks.data.decoding import UnusableImage
     from benchmarks.tiling import check_tile
 
     device = environment.device(options.device)
-    targets = _targets(options.inputs, options.output)
+    summary = Summary(options.output)
+    targets = _targets(options.inputs, options.output, summary)
     _check(targets, options)
     loaded = checkpoints.load(options)
     network = loaded.network.to(device)
     check_tile(network, options.tile)
-    summary = Summary(options.output)
     print(f"{loaded.title} ({loaded.size}), {loaded.path}: {loaded.about}.")
     shown = {"unit": "picture", "leave": False, "dynamic_ncols": True, "disable": len(targets) == 1 or None}
     for source, target in tqdm(targets.items(), **shown):
         started = time.perf_counter()
         try:
-            size = _restore_one(network, source, target, device, options, summary)
-        except UnusableImage as problem:
-            summary.failed[source] = str(problem)
-        except (UserError, OSError, torch.OutOfMemoryError) as problem:
+            size, place = _restore_one(network, source, target, device, options, summary)
+        except (UnusableImage, UserError, OSError, torch.OutOfMemoryError) as problem:
             summary.failed[source] = str(getattr(problem, "strerror", None) or problem)
+        except Exception as problem:  # one picture's trouble never stops the others
+            summary.failed[source] = f"{type(problem).__name__}: {str(problem).strip() or 'no message'}"
         else:
             summary.done += 1
-            tqdm.write(f"{source} -> {target}  ({size}, {time.perf_counter() - started:.1f} s)")
+            tqdm.write(text(f"{source} -> {place}  ({size}, {time.perf_counter() - started:.1f} s)"))
     return summary
 
 
 def _restore_one(
     network: Any, source: Path, target: Path, device: Any, options: argparse.Namespace, summary: Summary
-) -> str:
-    """Restore one file; returns its size in words."""
+) -> tuple[str, Path]:
+    """Restore one file; returns its size in words, and where it was written."""
     from benchmarks import photos
     from benchmarks.tiling import restore
 
     photo = photos.read(source)
+    place = photos.place_for(target, photo.converted)
+    if place != target and place.exists() and not options.overwrite:
+        raise UserError(f"{place} exists; --overwrite replaces it")
     image = restore(network, photo.tensor(), device, options.tile, tell=summary.note)
     if not image.isfinite().all():
         raise UserError("the network's output is not finite")
     restored = photo.with_pixels(image)
-    restored.write(target)
+    restored.write(place)
     if options.side_by_side:
-        photos.side_by_side(photo, restored).write(_beside(target))
-    for note in photo.notes:
+        photos.side_by_side(photo, restored).write(_beside(place))
+    for note in dict.fromkeys(photo.notes):
         summary.note(note)
-    return "x".join(map(str, photo.pixels.shape[1::-1]))
+    return "x".join(map(str, photo.pixels.shape[1::-1])), place
 
 
-def _targets(inputs: Iterable[Path], output: Path) -> dict[Path, Path]:
+def _targets(inputs: Iterable[Path], output: Path, summary: Summary) -> dict[Path, Path]:
     """Every picture with where its restored one goes: by its name, those of a folder by their place in it."""
+    from benchmarks.photos import place_for
+
     inputs = list(dict.fromkeys(inputs))
-    several = sum(path.is_dir() for path in inputs) > 1
+    several = sum(os.path.isdir(path) for path in inputs) > 1
     found: dict[Path, Path] = {}
     for path in inputs:
-        if path.is_dir():
+        if os.path.isdir(path):
             below = Path(path.resolve().name) if several else Path()
-            found |= {picture: output / below / picture.relative_to(path) for picture in _pictures(path, output)}
-        elif path.exists():
-            found[path] = output / path.name
+            pictures = _pictures(path, output, summary)
+            found |= {picture: place_for(output / below / picture.relative_to(path)) for picture in pictures}
+        elif os.path.exists(path):
+            found[path] = place_for(output / path.name)
         else:
-            raise UserError(f"{path} is not there.")
+            raise UserError(f"{text(path)} is not there.")
     if not found:
-        raise UserError(f"there is no picture in {', '.join(map(str, inputs))}.")
+        why = [*(f"{text(path)}: {reason}" for path, reason in summary.failed.items()), *summary.notes]
+        raise UserError(f"there is no picture in {', '.join(map(text, inputs))}.", why)
     return found
 
 
-def _pictures(folder: Path, output: Path) -> list[Path]:
-    """Image files below a folder, but for those of an output folder in it."""
-    from benchmarks.data.layouts import IMAGE_SUFFIXES
-
+def _pictures(folder: Path, output: Path, summary: Summary) -> list[Path]:
+    """Pictures below a folder (:mod:`benchmarks.data.files` says which those are), but for those of an output folder in
+    it; what is left out is told."""
     inside = output.resolve() if folder.resolve() in output.resolve().parents else None
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and inside not in path.resolve().parents
-    ]
+    pictures, hidden = [], []
+    for listed in files.walk(folder):
+        pictures += [path for path in listed.pictures if inside not in path.resolve().parents]
+        hidden += [text(path.relative_to(folder)) for path in listed.hidden]
+        for path in listed.lost:
+            summary.note(f"{text(path)}: a link that leads nowhere")
+        if listed.problem:
+            summary.failed[listed.folder] = listed.problem
+    for note in files.hidden_note(sorted(hidden)):
+        summary.note(note)
+    return sorted(pictures)
 
 
 def _check(targets: dict[Path, Path], options: argparse.Namespace) -> None:

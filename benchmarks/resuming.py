@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import struct
+import math
 import sys
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import settings, unpacking
 from benchmarks.config import Config
 from benchmarks.errors import UserError
 from results import Run
@@ -35,7 +33,7 @@ def save(run: Run, content: dict[str, Any]) -> None:
                 torch.save(content, file)
             except RuntimeError as error:
                 raise file.trouble or error from None
-        _sign(path)
+        unpacking.sign(path)
 
     run.write(CHECKPOINT, write, keep=PREVIOUS)
 
@@ -61,6 +59,9 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
             damaged.append(str(error))
             continue
         _same(content, path, config)
+        if trouble := _trouble(content, config):
+            damaged.append(f"{path} cannot be used: {trouble}.")
+            continue
         for told in damaged:
             print(f"warning: {told} Continuing from the one before, after step {content['step']}.", file=sys.stderr)
         return content
@@ -78,6 +79,93 @@ def _same(content: dict[str, Any], path: Path, config: Config) -> None:
         )
 
 
+def _trouble(content: dict[str, Any], config: Config) -> str | None:
+    """What of a checkpoint's content is missing or of another kind."""
+    import torch
+
+    kinds = {"network": Mapping, "optimizer": Mapping, "strategy": Mapping, "step": int, "seconds": int | float}
+    kinds |= {"skipped": int, "learned": bool, "rhythm": Mapping, "norms": torch.Tensor}
+    kinds |= {"average": Mapping} if config.train.ema else {}
+    for name, kind in kinds.items():
+        if name not in content:
+            return f"there is no {name!r} in it (files of older versions lack some); start the run anew with --fresh"
+        if not isinstance(content[name], kind) or isinstance(content[name], bool) != (kind is bool):
+            return f"its {name!r} is a {type(content[name]).__name__}"
+    if not 0 <= content["step"] <= config.train.steps:
+        return f"its step is {content['step']} of {config.train.steps}"
+    if not (math.isfinite(content["seconds"]) and content["seconds"] >= 0 and content["skipped"] >= 0):
+        return "its seconds or its number of skipped updates cannot be"
+    norms = content["step"] if config.train.clip_percentile else 0
+    probes = content.get("conflicts", [])
+    if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):
+        return "its probes of conflicts are of another form"
+    rows, tasks = content["rhythm"], len(settings.load(config.setting).tasks)
+    steps = rows.get("steps")
+    if not isinstance(steps, list) or not all(type(step) is int and step <= content["step"] for step in steps):
+        return "its rhythm has other steps than it"
+    shapes = {"norms": (content["norms"], (norms,)), "running": (rows.get("running"), (tasks,))}
+    shapes |= {"rhythm": (rows.get("values"), (len(steps), 4, tasks))}
+    wrong = [name for name, (value, shape) in shapes.items() if not _is_floats(value, shape)]
+    return f"its {wrong[0]!r} is of another form" if wrong else None
+
+
+def _is_floats(value: Any, shape: tuple[int, ...]) -> bool:
+    import torch
+
+    plain = isinstance(value, torch.Tensor) and not value.is_nested and value.layout == torch.strided
+    return plain and value.dtype == torch.float32 and tuple(value.shape) == shape
+
+
+def restore(folder: Path, content: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Put the states of :func:`latest`'s content into network, optimizer, strategy and weight average.
+
+    Raises:
+        UserError: if one does not fit; some may be changed then.
+    """
+    for name, part in parts.items():
+        before = _choices(part)
+        try:
+            part.load_state_dict(content[name])
+            strange = _changed(before, _choices(part)) or _misshapen(part)
+        except Exception as error:  # every part has its own kinds
+            strange = unpacking.reason(error)
+        if strange:
+            why = f" ({strange})" if isinstance(strange, str) else ""
+            raise UserError(
+                f"the checkpoint in {folder} does not fit this run: its {name!r} is another's{why}; "
+                "move it away, or start the run anew with --fresh."
+            )
+
+
+def _choices(part: Any) -> list[dict[str, Any]]:
+    """An optimizer's settings beside the rate, which follows the step."""
+    groups = getattr(part, "param_groups", [])
+    return [{key: value for key, value in group.items() if key not in ("params", "lr")} for group in groups]
+
+
+def _changed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
+    """Whether settings that both have differ; other versions of torch have others."""
+    pairs = zip(before, after, strict=True)
+    return any(one[key] != other[key] for one, other in pairs for key in one.keys() & other.keys())
+
+
+def _misshapen(part: Any) -> bool:
+    """Whether an optimizer has moments of another shape than their weights."""
+    weights = [weight for group in getattr(part, "param_groups", []) for weight in group["params"]]
+    moments = [(weight, part.state.get(weight, {}).items()) for weight in weights]
+    return any(name != "step" and value.shape != weight.shape for weight, items in moments for name, value in items)
+
+
+def scored(content: Mapping[str, Any], of: str = "") -> tuple[Mapping[str, Any], str] | None:
+    """The weights of a run's checkpoint that are scored, its average where it keeps one, and what they are in words;
+    ``None`` for other content."""
+    if not {"network", "optimizer", "strategy", "step", "hash"} <= content.keys():
+        return None
+    average = content.get("average")
+    weights, kind = (average, ", moving average") if average is not None else (content["network"], "")
+    return (weights if isinstance(weights, Mapping) else {}), f"after step {content['step']!s:.20}{of}{kind}"
+
+
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A checkpoint's content; code inside it is never executed.
 
@@ -86,14 +174,13 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     import torch
 
-    problem = damage(path)
+    problem = unpacking.damage(path) or unpacking.strange(path)
     if problem:
         raise UserError(f"{path} cannot be read as a checkpoint ({problem}).")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files; all mean the same to the user
-        reason = str(error).strip().splitlines()[0][:160]
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from error
+        raise UserError(f"{path} cannot be read as a checkpoint ({unpacking.reason(error)}).") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no checkpoint but a {type(content).__name__}.")
     return content
@@ -110,52 +197,3 @@ class _File(io.BufferedWriter):
         except OSError as error:
             self.trouble = error
             raise
-
-
-_LENGTH = hashlib.sha256().digest_size * 2  # of the signature, in hexadecimal
-_MARK = struct.pack("<H", _LENGTH)
-
-
-def _sign(path: Path) -> None:
-    """Put a digest of the file at its end, as the comment that ends a zip archive: its length, then itself.
-
-    The checksums inside do not cover the archive's directory, which readers of damaged ones understand differently.
-    """
-    with path.open("r+b") as file:
-        file.seek(-2, os.SEEK_END)
-        if file.read() != b"\0\0":
-            raise ValueError(f"{path}: torch.save ends its files otherwise than it did")
-        digest = _digest(path, 2)
-        file.seek(-2, os.SEEK_END)
-        file.write(_MARK + digest)
-
-
-def _digest(path: Path, but: int) -> bytes:
-    """Of all but the last ``but`` bytes."""
-    digest, left = hashlib.sha256(), path.stat().st_size - but
-    with path.open("rb") as file:
-        while left > 0 and (part := file.read(min(2**20, left))):
-            digest.update(part)
-            left -= len(part)
-    return digest.hexdigest().encode()
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a file of ``torch.save``, by the digest that this project's files end with and by the checksum
-    of each part, neither of which torch looks at.
-
-    A file whose parts are compressed, as torch never writes them, is refused: it may unpack to any size.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(-min(path.stat().st_size, _LENGTH + 2), os.SEEK_END)
-            end = file.read()
-        if end[:2] == _MARK and len(end) == _LENGTH + 2 and end[2:] != _digest(path, _LENGTH + 2):
-            return "damaged: its digest is another"
-        with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return "its parts are compressed, which torch does not do"
-            part = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:
-        return f"damaged or cut short: {str(error) or type(error).__name__}"
-    return f"damaged: the checksum of {part} is another" if part else None

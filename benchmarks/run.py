@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-import tempfile
 import textwrap
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 from results.command import announce, framed, leave, waits_for
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
@@ -37,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
         for name, entry in sorted(art.entries().items())
     ]
-    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b):"]
+    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b, "
+             "which imports that module and so runs its code):"]  # fmt: skip
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",
         description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     add("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H")  # fmt: skip
+        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H; "
+        "of two for one key the later counts")  # fmt: skip
     add(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
     )
@@ -63,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
-    add("--cluster", metavar="tcp://HOST:PORT", help="run on the workers of a Dask scheduler instead of this machine")
+    add(
+        "--cluster",
+        metavar="tcp://HOST:PORT",
+        help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
+    )
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
@@ -109,7 +114,7 @@ def _together(options: argparse.Namespace) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from benchmarks import grid, settings
+    from benchmarks import aside, grid, settings
 
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
@@ -119,15 +124,17 @@ def _main(options: argparse.Namespace) -> int:
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
+        _tell_files(plans[0].config)
         return 0
     _check_output(options.output)
     if options.fresh and not processes.is_follower():
-        _put_aside(plans, options.output)
+        aside.put([plan.folder for plan in plans], options.output)
         states = [grid.state(plan) for plan in plans]
     if processes.several():
         states = processes.current().same(states)  # before the first process changes them
+    images: list = []
     if not processes.several() and "done" in states:
-        states = _again(plans, states, options)
+        states, images = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
     announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
@@ -136,24 +143,25 @@ def _main(options: argparse.Namespace) -> int:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")
     command = _command(options)
     if wanted:
-        _check(wanted, options)
+        images = _check(wanted, options, images)
     uri = _prepared_tracking(uri, options)
-    outcomes = _train(wanted, options, uri, command) if wanted else {}
+    outcomes = _train(wanted, options, uri, command, images) if wanted else {}
     return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
 
 
-def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> list[str]:
-    """The states, where finished runs saw other images than those that are there now under the same names."""
-    from benchmarks import grid
+def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> tuple[list[str], list]:
+    """The states, where finished runs saw other images than those that are there now under the same names; and the
+    records of the images that are there."""
+    from benchmarks import aside, grid
     from benchmarks.locks import Busy, locked
 
     try:
-        records = _opened(plans[0].config, options).records
+        records = _opened(plans, options).records
     except UserError as error:
         if set(states) != {"done"}:
             raise
         print(f"warning: the images were not looked at again: {error}", file=sys.stderr)  # nothing depends on them
-        return states
+        return states, []
     anew, sets = [], set()
     for plan, state in zip(plans, states, strict=True):
         if state != "done":
@@ -163,23 +171,28 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> l
         with suppress(Busy), locked(plan.folder / ".lock", wait=False):
             sets |= set(grid.forget_other_scores(plan.run, records))
     if anew:
-        _put_aside(anew, options.output)
+        aside.put([plan.folder for plan in anew], options.output)
         print(f"The training images have changed since {len(anew)} of these runs were done; they are done anew.")
     if sets:
         told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
         print(f"{told}; those are scored again.")
-    return [grid.state(plan) for plan in plans]
+    return [grid.state(plan) for plan in plans], records
 
 
-def _opened(config: Any, options: argparse.Namespace) -> Any:
-    """The data of the grid, checked and opened; decoded images are cached."""
+def _opened(plans: Sequence, options: argparse.Namespace) -> Any:
+    """The data of the grid, checked and opened; decoded images are cached, and what is to be noted is told."""
     from benchmarks import settings
     from benchmarks.data import sources
     from benchmarks.locks import locked
 
-    cache = options.output / "cache"
+    config, cache = plans[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
-        return sources.prepare(settings.load(config.setting), config.data, config.evaluate.extra, cache)
+        prepared = sources.prepare(
+            settings.load(config.setting), config.data, config.evaluate.extra, cache,
+            protocol=config.evaluate.protocol, patch=max(plan.config.train.patch for plan in plans),
+        )  # fmt: skip
+    tell_notes(prepared.notes)
+    return prepared
 
 
 def _plans(options: argparse.Namespace) -> list:
@@ -190,6 +203,12 @@ def _plans(options: argparse.Namespace) -> list:
     from benchmarks.config import DataConfig, resolve
     from benchmarks.data import layouts, sources
 
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: at least one run at a time is needed.")
+    try:
+        (options.output / "runs").exists()
+    except OSError as error:
+        raise UserError(f"the output folder {options.output} cannot be: {error.strerror}.") from error
     setting = settings.load(options.setting)
     data = DataConfig()
     if options.data_root is not None:
@@ -302,32 +321,14 @@ def _check_networks(plans: Sequence) -> None:
 
 
 def _check_output(output: Path) -> None:
-    probe = output / ".writable"
+    from results import check_writable
+
+    if re.search(r"[\x00-\x1f\x7f]", str(output)):
+        raise UserError(f"the output folder {output} has a line end or another control character in its name.")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another command may have done so
+        check_writable(output)
     except OSError as error:
-        raise UserError(f"the output folder {output} cannot be written: {error.strerror}.") from error
-
-
-def _put_aside(plans: Sequence, output: Path) -> None:
-    """Move runs to ``<output>/replaced``, so that nothing computed is lost."""
-    from benchmarks.locks import Busy, locked
-
-    (output / "replaced").mkdir(exist_ok=True)
-    aside = Path(
-        tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=output / "replaced")
-    )  # clocks may go back
-    for plan in plans:
-        if plan.folder.exists():
-            target = aside / plan.folder.relative_to(output / "runs")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with locked(plan.folder / ".lock", wait=False):
-                    plan.folder.rename(target)
-            except Busy as busy:
-                raise UserError(f"{busy}; stop it, or wait for it, before --fresh.") from None
+        raise UserError(f"the output folder {output} {error.strerror}; name another one by --output.") from error
 
 
 def _default_uri(output: Path) -> str:
@@ -351,33 +352,38 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     if uri == "none":
         return uri
     from benchmarks import tracking
+    from benchmarks.addresses import shown
     from benchmarks.locks import locked
 
     with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
         trouble = tracking.prepare(uri, options.setting, options.output)
     if trouble:
         print(
-            f"warning: no tracking, MLflow at {uri} failed ({trouble}); the same command logs the runs later.",
+            f"warning: no tracking, MLflow at {shown(uri)} failed ({trouble}); the same command logs the runs later.",
             file=sys.stderr,
         )
     return tracking.NONE if trouble else uri
 
 
-def _check(wanted: Sequence, options: argparse.Namespace) -> None:
-    """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints."""
+def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
+    """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints.
+
+    Returns:
+        The records of the ``images``, which are opened where there are none yet.
+    """
     from benchmarks import environment, metrics
     from benchmarks.resuming import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
-    config = wanted[0].config
-    _opened(config, options)
-    metrics.further(config.evaluate.metrics, device)
+    images = images or _opened(wanted, options).records
+    metrics.further(wanted[0].config.evaluate.metrics, device)
     _check_networks(wanted)
     for plan in wanted:
         latest(plan.folder, plan.config)
+    return images
 
 
-def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str) -> dict:
+def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str, images: list) -> dict:
     """Do the runs; what became of each, by its folder."""
     from benchmarks import environment, grid
     from benchmarks.overview import Overview
@@ -386,7 +392,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
         from benchmarks import cluster
 
         with Overview(wanted), waits_for("the checkpoints of the workers' runs are collected"):
-            return cluster.run_all(wanted, options.cluster, options.device, command)
+            return cluster.run_all(wanted, options.cluster, options.device, command, images)
     device = environment.device(options.device)
     devices = environment.devices(device)
     jobs = options.jobs or (_parallel(wanted) if device.type == "cpu" else len(devices))
@@ -403,10 +409,13 @@ def _parallel(wanted: Sequence) -> int:
 def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
     from benchmarks import grid
     from benchmarks.locks import locked
-    from reports.build import build
+    from reports.build import NothingToReport, build
 
-    with locked(options.output / "reports" / ".lock"):
-        report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    try:
+        with locked(options.output / "reports" / ".lock"):
+            report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+    except NothingToReport as error:
+        raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
     ends = [(plan, outcomes.get(plan.folder) or grid.status(plan)) for plan in plans]
     failed = [(plan, end) for plan, end in ends if end.state == "failed"]
@@ -415,13 +424,13 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     for plan, end in failed:
         print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
-        from benchmarks.tracking import log_summary, mirror
+        from benchmarks.tracking import log_summary, mirror, viewer
 
         mirror(uri, [plan.run for plan in plans], command)
         trouble = log_summary(uri, options.setting, command, report.files)
         if trouble:
             print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)
-        print(f"MLflow:  mlflow ui --backend-store-uri {uri}")
+        print(f"MLflow:  {viewer(uri)}")
     return 1 if failed else 0
 
 
@@ -440,6 +449,14 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
     todo = sum(state != "done" for state in states)
     rows.append(f"{len(plans)} runs, {todo} to do, about {duration(total)} of training one after another on this CPU.")
     return "\n".join(rows + _gpu_hours(plans))
+
+
+def _tell_files(config: Any) -> None:
+    """What is to be noted about the image files, which ``--dry-run`` does not open."""
+    from benchmarks import settings
+    from benchmarks.data import sources
+
+    tell_notes(sources.notes(settings.load(config.setting), config.data, config.evaluate.extra))
 
 
 def _gpu_hours(plans: Sequence) -> list[str]:

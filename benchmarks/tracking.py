@@ -1,32 +1,49 @@
 """MLflow as a mirror of the run store: experiment = setting, one flat run per run, one summary run per grid.
 
 Values go in batches. Trouble with the server is told once and never stops a training run; what the mirror lacks is
-still in the files.
+still in the files. A run that the store does not know (any more) is logged anew, whatever is noted in its folder.
+Passwords in the store's address are used and never written (:mod:`benchmarks.addresses`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.addresses import reason, shown
 from benchmarks.config import Config
-from results import Run
+from results import Damaged, Run
 from results import schema as names
 
 NONE = "none"
 POINTS = 500  # at most so many points a series
 _FILE = "mlflow.json"
+_NAME = re.compile(r"[\w-]{1,64}")  # of an MLflow run
+_TAG = 5000  # characters of a tag that every server takes
+_SEARCHED = 500  # runs that one search asks for
 
 
 def default_uri(output: Path) -> str:
     """The embedded store of an output folder."""
-    return f"sqlite:///{(output / 'mlflow.db').resolve()}"
+    path = str((output / "mlflow.db").resolve())
+    if not set("?%") & set(path):
+        return f"sqlite:///{path}"
+    from sqlalchemy.engine import URL
+
+    # encoded; with the driver's name, as MLflow takes what stands behind a bare sqlite:/// for the path itself
+    return URL.create("sqlite+pysqlite", database=path).render_as_string(hide_password=False)
+
+
+def _embedded(uri: str) -> bool:
+    return uri.startswith(("sqlite:", "sqlite+"))
 
 
 def _client(uri: str) -> Any:
@@ -51,12 +68,22 @@ def prepare(uri: str, experiment: str, output: Path) -> str | None:
     """
     try:
         client = _client(uri)
-        if client.get_experiment_by_name(experiment) is None:
-            embedded = uri.startswith("sqlite:")
-            client.create_experiment(experiment, (output.resolve() / "mlartifacts").as_uri() if embedded else None)
+        known = client.get_experiment_by_name(experiment)
+        if known is not None and known.lifecycle_stage == "deleted":
+            return f"the experiment {experiment} was deleted there; mlflow experiments restore brings it back"
+        if known is None:
+            place = (output.resolve() / "mlartifacts").as_uri() if _embedded(uri) else None
+            client.create_experiment(experiment, place)
     except Exception as error:  # whatever a server or a database can raise; training goes on without the mirror
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        return reason(error, uri)
     return None
+
+
+def viewer(uri: str) -> str:
+    """How to look at the store: a command for a shell where it is a database, else the server's address."""
+    if uri.startswith(("http:", "https:")):
+        return shown(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(shown(uri))}"
 
 
 class Tracker:
@@ -82,10 +109,9 @@ class Tracker:
             yield
         except Exception as error:  # see module docstring: the mirror must never stop the run
             self.working = False
-            reason = str(error).splitlines()[0][:200] if str(error) else ""
             reached = max(self._logged.values(), default=0)
             print(
-                f"warning: MLflow at {self.uri} failed ({type(error).__name__}: {reason}) after step {reached}; "
+                f"warning: MLflow at {shown(self.uri)} failed ({reason(error, self.uri)}) after step {reached}; "
                 f"{self.run.folder} goes on without it and stays complete. What the mirror lacks is logged at the "
                 "run's end, or by the same command later.",
                 file=sys.stderr,
@@ -97,9 +123,8 @@ class Tracker:
             return
         with self._guarded():
             self._client = _client(self.uri)
-            known = self.run.read_json(_FILE)
-            if known.get("uri") == self.uri:
-                self._id = known["run_id"]
+            self._id = _noted(self.run, self.uri)
+            if self._id and _there(self._client, self.config.setting, [self._id]):
                 self._client.update_run(self._id, status="RUNNING")
                 self._logged = self._last_steps()
                 self._remember()
@@ -119,7 +144,7 @@ class Tracker:
 
     def _tags(self) -> dict[str, str]:
         environment = self.run.environment
-        return {
+        tags = {
             "grid": self.grid,
             "baseline": self.config.baseline,
             "strategy": self.config.strategy,
@@ -131,9 +156,10 @@ class Tracker:
             "commit": str(environment.get("commit")),
             "device": str(environment.get("device")),
         }
+        return {key: value[:_TAG] for key, value in tags.items()}
 
     def _remember(self, complete: bool = False) -> None:
-        self.run.write_json(_FILE, {"uri": self.uri, "run_id": self._id, "complete": complete})
+        self.run.write_json(_FILE, {"uri": shown(self.uri), "run_id": self._id, "complete": complete})
 
     def _log(self, metrics: Iterable[tuple[str, float, int]] = (), params: dict[str, str] | None = None) -> None:
         from mlflow.entities import Metric, Param
@@ -155,7 +181,7 @@ class Tracker:
             return
         with self._guarded():
             self._log(
-                (f"{column}/{row.task}", getattr(row, column), int(row.step))
+                (_key(f"{column}/{row.task}"), getattr(row, column), int(row.step))
                 for row in thinned(table, self.config.train.steps).itertuples()
                 for column in ("loss", "running", "pace", "weight")
             )
@@ -177,8 +203,9 @@ class Tracker:
             scores = self.run.scores()
             means = scores.groupby(["metric", "dataset"])[["value", "input_value"]].mean()
             steps = self.config.train.steps
-            self._log((f"{metric}/{dataset}", row["value"], steps) for (metric, dataset), row in means.iterrows())
-            self._log((f"{metric}_input/{name}", row["input_value"], steps) for (metric, name), row in means.iterrows())
+            for column, kind in (("value", ""), ("input_value", "_input")):
+                rows = means[column].items()
+                self._log((_key(f"{metric}{kind}/{dataset}"), value, steps) for (metric, dataset), value in rows)
             files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
             for path in [self.run.folder / name for name in files]:
                 if path.exists():
@@ -198,13 +225,22 @@ def thinned(table: Any, steps: int) -> Any:
 
 
 def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
-    """Log what the mirror lacks of runs that have ended; where the server fails, the rest is left for later."""
-    for run in runs:
-        known = run.read_json(_FILE)
-        if uri == NONE or run.status.state not in ("done", "failed") or not run.config:
-            continue
-        if known.get("uri") == uri and known.get("complete", "step" in known):  # "step": of an older version
-            continue
+    """Log what the store lacks of runs that have ended; where the server fails, the rest is left for later.
+
+    What a run's folder notes is compared with the store, in one search for all of them: it may have been lost, replaced
+    by another of the same address, or runs deleted in it.
+    """
+    if uri == NONE:
+        return
+    whole = [run for run in runs if not run.damage()]  # the report names the others
+    ended = [run for run in whole if run.status.state in ("done", "failed") and run.config]
+    noted = [_noted(run, uri, complete=True) for run in ended]
+    try:
+        there = _there(_client(uri), ended[0].config["setting"], [*filter(None, noted)]) if ended else set()
+    except Exception as error:  # as everywhere in the mirror
+        print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
+        return
+    for run in (run for run, name in zip(ended, noted, strict=True) if name not in there):
         tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
         tracker.start()
         tracker.rhythm(run.rhythm())
@@ -214,6 +250,31 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
             return
 
 
+def _noted(run: Run, uri: str, complete: bool = False) -> str:
+    """The MLflow run that mirrors the run in this store (if ``complete``: all of it), as far as its folder says."""
+    try:
+        known = run.read_json(_FILE)
+    except Damaged:
+        known = {}
+    if not known or shown(str(known.get("uri"))) != shown(uri):
+        return ""
+    if known["uri"] != shown(uri):  # written before passwords were left out
+        run.write_json(_FILE, known | {"uri": shown(uri)})
+    name = known.get("run_id")
+    whole = known.get("complete", "step" in known)  # "step": of an older version
+    return name if isinstance(name, str) and _NAME.fullmatch(name) and (whole or not complete) else ""
+
+
+def _there(client: Any, experiment: str, wanted: Sequence[str]) -> set[str]:
+    """Those MLflow runs that the store has, and that are not deleted."""
+    place, found = client.get_experiment_by_name(experiment), set()
+    for start in range(0, len(wanted) if place else 0, _SEARCHED):
+        listed = ", ".join(f"'{name}'" for name in wanted[start : start + _SEARCHED])
+        runs = client.search_runs([place.experiment_id], f"attributes.run_id IN ({listed})", max_results=_SEARCHED)
+        found |= {run.info.run_id for run in runs}
+    return found
+
+
 def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> str | None:
     """One summary run of a grid that carries its report; returns what went wrong, or ``None``."""
     if uri == NONE:
@@ -221,9 +282,9 @@ def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> 
     try:
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
-        tags = {"grid": grid, "kind": "summary"}
+        tags = {"grid": grid[:_TAG], "kind": "summary"}
         for run in client.search_runs([found.experiment_id], "tags.kind = 'summary'"):
-            if run.data.tags.get("grid") == grid:  # the same command again: its summary is renewed
+            if run.data.tags.get("grid") == tags["grid"]:  # the same command again: its summary is renewed
                 created = run
                 break
         else:
@@ -232,8 +293,13 @@ def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> 
             client.log_artifact(created.info.run_id, str(path), "report")
         client.set_terminated(created.info.run_id)
     except Exception as error:  # the report is on disk; its mirror is not worth a failure
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        return reason(error, uri)
     return None
+
+
+def _key(name: str) -> str:
+    """A name of a series that MLflow takes; names from outside have other characters too."""
+    return "/".join(re.sub(r"[^\w. :-]|^\.+$", "_", part) or "_" for part in name.split("/"))[:250]
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:

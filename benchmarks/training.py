@@ -24,10 +24,9 @@ from benchmarks.config import Config, TrainConfig
 from benchmarks.conflicts import ConflictProbe
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.sources import Pool
-from benchmarks.errors import UserError
 from benchmarks.looks import check_end, check_output, check_update
 from benchmarks.nonfinite import Diverged, Watch
-from benchmarks.resuming import latest, save
+from benchmarks.resuming import latest, restore, save
 from benchmarks.rhythm import FLUSH, Rhythm
 from benchmarks.schedules import encoder_warmup_steps, epoch_steps, learning_rate
 from benchmarks.seeds import derive
@@ -266,10 +265,7 @@ class Training:
         content = latest(self.run.folder, self.config, self.device)
         if content is None:
             return
-        for name, part in self._state().items():
-            part.load_state_dict(content[name])
-        if "rhythm" not in content:
-            raise UserError(f"{self.run.folder} was begun by an older version; start the run anew with --fresh.")
+        restore(self.run.folder, content, self._state())
         self.step, self.seconds = content["step"], content["seconds"]
         self.saved, self.skipped = self.step, content.get("skipped", 0)
         self.watch.learned = content["learned"]
@@ -336,7 +332,7 @@ def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> t
     learned = list(strategy.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
-    return kind(groups, lr=train.lr, betas=train.betas, eps=train.eps, fused=True)
+    return kind(groups, lr=train.lr, betas=train.betas, fused=True)
 
 
 def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:

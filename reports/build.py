@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results import Damaged, Run, find_runs
+from results import Damaged, Run, check_writable, find_runs
 from results.archive import RUNS, kept_runs
 from results.command import announce, framed, leave
+from results.visible import visible
 
 if TYPE_CHECKING:
     from reports.cohorts import Cohort
@@ -20,7 +21,10 @@ FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 
 
 class NothingToReport(ValueError):
-    """There is no run to report; the message says so in one sentence for people."""
+    """No report can be made: there is no run, or nowhere to write; the message says so in one sentence for people."""
+
+    def __init__(self, message: str):
+        super().__init__(visible(message, lines=True))
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def build(
 
     Raises:
         ValueError: a format that is none.
-        NothingToReport: unknown setting, no runs, or a baseline, strategy or protocol that none of them has.
+        NothingToReport: unknown setting, no runs, a baseline, strategy or protocol that none of them has, or a folder
+            that cannot be written.
     """
     from reports.cohorts import collect as count_grid
     from reports.cohorts import gather
@@ -76,12 +81,27 @@ def build(
     cohorts = gather(found, protocol)
     if not cohorts:
         listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.reason}".rstrip() for run in found)
-        return Report(f"No run of setting {setting!r} came as far as its configuration:{listed}\n")
+        told = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
+        return Report(visible(told, lines=True))
     folder = Path(output, "reports", setting)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
     return _written(cohorts, folder, formats, every=runs is None)
+
+
+def check_output(folder: Path) -> None:
+    """Whether a report can be written there, before it is made.
+
+    Raises:
+        NothingToReport: if not.
+    """
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise NothingToReport(
+            f"{folder} {error.strerror}; make it writable, or copy the runs elsewhere and name that folder by --output."
+        ) from error
 
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
@@ -98,7 +118,7 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
-    return Report(f"\n{'=' * width()}\n\n".join(texts), tables + figures)
+    return Report(visible(f"\n{'=' * width()}\n\n".join(texts), lines=True), tables + figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,7 +51,7 @@ def write_cohort(
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
         for name, frame in frames.items():
             if name != "conflicts" or len(frame):
-                contents[f"{name}{suffix}.csv"] = frame.to_csv(index=False, lineterminator="\n")
+                contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
         contents[f"gains{suffix}.tex"] = latex(table)
     if "html" in formats:

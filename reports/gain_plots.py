@@ -53,8 +53,8 @@ def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Seque
                 _gain_dots(panel, table, row, offset, styles[row.strategy])
             _gain_axes(panel, table, rows)
             panel.set_title(rows[[row.baseline for row in rows].index(baseline)].display)
-        handles = [_handle(name, *styles[name]) for name in strategies if any(row.strategy == name for row in rows)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+        named = [name for name in strategies if any(row.strategy == name for row in rows)]
+        style.legend(figure, [_handle(*styles[name]) for name in named], named, min(5, len(named)))
         title = f"Gain over mix training: {table.cohort.title}"
         style.headline(figure, title, header.context(table.cohort), _marks_words(table))
         return style.save(figure, stem, kinds)
@@ -79,8 +79,8 @@ def _board(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[st
             panel.set_xlabel("gain over mix, PSNR in dB")
         panels[0].set_xlim(_limits(table, rows))
         told = [row.cells[AVERAGE, "psnr"].verdict for row in rows]
-        handles = [_handle(word, *VERDICTS[word]) for word in VERDICTS if word in told]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        words = [word for word in VERDICTS if word in told]
+        style.legend(figure, [_handle(*VERDICTS[word]) for word in words], words, len(words))
         title = f"Average gain over mix training: {table.cohort.title}"
         words = f"{_marks_words(table)}; grey ticks: single test sets"
         style.headline(figure, title, header.context(table.cohort), words)
@@ -139,10 +139,10 @@ def _limits(table: GainTable, rows: Sequence[Row]) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _handle(name: str, colour: str, marker: str) -> Any:
+def _handle(colour: str, marker: str) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, marker=marker, linestyle="none", label=name)
+    return Line2D([], [], color=colour, marker=marker, linestyle="none")
 
 
 def _marks_words(table: GainTable) -> str:

@@ -11,6 +11,7 @@ from reports import header
 from reports.cohorts import LEAK_FREE
 from reports.tables import GainTable, Row
 from reports.text import number
+from results.visible import visible
 
 PREAMBLE = r"\usepackage{booktabs,graphicx}"
 """What a document needs to include the file."""
@@ -40,28 +41,31 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
 }
 
 
 def escape(text: str) -> str:
     """``text`` as LaTeX prints it literally."""
-    return "".join(SPECIAL.get(character, character) for character in text).replace("±", r"$\pm$").replace("–", "--")
+    text = visible(" ".join(text.split()) if "\n" in text else text).replace("--", "-\0-")
+    text = "".join(SPECIAL.get(character, character) for character in text).replace("±", r"$\pm$").replace("–", "--")
+    return text.replace("\0", "{}")  # two hyphens would be printed as a dash
 
 
 def latex(table: GainTable) -> str:
     """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
     told = [PREAMBLE, *(f"{label}: {value}" for label, value in header.facts(table.cohort)), *table.notes]
-    comments = [f"% {' '.join(line.split())}" for line in told]
+    comments = [f"% {visible(' '.join(line.split()))}" for line in told]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
 def _tables(table: GainTable, metric: str) -> Iterator[str]:
     parts = [(rows, datasets) for rows in _pages(table.ranked) for datasets in _even(table.datasets, COLUMNS)]
-    setting = re.sub(r"[^\w-]", "-", table.cohort.setting)
+    about = re.sub(r"[^\w.+:-]", "-", f"{table.cohort.setting}-{metric}-{table.cohort.key}")
     for position, (rows, datasets) in enumerate(parts, 1):
         part = f" Part {position} of {len(parts)}." if len(parts) > 1 else ""
-        label = f"tab:{setting}-{metric}-{table.cohort.key}" + (f"-{position}" if part else "")
+        label = f"tab:{about}" + (f"-{position}" if part else "")
         yield "\n".join([
             r"\begin{table}[htbp]", r"\centering", rf"\caption{{{_caption(table, metric)}{part}}}",
             rf"\label{{{label}}}", r"\vskip 4pt", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}", FIT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,26 +15,32 @@ from reports.statistics import LEVEL
 from reports.sweeps import Sweep, sweep_cells
 from reports.tables import GainTable, Row
 from reports.text import EMPTY, MEASURES, legend, measure_cells, number, with_spread
+from results.visible import visible
 
 
 def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = ()) -> str:
     """Header, score tables with gains in brackets, comparison, image-level view, ``more`` sections, notes, ``figures``
     (same folder)."""
-    facts = "\n".join(f"- **{label}**: {_escaped(value)}" for label, value in header.facts(table.cohort)[1:])
-    parts = [f"# Gains over mix: {_escaped(header.title(table.cohort))}", *map(_escaped, sentences(table)), facts]
+    facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
+    parts = [
+        f"# Gains over mix: {escaped(header.title(table.cohort))}",
+        *(escaped(told, first=True) for told in sentences(table)),
+        facts,
+    ]
     if table.datasets:
         for metric in table.cohort.metrics:
-            parts += [f"## {table.metrics[metric].heading}", _caption(table, metric), _scores(table, metric)]
+            heading = escaped(table.metrics[metric].heading)
+            parts += [f"## {heading}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:
         parts.append("No run counts so far.")
     parts += more
-    parts += ["## Notes", "\n".join(f"- {_escaped(note)}" for note in table.notes)] if table.notes else []
+    parts += ["## Notes", "\n".join(f"- {escaped(note, first=True)}" for note in table.notes)] if table.notes else []
     if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
         parts += ["Pictures of single strategies show mix, Art and the best ones only; the page `report.html` has all."]
-    parts += ["## Figures", "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)] if figures else []
+    parts += ["## Figures", "\n\n".join(f"![{escaped(path.stem)}]({path.name})" for path in figures)] if figures else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,7 +87,7 @@ def sweep_section(sweep: Sweep) -> str:
     (names,), lines = sweep_cells(sweep)
     title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
     values = pipe_table(["baseline", *names[1:]], lines, left=1)
-    return f"{_escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+    return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
 
 
 def conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:
@@ -115,13 +122,33 @@ def pipe_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int = 
     """A Markdown table of texts, the first ``left`` columns left-aligned, special characters kept as they are."""
     from tabulate import tabulate
 
-    escaped = [[_escaped(cell) for cell in row] for row in rows]
+    cells = [[escaped(cell) for cell in row] for row in rows]
     align = ["left"] * left + ["right"] * (len(names) - left)
-    return tabulate(escaped, [_escaped(name) for name in names], "pipe", disable_numparse=True, colalign=align)
+    return tabulate(cells, [escaped(name) for name in names], "pipe", disable_numparse=True, colalign=align)
 
 
-def _escaped(text: str) -> str:
-    """Keep names with Markdown's special characters as they are."""
-    for character in "\\|*<":
-        text = text.replace(character, f"\\{character}")
-    return text
+def escaped(text: str, first: bool = False) -> str:
+    """``text`` as Markdown prints it literally: no markup, link, picture, formula or HTML in it comes to life.
+
+    Args:
+        text: from outside, in whole or in part; its line ends become blanks.
+        first: it stands first in its paragraph or list item, where further characters mean something.
+    """
+    text = visible(_LINE_ENDS.sub(" ", text))
+    text = _MARKUP.sub(r"\\\g<0>", text)
+    text = _SCHEME.sub(r"\1\\:", text)
+    text = _AUTOLINK.sub(r"\\\g<0>", text)
+    return _AT_START.sub(r"\1\\\2", text) if first else text
+
+
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+_MARKUP = re.compile(r"[\\|*<`\[\]~$]|(?<![^\W_])_(?=.*_(?![^\W_]))|&(?=#?\w+;)")
+"""Characters that mean something anywhere; underscores only where they would mark a word, so that ``denoise_15`` stays
+readable."""
+
+_SCHEME = re.compile(r"(?i)\b(javascript|vbscript|data|file|mailto|xmpp|https?|ftp|tel|sms):(?=\S)")
+_AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=\w)@(?=\w)")
+"""What renderers make a link of without any markup."""
+
+_AT_START = re.compile(r"^(\s*\d*)([#>]|[-+=.)](?=[-+=\s]|$))")
+"""What makes a line a heading, a quotation or a list."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reports.build import NothingToReport, Report
+from reports.build import NothingToReport, Report, check_output
 from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
 from reports.comparability import Figure, disagreements, figures, obstacles, printings, run_obstacles, sources
 from reports.metrics import OWN
@@ -22,6 +22,7 @@ from reports.tables import Cell, Row, gain_table
 from reports.text import EMPTY, blocks, number, with_spread, wrapped
 from results import Damaged, Run, find_runs, published, write_atomically, write_text
 from results.command import announce, framed, leave
+from results.visible import visible
 
 TOLERANCE = 0.2
 """Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
@@ -160,6 +161,7 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
     comparisons = compare(setting, output, tolerance)
     told = claims(setting, comparisons, output, tolerance)
     folder = Path(output, "reports", setting)
+    check_output(folder)
     text = _text(setting, comparisons, told, tolerance)
     contents = {
         "published.md": _page(setting, comparisons, told, tolerance),
@@ -167,7 +169,7 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
     }
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    return Report(text, [folder / name for name in contents])
+    return Report(visible(text, lines=True), [folder / name for name in contents])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -341,7 +343,7 @@ def _claim_words(claim: Claim) -> str:
 
 
 def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim], tolerance: float) -> str:
-    from reports.markdown import pipe_table
+    from reports.markdown import escaped, pipe_table
 
     datasets = _datasets(comparisons)
     rows = [
@@ -357,7 +359,7 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
     ]  # fmt: skip
     differing = _differing(comparisons)
     parts = [
-        f"# {_title(setting, comparisons)}",
+        f"# {escaped(_title(setting, comparisons))}",
         f"{_summary(comparisons)}.",
         f"PSNR in dB / SSIM. {_rule(tolerance).replace('reproduced', 'Reproduced', 1)}.",
         pipe_table(["baseline", "strategy", "", "n", *datasets], rows, left=3),
@@ -372,6 +374,8 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
 
 def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
     import pandas as pd
+
+    from reports.tidy import csv_text
 
     rows = []
     for comparison in comparisons:
@@ -388,7 +392,7 @@ def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
                 "cohort": comparison.cohort.key if comparison.cohort else "", "source": figure.source,
                 "confidence": figure.confidence, "note": figure.note,
             })  # fmt: skip
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _parts(path: Path) -> list[Image]:
     from PIL import Image
 
     try:
-        with Image.open(path) as strip:
+        with Image.open(path, formats=["PNG"]) as strip:
             width, height = strip.width // 3, strip.height
             if strip.width % 3 or not width or strip.width * height > LARGEST:
                 return []

@@ -20,9 +20,10 @@ from reports.comparability import (
     run_obstacles,
     sources,
 )
-from reports.markdown import pipe_table
+from reports.markdown import escaped, pipe_table
 from reports.metrics import Metric, known, undirected
 from reports.text import EMPTY, blocks, number, wrapped
+from results.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,18 +73,19 @@ class Scorecard:
             lines = [[row.label, "", *texts] for row, texts in self._lines(datasets, metrics)]
             parts += blocks(" / ".join(metric.heading for metric in metrics.values()), head, lines)
         parts.append("\n".join(wrapped("* ", note) for note in self.notes))
-        return "\n\n".join(parts) + "\n"
+        return visible("\n\n".join(parts), lines=True) + "\n"
 
     def page(self) -> str:
         """The card as Markdown."""
         headings = _headings(self.columns)
         names = [f"{dataset} ({mark})" if mark else dataset for dataset, mark in headings]
-        parts = [f"# {self.title}", "\n".join(f"- **{label}**: {value}" for label, value in self.facts)]
+        facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in self.facts)
+        parts = [f"# {escaped(self.title)}", facts]
         for name, metric in self.metrics.items():
             lines = self._lines([dataset for dataset, _ in headings], {name: metric})
             table = pipe_table(["", *names], [[row.label.strip(), *texts] for row, texts in lines], left=1)
-            parts += [f"## {metric.heading}", table]
-        parts += ["## Notes", "\n".join(f"- {note}" for note in self.notes)]
+            parts += [f"## {escaped(metric.heading)}", table]
+        parts += ["## Notes", "\n".join(f"- {escaped(note, first=True)}" for note in self.notes)]
         return "\n\n".join(parts) + "\n"
 
     def _lines(self, datasets: Sequence[str], metrics: Mapping[str, Metric]) -> list[tuple[Row, list[str]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.cohorts import REFERENCE
+from results.visible import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +86,8 @@ def strategy_styles(strategies: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw inside this: fonts and lines for print, no window system, no random identifiers in SVG files."""
+    """Draw inside this: fonts and lines for print, no window system, no random identifiers in SVG files, and no text
+    read as anything but text."""
     import matplotlib as mpl
 
     with mpl.rc_context(
@@ -99,6 +102,8 @@ def look() -> Iterator[None]:
             "grid.color": "#E4E4E4",
             "grid.linewidth": 0.6,
             "axes.axisbelow": True,
+            "text.parse_math": False,  # a $ in somebody's name is a $, not the beginning of a formula
+            "text.usetex": False,
             "svg.hashsalt": "reports",
             "svg.fonttype": "none",
         }
@@ -157,9 +162,35 @@ def headline(figure: Figure, *sentences: str) -> None:
     figure.suptitle("\n".join(textwrap.fill(sentence, characters) for sentence in sentences), fontsize=9)
 
 
+def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
+    """The names of ``handles`` below all panels; matplotlib would leave out those that begin with an underscore."""
+    numbers = [str(number) for number in range(len(names))]
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    for text, name in zip(figure.legend(handles, numbers, **place).get_texts(), names, strict=True):
+        text.set_text(name)
+
+
 def file_name(text: str) -> str:
-    """``text`` with nothing in it that a file name should not have."""
-    return re.sub(r"[^\w.-]+", "_", text)
+    """``text`` with nothing in it that a file name should not have; a long one is cut, with its digest in place."""
+    name = re.sub(r"[^\w.-]+", "_", text)
+    return (
+        name
+        if len(name.encode()) <= 120
+        else f"{name.encode()[:110].decode(errors='ignore')}-{zlib.crc32(text.encode()):08x}"
+    )
+
+
+def _only_text(figure: Figure) -> None:
+    """Show control characters, which SVG files must not hold; names reach texts and the labels of ticks."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for text in figure.findobj(Text):
+        text.set_text(visible(text.get_text(), lines=True))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FuncFormatter):
+            formatter.func = lambda value, place, told=formatter.func: visible(told(value, place), lines=True)
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
@@ -168,11 +199,14 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]
     from PIL import Image
 
     paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in kinds}
-    if "png" in paths:
-        figure.canvas.draw()
-        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-        few = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(paths["png"], dpi=(DPI, DPI))
-    if "svg" in paths:
-        figure.savefig(paths["svg"], metadata={"Date": None})
+    _only_text(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it stands as a box; the page has the name
+        if "png" in paths:
+            figure.canvas.draw()
+            image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+            few = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            few.save(paths["png"], dpi=(DPI, DPI))
+        if "svg" in paths:
+            figure.savefig(paths["svg"], metadata={"Date": None})
     return list(paths.values())

@@ -13,6 +13,7 @@ from reports import header
 from reports.cohorts import AVERAGE, REFERENCE
 from reports.statistics import LEVEL, Spread
 from reports.tables import GainTable, Row
+from results.visible import visible
 
 WIDTH, NARROWEST = 118, 40
 EMPTY = "–"
@@ -82,6 +83,7 @@ def grid(rows: list[list[str]], ruled: int = 1) -> str:
     A first cell alone in its row is a heading: it takes no part in the widths. A name with which the row would be
     wider than :func:`width` becomes such a heading of its numbers.
     """
+    rows = _harmless(rows)
     widths = [max(len(row[i]) for row in rows) for i in range(1, len(rows[0]))]
     longest = max(width() - sum(widths) - 2 * len(widths), len(rows[0][0]))
     rows = _headed(rows, longest)
@@ -102,7 +104,7 @@ def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[st
 
     The first two columns (name and n) are repeated in every block.
     """
-    rows = _headed(head + lines, LONGEST)
+    rows = _headed(_harmless(head + lines), LONGEST)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     widths[0] = max((len(row[0]) for row in rows if any(row[1:])), default=0)
     chunks: list[list[int]] = [[]]
@@ -121,6 +123,11 @@ def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[st
     return parts
 
 
+def _harmless(rows: list[list[str]]) -> list[list[str]]:
+    """Names from outside may have line ends and escape sequences in them."""
+    return [[visible(cell) for cell in row] for row in rows]
+
+
 def _headed(rows: list[list[str]], longest: int) -> list[list[str]]:
     """``rows``, names longer than ``longest`` in a row of their own above their numbers."""
     split = []
@@ -136,7 +143,12 @@ def wrapped(lead: str, text: str) -> str:
     """``lead`` and ``text`` within :func:`width`; further lines are indented by the length of a short ``lead``."""
     indent = " " * (len(lead) if len(lead) < 20 else 2)
     return textwrap.fill(
-        text, width(), initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        visible(text, lines=True),
+        width(),
+        initial_indent=lead,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

@@ -1,4 +1,8 @@
-"""The gain table for machines: one row a baseline, strategy, test set and metric, with every number."""
+"""The gain table as CSV: one row a baseline, strategy, test set and metric, with every number.
+
+CSV files of reports are for people and their spreadsheets: text that would be taken for a formula gets an apostrophe in
+front (:func:`results.visible.spreadsheet`). Those of a run's folder are for programs and exact.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.cohorts import AVERAGE, Cohort, Outcome
 from reports.tables import Cell, GainTable, Row
+from results.visible import spreadsheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +37,11 @@ def tidy(table: GainTable) -> pd.DataFrame:
         for dataset in table.datasets
     ]
     return pd.DataFrame(rows)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """The content of a CSV file; every such file of reports is made here."""
+    return table.map(spreadsheet).to_csv(index=False, lineterminator="\n")
 
 
 def runs(cohort: Cohort) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from results import integrity, schema
 from results.command import announce, framed, leave
 from results.integrity import Damaged
-from results.store import Run, Status, find_runs, write_atomically, write_text
+from results.store import Run, Status, check_writable, find_runs, write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,8 @@ DIGITS = {"value": 6, "input_value": 6}  # decimals kept of scores
 MANTISSA = 10  # bits kept of a rhythm's and a probe's numbers: to one in two thousand
 
 
-class NothingToKeep(ValueError):
-    """There is no finished run; the message says where."""
+class CannotKeep(ValueError):
+    """There is no finished run, or no place for it; the message says which in one sentence."""
 
 
 def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
@@ -44,7 +44,7 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
         How many runs are kept, and which were left out because files of theirs are damaged, in words.
 
     Raises:
-        NothingToKeep: if there is no such run.
+        CannotKeep: if there is no such run, or the folder cannot be written.
     """
     import pandas as pd
 
@@ -53,7 +53,11 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     runs = [run for run, told in found if not told and run.status.state in ("done", "failed")]
     if not runs:
         more = "".join(f"\n{told}" for told in damaged)
-        raise NothingToKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise CannotKeep(f"{folder} {error.strerror}; name another folder.") from error
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -221,7 +225,7 @@ def kept_runs(folder: Path, setting: str | None = None) -> list[Run]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if there is nothing to keep (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), (NothingToKeep, Damaged))
+    return framed(lambda: _main(arguments), (CannotKeep, Damaged))
 
 
 def _main(arguments: Sequence[str] | None) -> int:

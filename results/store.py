@@ -73,6 +73,20 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
+def check_writable(folder: Path) -> None:
+    """Whether files can be written in the folder, which is made where it is missing.
+
+    Raises:
+        OSError: if not; its ``filename`` is the folder, its ``strerror`` says why in words.
+    """
+    probe = folder / ".writable"
+    try:
+        write_atomically(probe, lambda path: None)
+        probe.unlink(missing_ok=True)  # another command may have done so
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def _also_at(path: Path, keep: Path) -> None:
     """Give the file a second name; where the file system has no links, move it."""
     keep.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from benchmarks.config import DataConfig, resolve
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
 from reports.scorecard import scorecard
-from results.schema import SCORE_COLUMNS
+from results.schema import DIGESTS, SCORE_COLUMNS
 
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
 
@@ -142,7 +142,13 @@ def test_differences_are_shown_where_figures_compare(found, protocol, size, told
     values = {"psnr": (36.0, 38.0, 26.0), "ssim": (0.9, 0.98, 0.8)}
     scores = pd.DataFrame(
         [
-            dict(zip(SCORE_COLUMNS, ("Rain100L", "derain", name, protocol, metric, value, degraded), strict=True))
+            dict(
+                zip(
+                    SCORE_COLUMNS,
+                    ("Rain100L", "derain", name, protocol, metric, value, degraded, "0" * 16),
+                    strict=True,
+                )
+            )
             for metric, (first, second, degraded) in values.items()
             for name, value in (("1", first), ("2", second))
         ]
@@ -189,6 +195,8 @@ def test_runs_that_cannot_be_evaluated(run, published, tmp_path, capsys):
     shutil.copytree(run.folder, folder)
     record = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(record | {"hash": "12345678"}))
+    assert "config.json is damaged" in refused(capsys, "--run", folder)
+    (folder / DIGESTS).unlink()  # as of an older version
     assert "belongs to another configuration" in refused(capsys, "--run", folder)
     record["config"]["train"]["stepz"] = 3
     (folder / "config.json").write_text(json.dumps(record))

@@ -1,5 +1,7 @@
 """The restore command: names, formats and kinds of pictures stay; inputs are safe; bad files do not stop the others."""
 
+import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ from miniature import picture
 from PIL import Image
 
 import baselines
+from benchmarks import photos
+from benchmarks.data.decoding import decode
 from benchmarks.restore import main
 
 ORIENTATION, MAKER = 0x0112, 271
@@ -120,6 +124,96 @@ def test_bad_files_are_named_and_the_others_restored(network, tmp_path, capsys):
         assert np.array_equal(np.asarray(image)[:, :45], COLOUR) and image.size == (90, 61)
     assert main([*command, "--overwrite"]) == 1  # what lies in the output is no input
     assert len(list(out.rglob("*.png"))) == 2
+
+
+def test_every_kind_of_picture_is_restored_or_named(network, tmp_path, capsys):
+    folder = tmp_path / "in"
+    for name, kind in (("b.JFIF", "JPEG"), ("c.jpe", "JPEG"), ("d.gif", "GIF"), ("e.ppm", "PPM"), ("f.pgm", "PPM")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(GREY if kind == "PPM" and name[0] == "f" else COLOUR).save(folder / name, kind)
+    Image.fromarray(GREY > 99).save(folder / "g.pbm", "PPM")
+    Image.fromarray(COLOUR).save(folder / "h.jpg", "GIF")  # what is in a file decides
+    saved(folder / "._a.png", COLOUR)
+    saved(folder / "__MACOSX/a.png", COLOUR)
+    saved(tmp_path / "elsewhere/i.png", COLOUR)
+    for link, to in (("linked", tmp_path / "elsewhere"), ("up", ".."), ("self", "self"), ("j.png", "nowhere.png")):
+        (folder / link).symlink_to(to)
+    (folder / "k.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    os.mkfifo(folder / "l.png")
+    assert main([str(folder), *network, "--output", str(tmp_path / "out")]) == 1
+    there = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    wanted = ["b.JFIF", "c.jpe", "d.gif.png", "e.ppm", "f.pgm", "g.pbm.png", "h.jpg.png", "linked/i.png"]
+    assert there[: len(wanted)] == wanted and there[len(wanted) :] == []
+    told = capsys.readouterr()
+    assert "j.png: cannot be read (a link that leads nowhere)" in told.err
+    assert "k.heic: HEIC pictures cannot be read here" in told.err and "l.png: not a regular file" in told.err
+    assert "GIF files become PNG files (2 files)" in told.out and "PBM files become PNG files" in told.out
+    assert "2 hidden or system files or folders are left out" in told.out
+    assert f"{folder}/self: a link that leads nowhere" in told.out
+    near(tmp_path / "out/e.ppm", COLOUR)
+
+
+def malformed(path, entry):
+    """A JPEG file whose EXIF data hold one ``entry`` (tag, type, count, content) that Pillow reads and cannot write."""
+    saved(path, COLOUR, quality=95)
+    content = path.read_bytes()
+    tiff = b"II*\0" + struct.pack("<LHHHL4s", 8, 1, *entry) + bytes(4)
+    segment = b"Exif\0\0" + tiff
+    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_notes_of_a_camera_are_left_out_and_the_picture_restored(network, tmp_path, capsys):
+    malformed(tmp_path / "in/float.jpg", (0x10E, 11, 1, struct.pack("<f", 1)))
+    malformed(tmp_path / "in/ratio.jpg", (0x9003, 5, 1, struct.pack("<L", 4000)))
+    malformed(tmp_path / "in/where.jpg", (0x8825, 4, 1, struct.pack("<L", 9999)))
+    saved(tmp_path / "in/whole.jpg", COLOUR)
+    assert main([str(tmp_path / "in"), *network, "--output", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert "damaged notes of the camera or colour profiles are not kept" in capsys.readouterr().out
+    near(tmp_path / "out/float.jpg", COLOUR)
+
+
+def test_a_resolution_that_cannot_be_written_is_left_out(tmp_path):
+    for name in ("a.jpg", "a.png"):
+        photo = photos.read(saved(tmp_path / name, COLOUR, dpi=(300, 300)))
+        photo.kept["dpi"] = (float("nan"), 300)
+        photo.write(tmp_path / "out" / name)
+        assert photo.notes[-1].startswith("damaged notes")
+        assert photos.read(tmp_path / "out" / name).pixels.shape == COLOUR.shape
+
+
+def test_trouble_with_one_picture_leaves_the_others(network, tmp_path, capsys, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        saved(tmp_path / "in" / name, COLOUR)
+    read = photos.read
+
+    def fails(path):
+        if path.name == "b.png":
+            raise MemoryError
+        return read(path)
+
+    monkeypatch.setattr(photos, "read", fails)
+    assert main([str(tmp_path / "in"), *network, "--output", str(tmp_path / "out")]) == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    assert "b.png: MemoryError: no message" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_of_every_depth_stands_upright(orientation, tmp_path):
+    pytest.importorskip("cv2")
+    deep = COLOUR.astype("<u2") * 257
+    entries = [(256, 4, 1, 45), (257, 4, 1, 61), (258, 3, 3, 134), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 140)]
+    entries += [(274, 3, 1, orientation), (277, 3, 1, 3), (278, 4, 1, 61), (279, 4, 1, deep.nbytes)]
+    head = b"II*\0" + struct.pack("<LH", 8, len(entries)) + b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    (tmp_path / "deep.tif").write_bytes(head + bytes(4) + struct.pack("<3H", 16, 16, 16) + deep.tobytes())
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    for form in ("tiff_adobe_deflate", None):
+        flat = photos.read(saved(tmp_path / "flat.tif", COLOUR, exif=exif, compression=form))
+        found = photos.read(tmp_path / "deep.tif")
+        assert found.pixels.dtype == np.uint16 and np.array_equal(found.pixels, flat.pixels.astype(np.uint16) * 257)
+        assert np.array_equal(flat.pixels, decode(tmp_path / "flat.tif"))
 
 
 def refused(capsys, *command):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import settings
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, tell_notes
 from results.command import announce, framed, leave
 
 
@@ -64,10 +64,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     if options.setting:
         settings.load(options.setting)
-    if getattr(options, "data_root", None) and not options.data_root.is_dir():
-        raise UserError(
-            f"the data root {str(options.data_root)!r} is not a folder; see the data layouts in the README."
-        )
+    if getattr(options, "data_root", None):
+        from benchmarks.data.sources import data_root
+
+        data_root(options.data_root)
     if options.doing:
         announce(f"{options.doing} {options.data_root or 'the embedded data'}.", beside=True)
     return options.run(options)
@@ -102,9 +102,22 @@ def _check(options: argparse.Namespace) -> int:
     more += layouts.further(tasks) if options.setting else layouts.known()
     wholes = {name.partition(":")[0] for name in names}
     names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
-    reports = check(dict.fromkeys(names), options.data_root)
+    reports = check(dict.fromkeys(names), options.data_root, _least(options))
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
+
+
+def _least(options: argparse.Namespace) -> dict[str, tuple[int, str]]:
+    """By test set: how many pixels a side its images need, and for which protocol."""
+    from benchmarks import protocols
+    from benchmarks.data import layouts
+
+    found: dict[str, tuple[int, str]] = {}
+    for setting in map(settings.load, _names(options)):
+        need = protocols.get(setting.protocol).smallest, setting.protocol
+        for name in (*setting.test_sets, *layouts.further(setting.task_names, trains=False)):
+            found[name] = max(need, found.get(name, need))
+    return found
 
 
 def _leaks(options: argparse.Namespace) -> int:
@@ -130,11 +143,14 @@ def _cache(options: argparse.Namespace) -> int:
         located = layouts.locate(name, options.data_root)
         if located is None or not located.pairs:
             print(f"{name}: not there")
+            problems += located.problems if located else ()
             continue
-        targets, inputs, found = open_set(located, options.output / "cache", name in trains)
-        problems += found
-        for title, images in (("targets" if inputs else "images", targets), ("inputs", inputs)):
-            if images is not None and not found:
+        opened = open_set(located, options.output / "cache", name in trains)
+        problems += opened.problems
+        tell_notes(opened.notes)
+        paired = opened.inputs is not None
+        for title, images in (("targets" if paired else "images", opened.targets), ("inputs", opened.inputs)):
+            if images is not None and not opened.problems:
                 how = "are decoded when asked for" if images.streams else "cached"
                 print(f"{name}: {len(set(images.paths)):,} {title}, {images.bytes / 2**20:,.0f} MiB decoded, {how}")
     if problems:
@@ -152,6 +168,7 @@ def _show(options: argparse.Namespace) -> int:
         data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
     for name in _names(options):
         prepared = sources.prepare(settings.load(name), data, (), options.output / "cache")
+        tell_notes(prepared.notes)
         path = options.file or options.output / "sheets" / f"{name}{'-train' if options.train else ''}.png"
         write(prepared, path, images=options.images, train=options.train)
         print(path)

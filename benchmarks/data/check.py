@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.data import layouts
-from benchmarks.data.crops import digest_of
-from benchmarks.data.images import attempts, decode
+from benchmarks.data import layouts, opening
+from benchmarks.data.decoding import attempts, decode, header_of
+from benchmarks.data.images import digest_of
 from benchmarks.data.layouts import DataSet, Located
 from benchmarks.data.misplaced import fix
 
@@ -42,12 +43,17 @@ class Report:
         return "partial" if self.found < self.data_set.expected else "surplus"
 
 
-def check(names: Iterable[str], root: Path) -> list[Report]:
+def check(names: Iterable[str], root: Path, least: Mapping[str, tuple[int, str]] | None = None) -> list[Report]:
     """Find and decode the sets of those names below ``root``, with a progress bar for slow ones.
 
     Told of each set: images found and expected, pairs without partner, files that cannot be decoded, pairs of
     different sizes, equal pictures under several names, inputs that equal their target, list files that do not fit,
     and for a set that was not found a layout that was recognised as nearly right.
+
+    Args:
+        names: of the sets.
+        root: the data root.
+        least: by test set, the pixels a side that its images need, and the protocol that needs them.
     """
     reports = []
     for name in names:
@@ -71,40 +77,32 @@ def check(names: Iterable[str], root: Path) -> list[Report]:
     for report in reports:
         if report.located:
             _look(report, report.located, seen, unusable)
+            size, protocol = (least or {}).get(report.data_set.name, (0, ""))
+            targets = {pair.target: seen[pair.target].shape for pair in report.located.pairs if pair.target in seen}
+            report.problems += opening.too_small(report.located, targets, size, protocol)
     return reports
 
 
-def _seen(path: Path) -> tuple[tuple[int, int], bytes]:
-    """Size and digest of the pixels of one file."""
+class _Seen(NamedTuple):
+    """Height, width and digest of the pixels of one file, and a note on what of it is not used."""
+
+    shape: tuple[int, int]
+    digest: str
+    note: str
+
+
+def _seen(path: Path) -> _Seen:
     image = decode(path)
-    return image.shape[:2], digest_of(image)
+    return _Seen(image.shape[:2], digest_of(image), header_of(path).note)
 
 
-def _look(report: Report, located: Located, seen: dict, unusable: dict[Path, str]) -> None:
-    shown = {path: path.relative_to(located.root).as_posix() for path in located.files()}
+def _look(report: Report, located: Located, seen: dict[Path, _Seen], unusable: dict[Path, str]) -> None:
+    shown = opening.names(located)
     report.problems += [f"{shown[path]}: {unusable[path]}" for path in shown if path in unusable]
-    for pair in located.pairs:
-        if pair.input in seen and pair.target in seen:
-            (size, content), (target_size, target_content) = seen[pair.input], seen[pair.target]
-            if size != target_size:
-                told = " and ".join("x".join(map(str, sides)) for sides in (size, target_size))
-                report.problems.append(
-                    f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, {told}"
-                )
-            elif content == target_content:
-                report.notes.append(f"{shown[pair.input]} equals its target {shown[pair.target]}")
-    # Several inputs may share one clean scene; inputs, and the images of a clean set, are meant to differ.
-    report.notes += _duplicates([pair.input or pair.target for pair in located.pairs], seen, shown)
-
-
-def _duplicates(paths: Sequence[Path], seen: dict, shown: dict[Path, str]) -> list[str]:
-    groups: dict[bytes, list[Path]] = {}
-    for path in dict.fromkeys(paths):
-        if path in seen:
-            groups.setdefault(seen[path][1], []).append(path)
-    return [
-        f"the same picture: {', '.join(shown[path] for path in group)}" for group in groups.values() if len(group) > 1
-    ]
+    own = {path: seen[path] for path in shown if path in seen}
+    report.problems += opening.different_sizes(located, {path: found.shape for path, found in own.items()})
+    report.notes += [f"{shown[path]}: {found.note}" for path, found in own.items() if found.note]
+    report.notes += opening.equal_pictures(located, {path: found.digest for path, found in own.items()})
 
 
 def text(reports: Sequence[Report], everything: bool = False) -> str:

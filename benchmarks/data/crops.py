@@ -8,7 +8,6 @@ pixels decide. The work grows with the number of images, not of pairs. Resized, 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data.images import attempts, decode
+from benchmarks.data.decoding import attempts, decode
+from benchmarks.data.files import text
+from benchmarks.data.images import digest_of
 
 PLACES = 64  # of an image
 _HALF = 16  # pixels around a place that its description covers
@@ -48,7 +49,7 @@ class _Places:
     image: np.ndarray
     where: np.ndarray
     look: np.ndarray
-    digests: dict[bytes, list[int]]
+    digests: dict[str, list[int]]
 
 
 def find(
@@ -144,10 +145,10 @@ def _common(small: np.ndarray, large: np.ndarray, offset: tuple[int, int]) -> tu
 
 def _places(paths: Sequence[Path], title: str, tell: Callable[[str], None]) -> _Places:
     images, places, looks = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [np.zeros((0, _COSINES**2 - 1))]
-    digests: dict[bytes, list[int]] = defaultdict(list)
+    digests: dict[str, list[int]] = defaultdict(list)
     for number, (path, found, problem) in enumerate(attempts(_read, paths, title)):
         if problem:
-            tell(f"{path}: {problem}")
+            tell(f"{text(path)}: {problem}")
             continue
         digest, where, look = found
         digests[digest].append(number)
@@ -157,16 +158,9 @@ def _places(paths: Sequence[Path], title: str, tell: Callable[[str], None]) -> _
     return _Places(np.concatenate(images), np.concatenate(places), np.concatenate(looks), digests)
 
 
-def _read(path: Path) -> tuple[bytes, np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
     image = decode(path)
     return digest_of(image), *_describe(image)
-
-
-def digest_of(image: np.ndarray) -> bytes:
-    """The same for equal pixels only, whatever the file."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
 
 
 def _describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,10 +171,10 @@ def _describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     strength = np.abs(fine - uniform_filter(fine, 13))
     inner = (slice(_HALF + 8, -_HALF - 8),) * 2  # the blurs near the edge depend on where the image was cut
     core = strength[inner]
-    if not core.size:
-        return np.zeros((0, 2), np.int32), np.zeros((0, _COSINES**2 - 1), np.float32)
-    peaks = (core == maximum_filter(core, _APART)) & (core > 1.0)
+    peaks = (core == maximum_filter(core, _APART)) & (core > 1.0) if core.size else np.zeros(core.shape, bool)
     where = np.argwhere(peaks)
+    if not len(where):  # a small or flat image
+        return np.zeros((0, 2), np.int32), np.zeros((0, _COSINES**2 - 1), np.float32)
     where = where[np.argsort(-core[peaks], kind="stable")[:PLACES]] + _HALF + 8
     reach = np.arange(-_HALF + 2, _HALF, 4)
     patches = fine[where[:, 0, None, None] + reach[:, None], where[:, 1, None, None] + reach]

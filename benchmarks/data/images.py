@@ -1,4 +1,8 @@
-"""Decoding image files, and a decoded cache that training slices from."""
+"""Opened sets of image files: decoded once into a cache that training slices from, or decoded as they are asked for.
+
+Every image has a digest, made when it was decoded; a cached image is compared with it before a process first uses it. A
+damaged cache is never used: its images are decoded from their files again, and the next opening makes it anew.
+"""
 
 from __future__ import annotations
 
@@ -6,83 +10,47 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.data.decoding import UnusableImage, attempts, decode, header_of, shape_of
+from benchmarks.data.files import text, why
 from benchmarks.errors import UserError
 
+__all__ = ["CACHE_LIMIT", "Images", "UnusableImage", "attempts", "decode", "digest_of", "identity", "open_images",
+           "shape_of"]  # fmt: skip
+
 CACHE_LIMIT = 24 * 2**30  # bytes of decoded pixels; larger sets are decoded as they are needed
-_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation to Pillow's Transpose, by number
+FORM = 2  # of the cache, to be raised whenever it changes
+INDEX, PIXELS = "index.json", "pixels.u8"
 
 
-class UnusableImage(Exception):
-    """A file that cannot be used as an image, with the reason in words."""
+def digest_of(image: np.ndarray) -> str:
+    """16 hex digits: the same for equal pixels of one shape only, whatever the file."""
+    digest = hashlib.sha256(f"{image.shape} {image.dtype}\n".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:16]
 
 
-def decode(path: Path) -> np.ndarray:
-    """The file as RGB uint8 (H, W, 3), upright.
+class Entry(NamedTuple):
+    """One image of an index: where its pixels begin in the cache (-1: not cached), height, width, digest of its pixels
+    (where they are not cached, of its file), and a note on what of its file is not used."""
 
-    Grey, palette and CMYK images become RGB, 16 bits a channel are scaled to 8, an alpha channel is dropped (as the
-    field's code does), and a camera's note of how it was held (EXIF orientation) is obeyed.
+    start: int
+    height: int
+    width: int
+    digest: str
+    note: str = ""
 
-    Raises:
-        UnusableImage: if it is no image, is cut short or damaged, is absurdly large, or holds values without a known
-            range.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            turn = _turn(image)
-            pixels = np.asarray(_as_rgb(image))
-    except UnidentifiedImageError:
-        with path.open("rb") as file:
-            start = file.read(12)
-        raise UnusableImage(f"not an image (it starts with {start!r})" if start else "an empty file") from None
-    except Image.DecompressionBombError:
-        raise UnusableImage("more pixels than an image of a data set can have") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        told = getattr(error, "strerror", None)
-        raise UnusableImage(f"cannot be read ({told})" if told else f"damaged or cut short ({error})") from None
-    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(Image.Transpose(turn)))
-
-
-def _as_rgb(image: Any) -> Any:
-    """A Pillow image as 8-bit RGB."""
-    from PIL import Image
-
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise UnusableImage(f"values of 32 bits a pixel (mode {image.mode}), whose range is not known")
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
-        grey = np.asarray(image).astype(np.float64) / 257
-        image = Image.fromarray(np.rint(grey.clip(0, 255)).astype(np.uint8))
-    return image.convert("RGB")
-
-
-def _turn(image: Any) -> int | None:
-    """How the pixels must be turned to stand upright, by the image's EXIF data; ``None``: not at all."""
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return None  # Pillow turns TIFF by itself, and would decode a whole PNG to look for EXIF data at its end
-    return _TURNS.get(image.getexif().get(0x0112, 1))
-
-
-def shape_of(path: Path) -> tuple[int, int]:
-    """Height and width, from the header alone; raises :class:`UnusableImage` as :func:`decode` does."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            shape = image.height, image.width
-            return shape[::-1] if (_turn(image) or 0) in (2, 4, 5, 6) else shape
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-        decode(path)  # says what is wrong with it
-        raise UnusableImage("unreadable header") from None
+    @property
+    def size(self) -> int:
+        return 3 * self.height * self.width
 
 
 class Images(Sequence[np.ndarray]):
@@ -91,18 +59,19 @@ class Images(Sequence[np.ndarray]):
 
     Args:
         paths: their files.
-        known: the folder that holds their sizes, and their pixels where they are cached.
+        entries: of each file once, in order.
+        known: the folder that holds their pixels; without it they are decoded when asked for.
     """
 
-    def __init__(self, paths: Sequence[Path], known: Path | None = None):
+    def __init__(self, paths: Sequence[Path], entries: Sequence[Entry] = (), known: Path | None = None):
         self.paths = list(paths)
+        self.streams = known is None
         self._folder = known
         self._pixels: np.ndarray | None = None
-        self._where: dict[Path, list[int]] = {}
-        if known:
-            where = json.loads((known / "index.json").read_text("utf-8"))
-            self._where = dict(zip(dict.fromkeys(self.paths), where, strict=True))
-        self.streams = known is None or not (known / "pixels.u8").exists()
+        places = {path: place for place, path in enumerate(dict.fromkeys(self.paths))}
+        self._places = [places[path] for path in self.paths]
+        self._entries = list(entries)
+        self._sound = bytearray(len(places))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -112,29 +81,74 @@ class Images(Sequence[np.ndarray]):
             return self._decoded(self.paths[number])
         if self._pixels is None:  # opened on first use: a process started by joblib maps the same pages
             # as a bare array: slicing a memmap costs several times as much
-            self._pixels = np.asarray(np.memmap(self._folder / "pixels.u8", dtype=np.uint8, mode="r"))
-        start, height, width = self._where[self.paths[number]]
-        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+            self._pixels = np.asarray(np.memmap(self._folder / PIXELS, dtype=np.uint8, mode="r"))
+        place = self._places[number]
+        entry = self._entries[place]
+        image = self._pixels[entry.start : entry.start + 3 * entry.height * entry.width]
+        if self._sound[place]:
+            return image.reshape(entry.height, entry.width, 3)
+        return self._compared(number, image)
+
+    def _compared(self, number: int, pixels: np.ndarray) -> np.ndarray:
+        """The image, if it is what was decoded; else decoded again."""
+        path, place = self.paths[number], self._places[number]
+        entry = self._entries[place]
+        if pixels.size == entry.size:
+            image = pixels.reshape(entry.height, entry.width, 3)
+            if digest_of(image) == entry.digest:
+                self._sound[place] = 1
+                return image
+        _tell_damaged(self._folder)
+        image = self._decoded(path)
+        if digest_of(image) != entry.digest:
+            raise UserError(f"{text(path)}: other pixels than when it was first opened, at the same size and time.")
+        return image
+
+    def _entry(self, number: int) -> Entry:
+        return self._entries[self._places[number]]
 
     def shape(self, number: int) -> tuple[int, int]:
         """Height and width, without decoding."""
-        _, height, width = self._where[self.paths[number]]
-        return height, width
+        return self._entry(number)[1:3]
+
+    def digest(self, number: int) -> str:
+        """Of the image's pixels, or of its file where :attr:`streams`."""
+        return self._entry(number).digest
+
+    @property
+    def identity(self) -> str:
+        """Stands for all images in order: ``p`` and 16 hex digits for their pixels, or ``f`` and 16 for their files'
+        bytes where they are decoded when asked for. Only identities of one kind can be compared."""
+        kind = "f" if self.streams else "p"
+        return identity(kind + self.digest(number) for number in range(len(self)))
+
+    @property
+    def notes(self) -> dict[Path, str]:
+        """What of the files is not used, such as further frames."""
+        paths = dict.fromkeys(self.paths)
+        return {path: entry.note for path, entry in zip(paths, self._entries, strict=True) if entry.note}
 
     @property
     def bytes(self) -> int:
         """Of all pixels, decoded."""
-        return sum(3 * height * width for _, height, width in self._where.values())
+        return sum(entry.size for entry in self._entries)
 
     @staticmethod
     def _decoded(path: Path) -> np.ndarray:
         try:
             return decode(path)
         except UnusableImage as problem:
-            raise UserError(f"{path}: {problem}.") from problem
+            raise UserError(f"{text(path)}: {problem}.") from problem
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_pixels": None}
+        return self.__dict__ | {"_pixels": None, "_sound": bytearray(len(self._sound))}
+
+
+def identity(parts: Iterable[str]) -> str:
+    """The identity of several images together, from theirs: of files where one of them is."""
+    known = list(parts)
+    kind = "f" if any(part.startswith("f") for part in known) else "p"
+    return kind + hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def open_images(
@@ -144,7 +158,8 @@ def open_images(
 
     The cache is named by the files' paths, sizes and modification times, so a changed file makes a new one; it is
     written beside and moved into place. Of files whose pixels exceed ``limit`` bytes together (by default
-    :data:`CACHE_LIMIT`), or half the free space, only the sizes are kept; they are decoded when asked for.
+    :data:`CACHE_LIMIT`), or half the free space, only the sizes and the digests of the files are kept; they are decoded
+    when asked for.
 
     Returns:
         The images, and for each file that cannot be used the reason; where there are any, the images are of no use.
@@ -154,91 +169,145 @@ def open_images(
     """
     unique = list(dict.fromkeys(paths))
     folder = cache / f"{title}-{_stamp(unique)}"
-    if not (folder / "index.json").exists():
-        problems, shapes = {}, []
-        for path, shape, problem in attempts(shape_of, unique, f"{title}: headers"):
-            if problem:
-                problems[path] = problem
-            else:
-                shapes.append(shape)
-        if problems:
-            return Images(paths), problems
+    entries = _index(folder, len(unique))
+    if entries is None:
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            room = min(CACHE_LIMIT if limit is None else limit, shutil.disk_usage(cache).free / 2)
-            kept = 3 * sum(height * width for height, width in shapes) <= room
-            problems = _write_cache(unique, shapes, folder, title, kept)
+            entries, problems = _make(unique, folder, title, CACHE_LIMIT if limit is None else limit)
         except OSError as error:
-            raise UserError(f"cannot write the cache of decoded images, {folder}: {error.strerror}.") from error
+            reason = error.strerror or error
+            raise UserError(f"cannot write the cache of decoded images, {folder}: {reason}.") from error
         if problems:
             return Images(paths), problems
-    return Images(paths, folder), {}
+    cached = all(entry.start >= 0 for entry in entries)
+    return Images(paths, entries, folder if cached else None), {}
 
 
 def _stamp(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{FORM}\n".encode())
     for path in paths:
         try:
             stat = path.stat()
-            digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            told = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
         except OSError:
-            digest.update(f"{path} cannot be read\n".encode())  # to be told by whoever opens it
+            told = f"{path} cannot be read\n"  # to be told by whoever opens it
+        digest.update(told.encode(errors="surrogateescape"))
     return digest.hexdigest()[:12]
 
 
-def attempts(function: Callable[[Path], Any], paths: Sequence[Path], title: str) -> Iterator[tuple[Path, Any, str]]:
-    """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
-    results are held at a time, however slowly they are taken."""
-    from tqdm import tqdm
-
-    def attempt(path: Path):
-        try:
-            return path, function(path), ""
-        except UnusableImage as problem:
-            return path, None, str(problem)
-
-    threads = min(8, os.cpu_count() or 1)
-    waiting: deque[Future] = deque()
-    with (
-        ThreadPoolExecutor(threads) as pool,
-        tqdm(total=len(paths), desc=title, unit="file", leave=False, delay=2, mininterval=1) as bar,
-    ):
-        try:
-            for path in paths:
-                waiting.append(pool.submit(attempt, path))
-                if len(waiting) >= 8 * threads:
-                    yield waiting.popleft().result()
-                    bar.update()
-            while waiting:
-                yield waiting.popleft().result()
-                bar.update()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _index(folder: Path, count: int) -> list[Entry] | None:
+    """The entries of a finished cache; ``None`` where there is none, or a damaged one, which is told."""
+    try:
+        written = (folder / INDEX).read_bytes()
+    except OSError:
+        return None
+    with suppress(ValueError, TypeError, KeyError, OSError):
+        content = json.loads(written)
+        entries = [Entry(*fields) for fields in content["images"]]
+        cached = sum(entry.size for entry in entries if entry.start >= 0)
+        held = (folder / PIXELS).stat().st_size if cached else 0
+        if content["digest"] == _digest(content["images"]) and (len(entries), held) == (count, cached):
+            return entries
+    _tell_damaged(folder)
+    return None
 
 
-def _write_cache(
-    paths: Sequence[Path], shapes: Sequence[tuple[int, int]], folder: Path, title: str, pixels_too: bool
-) -> dict[Path, str]:
-    """Write the sizes of the images, and their pixels where wanted; returns the reasons why files cannot be used."""
-    index, end, problems = [], 0, {}
+def _digest(entries: Any) -> str:
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+_told: set[Path] = set()
+
+
+def _tell_damaged(folder: Path) -> None:
+    """Say once that a cache is damaged, and have it made anew at the next opening."""
+    try:
+        (folder / INDEX).unlink()
+    except FileNotFoundError:  # another process has found it, and said so
+        return
+    except OSError:
+        pass
+    if folder not in _told:
+        _told.add(folder)
+        print(
+            f"warning: the cache of decoded images {folder} is damaged; the images are read from their files again.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tuple[list[Entry], dict[Path, str]]:
+    """Look at all headers, then decode into the cache what has room there; returns the entries, and the reasons why
+    files cannot be used."""
+    problems, headers = {}, {}
+    for path, header, problem in attempts(header_of, unique, f"{title}: headers"):
+        if problem:
+            problems[path] = problem
+        else:
+            headers[path] = header
+    if problems:
+        return [], problems
+    sizes = [3 * header.height * header.width for header in headers.values()]
+    room = min(limit, shutil.disk_usage(folder.parent).free / 2)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        if pixels_too:
-            with (temporary / "pixels.u8").open("wb") as pixels:
-                for path, image, problem in attempts(decode, paths, f"{title}: decoding"):
-                    if problem:
-                        problems[path] = problem
-                        continue
-                    pixels.write(image.data if image.flags.c_contiguous else image.tobytes())
-                    index.append([end, *image.shape[:2]])
-                    end += image.size
+        if sum(sizes) <= room:
+            entries, problems = _write_pixels(headers, sizes, temporary, title)
         else:
-            index = [[-1, height, width] for height, width in shapes]
+            entries, problems = [], {}
+            for path, digest, problem in attempts(_digest_of_file, unique, f"{title}: digests"):
+                if problem:
+                    problems[path] = problem
+                else:
+                    entries.append(Entry(-1, *headers[path][:2], digest, headers[path].note))
         if not problems:
-            (temporary / "index.json").write_text(json.dumps(index), "utf-8")
-            if not folder.exists():
-                temporary.replace(folder)
-        return problems
+            (temporary / INDEX).write_text(json.dumps({"images": entries, "digest": _digest(entries)}))
+            _move(temporary, folder, len(unique))
+            _told.discard(folder)
+        return entries, problems
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_pixels(
+    headers: dict[Path, Any], sizes: Sequence[int], folder: Path, title: str
+) -> tuple[list[Entry], dict[Path, str]]:
+    entries, problems, end = [], {}, 0
+    with (folder / PIXELS).open("wb") as pixels:
+        for path, found, problem in attempts(_decoded_with_digest, list(headers), f"{title}: decoding", sizes):
+            if problem:
+                problems[path] = problem
+                continue
+            image, digest = found
+            pixels.write(image.data)
+            entries.append(Entry(end, *image.shape[:2], digest, headers[path].note))
+            end += image.size
+    return entries, problems
+
+
+def _decoded_with_digest(path: Path) -> tuple[np.ndarray, str]:
+    image = np.ascontiguousarray(decode(path))
+    return image, digest_of(image)
+
+
+def _digest_of_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UnusableImage(why(path, error)) from None
+
+
+def _move(temporary: Path, folder: Path, count: int) -> None:
+    """Put a cache into its place; another process may have been quicker, or have left a damaged one there."""
+    for _ in range(3):
+        with suppress(OSError):
+            os.replace(temporary, folder)
+            return
+        if (folder / INDEX).exists() and _index(folder, count) is not None:
+            return
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        with suppress(OSError):
+            os.replace(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    raise OSError(None, "it cannot be moved into place", str(folder))

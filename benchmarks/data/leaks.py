@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import settings
-from benchmarks.data import layouts
+from benchmarks.data import files, layouts
 from benchmarks.data.crops import Match, find
+from results.visible import spreadsheet
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Leak:
         down, across = self.match.offset
         how = "pixel for pixel" if self.match.difference == 0 else f"mean difference {self.match.difference:.1f} levels"
         part = "" if self.match.share == 1 else f"{self.match.share:.0%} of "
-        return f"{part}{self.name} is in {self.match.whole.name} from row {down} and column {across} on, {how}"
+        whole = files.text(self.match.whole.name)
+        return f"{part}{self.name} is in {whole} from row {down} and column {across} on, {how}"
 
 
 def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tuple[list[Leak], list[str], list[str]]:
@@ -82,13 +84,15 @@ def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tupl
     Args:
         root: the data root.
         setting: only the sets of this setting, and further test sets of its tasks; ``None``: of all settings.
-        tell: called with a sentence about each file that cannot be read.
+        tell: called with a sentence about each file that cannot be read, or has no place in its set.
 
     Returns:
         The leaks, and the test and training sets that were compared.
     """
     tests, trains = _sets([setting] if setting else settings.names())
     located = {name: layouts.locate(name, root) for name in (*tests, *trains)}
+    for problem in dict.fromkeys(problem for found in located.values() if found for problem in found.problems):
+        tell(problem)
     tests, trains = ([name for name in names if located[name] and located[name].pairs] for names in (tests, trains))
     clean = {name: _clean(located[name]) for name in (*tests, *trains)}
     crops = [path for name in tests for path in clean[name]]
@@ -124,10 +128,10 @@ def _sets(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _clean(located: layouts.Located) -> dict[Path, list[str]]:
     """Clean files with the names of the samples they belong to."""
-    files: dict[Path, list[str]] = {}
+    found: dict[Path, list[str]] = {}
     for pair in located.pairs:
-        files.setdefault(pair.target, []).append(pair.name)
-    return files
+        found.setdefault(pair.target, []).append(pair.name)
+    return found
 
 
 def text(leaks: Sequence[Leak], tests: Sequence[str], trains: Sequence[str]) -> str:
@@ -146,7 +150,7 @@ def text(leaks: Sequence[Leak], tests: Sequence[str], trains: Sequence[str]) -> 
 
 
 def write(leaks: Sequence[Leak], path: Path) -> None:
-    """The findings as CSV, one row a pair of images."""
+    """The findings as CSV for a spreadsheet, one row a pair of images."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         rows = csv.writer(file)
@@ -154,4 +158,5 @@ def write(leaks: Sequence[Leak], path: Path) -> None:
         for leak in leaks:
             match = leak.match
             place = (*match.offset, round(match.share, 4), round(match.difference, 3))
-            rows.writerow((leak.test_set, leak.name, leak.train_set, match.whole.name, *place))
+            found = (leak.test_set, leak.name, leak.train_set, files.text(match.whole.name))
+            rows.writerow((*map(spreadsheet, found), *place))

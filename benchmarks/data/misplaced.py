@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.data import layouts
-from benchmarks.data.layouts import DataSet, folders_in, images_in, resolve
+from benchmarks.data.files import Tree, look, plain, text
+from benchmarks.data.layouts import DataSet
 
 DEPTH, VISITS = 4, 4000  # of folders that are looked into
 INPUTS = (
@@ -40,11 +41,14 @@ def fix(name: str, root: Path) -> str:
     """
     data_set = layouts.get(name)
     others = [other for other in layouts.known() if other != name.partition(":")[0]]
-    taken = {resolve(root, place) for other in others for place in layouts.known()[other].folders}
+    tree = Tree(root)
+    taken = {
+        folder for other in others for place in layouts.known()[other].folders for folder in tree.alike(root, place)
+    }
     for folder in _candidates(root, data_set):
         if folder in taken:
             continue
-        shown = folder.relative_to(root).as_posix()
+        shown = text(folder.relative_to(root).as_posix())
         if layouts.pairs_in(name, folder, root):
             return f"its files are in {shown}/: move them to {data_set.folders[0]}/"
         renamed = _renamed(data_set, folder)
@@ -62,7 +66,7 @@ def _candidates(root: Path, data_set: DataSet) -> Iterator[Path]:
     for _ in range(DEPTH):
         below = []
         for parent, inside in level:
-            for folder in folders_in(parent):
+            for folder in look(parent).folders:
                 visits += 1
                 if visits > VISITS:
                     return
@@ -82,20 +86,22 @@ def _alike(name: str, data_set: DataSet) -> bool:
 
 def _renamed(data_set: DataSet, folder: Path) -> str:
     """Which two folders to rename, where ``folder`` holds inputs and targets with files named as a layout wants."""
-    below = {entry.name.lower(): entry for entry in folders_in(folder)}
+    below = {plain(entry.name): entry for entry in look(folder).folders}
     inputs, targets = ([below[name] for name in names if name in below] for names in (INPUTS, TARGETS))
     for layout, first, second in product(data_set.layouts, inputs, targets):
         wanted = [(layout.input or "").format(part=data_set.part), layout.target]
         if layout.input is None or "." in wanted or "*" in "".join(wanted):
             continue
         if _fit(first, layout.input_name) and _fit(second, layout.target_name):
-            changes = [(old.name, new) for old, new in zip((first, second), wanted, strict=True) if old.name != new]
+            changes = [
+                (text(old.name), new) for old, new in zip((first, second), wanted, strict=True) if old.name != new
+            ]
             return "rename " + " and ".join(f"{old}/ to {new}/" for old, new in changes)
     return ""
 
 
 def _fit(folder: Path, name: str) -> bool:
     """Whether most images of the folder are named that way."""
-    files = images_in(folder)
+    files = look(folder).pictures
     fitting = sum(re.fullmatch(name, path.stem, re.IGNORECASE) is not None for path in files)
     return fitting > len(files) / 2

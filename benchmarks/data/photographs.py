@@ -103,5 +103,5 @@ def _decode(file: str) -> np.ndarray:
             f"the test photograph {path} is missing from scikit-image's installation; "
             "reinstall scikit-image from its wheel, which carries the file"
         )
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG", "JPEG"]) as picture:
         return np.asarray(picture.convert("RGB"))

@@ -57,11 +57,12 @@ class TestPool(Pool):
 @dataclass
 class Prepared:
     """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used
-    (:data:`results.schema.DATA_FIELDS`)."""
+    (:data:`results.schema.DATA_FIELDS`), ``notes`` what people should know of the files: what is left out, and why."""
 
     train: list[Pool] = field(default_factory=list)
     tests: list[TestPool] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def record(
         self, role: str, task: Task, dataset: str, found: int, expected: int | None, origin: str, **more: Any

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import protocols
 from benchmarks.config import DataConfig
-from benchmarks.data import layouts
-from benchmarks.data.images import CACHE_LIMIT, Images, open_images
+from benchmarks.data import files, layouts, opening
+from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
 from benchmarks.data.leaks import leaked
+from benchmarks.data.opening import Opened
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
+from benchmarks.data.scenes import scenes
 from benchmarks.errors import UserError
 from benchmarks.settings import Setting, Task, TestSet
 
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "list_length", "open_set", "prepare"]
+__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "list_length", "notes", "open_images", "open_set",
+           "prepare"]  # fmt: skip
 
 EMBEDDED = "embedded-1"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
 TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
 TOLD = 20  # problems of one set that an error lists
+NOTED = 10  # notes of one set that are passed on
 
 
 def list_length(task: Task) -> int:
@@ -62,10 +68,8 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
             problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
         else:
             found.append(Further(data_set, int(times or 1)))
-    names = [one.data_set.name for one in found]
-    problems += [f"{name}: named twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if found and data.source == "embedded":
-        problems.append(f"{names[0]} lies in files: name their folder with --data-root")
+        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
     if problems:
         raise UserError("the further training sets (data.extra) cannot be:", problems)
     return found
@@ -103,7 +107,13 @@ def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
 
 
 def prepare(
-    setting: Setting, data: DataConfig, extra: Sequence[str], cache: Path, trained: Sequence[str] | None = None
+    setting: Setting,
+    data: DataConfig,
+    extra: Sequence[str],
+    cache: Path,
+    trained: Sequence[str] | None = None,
+    protocol: str | None = None,
+    patch: int = 0,
 ) -> Prepared:
     """Find, check and open everything the setting needs.
 
@@ -113,6 +123,8 @@ def prepare(
         extra: further test sets, by name.
         cache: folder for decoded images.
         trained: open the test sets only, for a network that was trained on the sets of these names.
+        protocol: how test images will be scored, which must be large enough for it (by default the setting's).
+        patch: of the training; smaller images, which are mirrored to fill it, are noted.
 
     Raises:
         UserError: listing every problem of the files by name.
@@ -122,26 +134,28 @@ def prepare(
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
         return _embedded(setting, cache, trains=trained is None)
-    return _Files(setting, data, extra, cache, trained, more).prepare()
+    found = _Files(setting, data, extra, cache, trained, more)
+    found.protocol, found.patch = protocol or setting.protocol, patch
+    return found.prepare()
 
 
 def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
     from benchmarks.data.photographs import depth_of, photographs
 
     prepared = Prepared()
-    images, depths = _scenes(cache) if trains else (None, None)
+    images, depths, drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, "")
     photos = photographs()
-    names = list(photos)
+    names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
         if trains:
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record("train", task, "scenes", len(images), None, "embedded")
+            prepared.record("train", task, "scenes", len(images), None, "embedded", digest=drawn)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
             prepared.tests.append(pool)
-            prepared.record("test", task, pool.dataset, len(photos), None, "embedded")
+            prepared.record("test", task, pool.dataset, len(photos), None, "embedded", digest=shown)
     return prepared
 
 
@@ -153,53 +167,44 @@ def _label(task: Task, test: TestSet) -> str:
     return task.degradation if len(task.test) == 1 else f"{task.degradation}-{test.set.rpartition('-')[2]}"
 
 
-def _scenes(cache: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Procedural training scenes and their depths, drawn once and memory-mapped afterwards."""
-    from benchmarks.data.procedural import training_set
-    from results import write_atomically
-
-    paths = [cache / f"scenes-{EMBEDDED}-{kind}.npy" for kind in ("images", "depths")]
-    try:
-        if not all(path.exists() for path in paths):
-            for path, array in zip(paths, training_set(SCENES, SCENE_SIZE, seed=0), strict=True):
-                write_atomically(path, lambda temporary, array=array: np.save(temporary, array))
-        images, depths = (np.asarray(np.load(path, mmap_mode="r")) for path in paths)
-    except OSError as error:
-        raise UserError(f"cannot write the training scenes to {cache}: {error.strerror}.") from error
-    return images, depths
-
-
 def _root(data: DataConfig) -> Path:
-    root = Path(data.root or "")
-    if not data.root or not root.is_dir():
-        raise UserError(f"the data root {data.root!r} is not a folder; see the data layouts in the README.")
+    return data_root(Path(data.root) if data.root else None)
+
+
+def data_root(root: Path | None) -> Path:
+    """The folder, if it is one that can be read.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if root is None or not os.path.isdir(root):
+        raise UserError(f"the data root {files.text(root)!r} is not a folder; see the data layouts in the README.")
+    if reason := files.look(root).problem:
+        raise UserError(f"the data root {files.text(root)} {reason}.")
     return root
 
 
-def open_set(located: layouts.Located, cache: Path, trains: bool) -> tuple[Images, Images | None, list[str]]:
-    """Open a set's images; what is ``trains`` (or may stand in for it) is cached up to a higher limit.
-
-    Returns:
-        Targets, inputs where the set is paired, and its problems; where there are any, the images are of no use.
-    """
+def open_set(located: layouts.Located, cache: Path, trains: bool) -> Opened:
+    """Open a set's images; what ``trains`` (or may stand in for it) is cached up to a higher limit."""
     limit = CACHE_LIMIT if trains or located.data_set.make == "train" else TEST_LIMIT
-    title = located.data_set.name.replace(":", "-")
-    targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
-    inputs = None
-    if located.pairs and located.pairs[0].input is not None:
-        inputs, more = open_images([pair.input for pair in located.pairs], cache, f"{title}-input", limit)
-        bad |= more
-    shown = {
-        path: path.relative_to(located.root) for pair in located.pairs for path in (pair.input, pair.target) if path
-    }
-    problems = [*located.problems, *(f"{shown[path]}: {reason}" for path, reason in bad.items())]
-    if not bad and inputs is not None:
-        for number, pair in enumerate(located.pairs):
-            sizes = [images.shape(number) for images in (inputs, targets)]
-            if sizes[0] != sizes[1]:
-                told = " and ".join("x".join(map(str, size)) for size in sizes)
-                problems.append(f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, {told}")
-    return targets, inputs, problems
+    return opening.open_set(located, cache, limit)
+
+
+def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
+    """What is to be noted about the files of all sets the setting needs, by their names alone."""
+    if data.source == "embedded":
+        return []
+    more = [one.data_set.name for one in further(setting, data)]
+    sets = dict.fromkeys((*setting.train_sets, *more, *setting.test_sets, *extra))
+    located = [_located(name, _root(data)) for name in sets]
+    return list(dict.fromkeys(note for one in located if one for note in _first(one.data_set.name, one.notes, NOTED)))
+
+
+def _first(name: str, lines: Sequence[str], most: int) -> list[str]:
+    """At most so many of a set's problems or notes."""
+    return opening.shortened(
+        lines, most, lambda more: f"{name}: {more} more; `python -m benchmarks.data check` tells them all"
+    )
 
 
 class _Clean(NamedTuple):
@@ -229,7 +234,8 @@ class _Files:
         self.extra = [layouts.get(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
-        self._opened: dict[str, Pool | None] = {}
+        self.protocol, self.patch = setting.protocol, 0
+        self._opened: dict[str, Opened | None] = {}
         self._made_of: dict[str, _Clean] = {}
 
     def prepare(self) -> Prepared:
@@ -238,7 +244,9 @@ class _Files:
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
         if self.problems:
-            raise UserError(f"the data below {self.root} cannot be used as they are:", dict.fromkeys(self.problems))
+            told = f"the data below {files.text(self.root)} cannot be used as they are:"
+            raise UserError(told, dict.fromkeys(self.problems))
+        self.prepared.notes = list(dict.fromkeys(self.prepared.notes))
         return self.prepared
 
     def _wanted_tests(self) -> Iterator[tuple[Task, TestSet, bool]]:
@@ -255,20 +263,39 @@ class _Files:
     def _open(self, name: str, task: Task) -> Pool | None:
         """The set's pool, or ``None`` where it is missing or has problems (which are noted)."""
         if name not in self._opened:
-            self._opened[name] = self._opened_now(name, task)
-        return self._opened[name]
+            self._opened[name] = self._opened_now(name)
+        opened = self._opened[name]
+        if opened is None:
+            return None
+        return Pool(task, [pair.name for pair in opened.located.pairs], opened.targets, opened.inputs)
 
-    def _opened_now(self, name: str, task: Task) -> Pool | None:
+    def _opened_now(self, name: str) -> Opened | None:
         located = layouts.locate(name, self.root)
         if located is None:
             return None
-        clean, inputs, problems = open_set(located, self.cache, name in self.setting.train_sets)
-        self.problems += problems[:TOLD]
-        if len(problems) > TOLD:
-            self.problems.append(
-                f"{name}: {len(problems) - TOLD} more; `python -m benchmarks.data check` tells them all"
-            )
-        return Pool(task, [pair.name for pair in located.pairs], clean, inputs)
+        opened = open_set(located, self.cache, name in self.setting.train_sets)
+        self.problems += _first(name, opened.problems, TOLD)
+        self.prepared.notes += _first(name, opened.notes, NOTED)
+        return opened
+
+    def _trains(self, names: Sequence[str]) -> str:
+        """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
+        if not self.problems:
+            self.prepared.notes += opening.mirrored([self._opened[name] for name in names], self.patch)
+        return self._digest(names)
+
+    def _digest(self, names: Sequence[str]) -> str:
+        return "" if self.problems else identity(self._opened[name].identity for name in names)
+
+    def _tests(self, names: Sequence[str]) -> str:
+        """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
+        least = protocols.get(self.protocol).smallest
+        for name in names:
+            opened = self._opened[name]
+            if not opened.problems:
+                small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
+                self.problems += _first(name, small, TOLD)
+        return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
@@ -291,7 +318,8 @@ class _Files:
                 pool, used = self._open(data_set.instead, task), data_set.instead
             if pool is not None:
                 pools[name] = pool
-                self.prepared.record("train", task, used, len(pool.names), data_set.expected, "real")
+                count, digest = len(pool.names), self._trains([used])
+                self.prepared.record("train", task, used, count, data_set.expected, "real", digest=digest)
             elif self.data.missing == "error":
                 self._missing(name, f"training of {task.name}")
                 return []
@@ -306,7 +334,8 @@ class _Files:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
         found, expected = len(made.names), layouts.get(name).expected
-        self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets)
+        digest = self._trains(made.sets)
+        self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets, digest=digest)
         return [with_depths(Pool(task, made.names, made.images), made.depths)]
 
     def _further(self, task: Task) -> Iterator[Pool]:
@@ -319,8 +348,8 @@ class _Files:
                 self._missing(data_set.name, f"further training of {task.name}")
                 continue
             count = len(pool.names)
-            times = repeats if repeats > 1 else None
-            self.prepared.record("train", task, data_set.name, count, data_set.expected, "real", repeats=times)
+            more = {"repeats": repeats if repeats > 1 else None, "digest": self._trains([data_set.name])}
+            self.prepared.record("train", task, data_set.name, count, data_set.expected, "real", **more)
             yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
@@ -334,6 +363,7 @@ class _Files:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
             pool = Pool(task, made.names, made.images)
+        digest = self._tests(made.sets if made else [test.set])
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
         self.prepared.tests.append(with_depths(opened, made.depths if made else None))
@@ -343,7 +373,7 @@ class _Files:
         trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
         found, origin = len(pool.names), "synthesised" if made else "real"
         notes = {"made_from": made.sets} if made else {"leaked": leaked(test.set, trained, pool.names)}
-        self.prepared.record(role, task, test.name, found, expected, origin, **notes)
+        self.prepared.record(role, task, test.name, found, expected, origin, digest=digest, **notes)
 
     def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
         """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""

@@ -10,14 +10,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import baselines
-from benchmarks.errors import UserError, nearest
+from benchmarks.errors import UserError, nearest, quoted
 
 FOLDER = Path(__file__).parent
 Mixing = Literal["shuffled", "balanced", "stratified"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TestSet(_Part):
@@ -88,6 +88,10 @@ class Setting(_Part):
                 raise ValueError(f"{kind} {sorted(twice)[0]!r} is there twice")
             if not found:
                 raise ValueError(f"there is no {kind}")
+            if odd := [
+                name for name in found if not 0 < len(name) <= 60 or {*name} & {*"/\\"} or not name.isprintable()
+            ]:
+                raise ValueError(f"{kind} {quoted(odd[0])} cannot name a file")
         return self
 
     @model_validator(mode="after")
@@ -135,10 +139,13 @@ def load(name: str) -> Setting:
     """
     path = FOLDER / f"{name}.toml"
     if name not in names():
-        raise UserError(f"unknown setting {name!r}{nearest(name, names())} Known: {', '.join(names())}.")
+        raise UserError(f"unknown setting {quoted(name)}{nearest(name, names())} Known: {', '.join(names())}.")
     try:
-        return Setting(name=name, **tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "name" in content:
+            raise UserError(f"{path.name} gives a name; a setting goes by that of its file.")
+        return Setting.model_validate({"name": name} | content)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path.name} is not TOML: {error}.") from error
     except ValidationError as error:
         told = (f"{'.'.join(map(str, one['loc'])) or 'together'}: {one['msg']}" for one in error.errors())

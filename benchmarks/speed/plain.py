@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from baselines import airnet, layers, nafnet, restormer, transweather
 
+KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
+
 
 class CleanFolder(torch.utils.data.Dataset):
     """Samples of denoising: decode, crop, turn, add noise of the AirNet family, to tensors."""
@@ -60,7 +62,7 @@ def batches(data: torch.utils.data.Dataset, batch: int) -> Iterator[tuple[Tensor
 
 
 def _opened(path: Path) -> np.ndarray:
-    return np.array(Image.open(path).convert("RGB"))
+    return np.array(Image.open(path, formats=KINDS).convert("RGB"))
 
 
 def _cropped(images: Sequence[np.ndarray], patch: int) -> list[np.ndarray]:

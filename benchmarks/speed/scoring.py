@@ -71,7 +71,7 @@ def _plainly(network: baselines.Network, pools: Sequence[TestPool]) -> list[floa
     for pool in pools:
         for number in range(len(pool.names)):
             if files := getattr(pool, "files", None):
-                np.array(Image.open(files[number]).convert("RGB"))
+                np.array(Image.open(files[number], formats=plain.KINDS).convert("RGB"))
             degraded, clean = test_image(pool, number, protocols.get("airnet_rgb").multiple)
             with plain.plainly(), torch.no_grad():
                 restored = network.restore(degraded[None])[0]

@@ -126,6 +126,9 @@ def test_canonical_spelling(spec, expected):
         ("art:=1", "expected parameter=value"),
         ("art:tau=", "expected parameter=value"),
         ("no.such.module:Thing", "cannot import"),
+        ("exits_at_import:Thing", r"cannot import 'exits_at_import:Thing' \(SystemExit: bye\)"),
+        ("raises_at_import:Thing", r"cannot import 'raises_at_import:Thing' \(ZeroDivisionError: division by zero\)"),
+        ("exits_when_made:Thing", "SystemExit: 3"),
         ("artt:released", "did you mean 'art'"),
         ("collections:OrderedDict", "neither an art.Strategy"),
         ("os.path:join", "neither an art.Strategy"),
@@ -133,7 +136,14 @@ def test_canonical_spelling(spec, expected):
         ("art:tau=warm", "strategy 'art:tau=warm'"),
     ],
 )
-def test_refuses_what_it_does_not_know(spec, message):
+def test_refuses_what_it_does_not_know(spec, message, tmp_path, monkeypatch):
+    (tmp_path / "exits_at_import.py").write_text("raise SystemExit('bye')")
+    (tmp_path / "raises_at_import.py").write_text("1 / 0")
+    (tmp_path / "exits_when_made.py").write_text(
+        "import sys, torch\nfrom torchjd.scalarization import Mean\n"
+        "class Thing(Mean):\n    def __init__(self):\n        sys.exit(3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=message):
         art.make(spec, TASKS)
 

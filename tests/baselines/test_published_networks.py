@@ -58,3 +58,24 @@ def test_mismatches_are_named_and_nothing_is_loaded(name):
     for part in (f"missing {first}", "unexpected extra0", f"shape of {second} is (7, 7)", "wrapper: params"):
         assert part in str(error.value)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_authors_files_hold_more_than_is_used():
+    """TransWeather's six unused entries; AirNet's queue, whose length is the batch's."""
+    network, other = baselines.build("transweather", "tiny"), baselines.build("transweather", "tiny")
+    unused = {f"Tenc.mini_patch_embed4.proj.{kind}": torch.ones(2) for kind in ("weight", "bias")}
+    unused |= {f"Tenc.mini_patch_embed4.norm.{kind}": torch.ones(2) for kind in ("weight", "bias")}
+    unused |= {f"convtail.conv_output.conv2d.{kind}": torch.ones(2) for kind in ("weight", "bias")}
+    assert len(published.layout("transweather")) + len(unused) == 347
+    file = {f"module.{key}": value for key, value in (other.state_dict() | unused).items()}
+    assert network.load_published(file) == "module.*; 6 entries that no forward pass uses"
+    assert all(torch.equal(own, its) for own, its in zip(network.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match=r"unexpected Tenc\.mini_patch_embed5"):
+        network.load_published(file | {"module.Tenc.mini_patch_embed5.proj.bias": torch.ones(2)})
+
+    network, other = baselines.build("airnet", "tiny"), baselines.build("airnet", "tiny", queue=7)
+    kept = network.E.E.queue.clone()
+    old = {key: value for key, value in other.state_dict().items() if not key.endswith("num_batches_tracked")}
+    assert network.load_published(old) == "plain; not loaded, for training only: E.E.queue"
+    assert torch.equal(network.E.E.queue, kept)
+    assert all(torch.equal(own, its) for own, its in zip(network.parameters(), other.parameters(), strict=True))

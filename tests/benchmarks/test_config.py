@@ -1,8 +1,11 @@
 """Configuration: what is resolved, what is refused, and identities."""
 
+from pathlib import Path
+
 import pytest
 
 import baselines
+from benchmarks import grid
 from benchmarks.config import LATER, DataConfig, resolve
 from benchmarks.errors import UserError
 
@@ -85,7 +88,7 @@ def test_mixing_belongs_to_the_recipe():
 
 
 def test_what_came_later_leaves_earlier_runs_their_identity():
-    assert not LATER.keys() & config().model_dump()["train"].keys()
+    assert not LATER.keys() & config("mix", profile="paper").model_dump()["train"].keys()
     assert config("mix", "train.plateaus=3").model_dump()["train"]["plateaus"] == 3
     assert config("mix", "train.plateaus=3").identity()["hash"] != config("mix").identity()["hash"]
 
@@ -132,6 +135,107 @@ def test_profiles():
     demo, paper = config(), config(profile="paper")
     assert (demo.size, demo.data.mixing) == ("tiny", "balanced")
     assert (paper.size, paper.data.mixing) == ("paper", "shuffled") and paper.train.steps > 100 * demo.train.steps
+
+
+DEEP, LONG = "[" * 10_000, "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (f"train.steps={DEEP}", r"train.steps: .*\.\.\."),
+        (f"train.steps={LONG}", r"train.steps: .*\.\.\."),
+        ("train.steps=0x" + "F" * 6000, "train.steps: .*integer"),
+        ("train.steps=" + "9" * 2000, "train.steps: Input should be at most 2147483647"),
+        ("train.batch=1000000", "train.batch: Input should be at most 65536"),
+        ("train.threads=99999", "at most 1024"),
+        ("train.lr=inf", "train.lr: .*finite"),
+        ("train.lr=nan", "train.lr: .*finite"),
+        ("train.lr=1e999", "train.lr: .*finite"),
+        ("train.weight_decay=inf", "train.weight_decay: .*finite"),
+        ("train.min_lr=nan", "train.min_lr: .*finite"),
+        ("train.betas=0.9,1", r"train.betas.1: .*less than 1"),
+        ("train.betas=[-0.1, 0.9]", r"train.betas.0: .*greater than or equal to 0"),
+        ("train.betas=nan,0.9", r"train.betas.0: .*finite"),
+        ("train.lr=true", "train.lr: Input should not be true or false"),
+        ("train.steps=true", "train.steps: Input should not be true or false"),
+        ("train.lr=1e-4\ntrain.steps=9", "one line without control characters"),
+        ("train.lr=1e-4 # small", "train.lr: .*got '1e-4 # small'"),
+        ("train.steps=7#x", "train.steps: .*got '7#x'"),
+        ("train.steps=1 ] #", "train.steps: .*got '1 ] #'"),
+        ("data.root=/x\0y", "one line without control characters"),
+        ("data.root=/x", "data.source=files and data.root belong together"),
+        ("evaluate.extra=Rain100H,Rain100H", "evaluate.extra: .*each once"),
+        ("data.extra=,", "data.extra: .*each once"),
+        ("data.extra=" + "x" * 300, "at most 200 characters"),
+        ("=1", "no such key"),
+        ("train.lr=  ", "expected key=value"),
+    ],
+)
+def test_nothing_is_cut_or_silently_taken_for_something_else(override, message):
+    with pytest.raises(UserError, match=message) as error:
+        config("mix", override)
+    assert len(str(error.value)) < 1200
+
+
+def test_schedules_without_a_rate_are_refused():
+    for wrong in (
+        ["schedule=warmup_cosine", "warmup=0.5", "cycle=0.5"],
+        ["schedule=cosine", "cycle=1e-320"],
+        ["schedule=airnet", "encoder_warmup=0.5", "encoder_every=1e-9", "encoder_decay=1e9"],
+    ):
+        with pytest.raises(UserError, match="no learning rate at step"):
+            config("mix", *(f"train.{choice}" for choice in wrong))
+
+
+def test_text_stays_as_typed_and_the_later_of_two_counts():
+    chosen = config("mix", "train.steps=3", "train.steps=4", "evaluate.protocol=7", "evaluate.extra=Rain100H, 12")
+    assert chosen.train.steps == 4 and chosen.evaluate.protocol == "7" and chosen.evaluate.extra == ("Rain100H", "12")
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [
+        ("famo:lr=0.02512345", "famo:lr=0.02512345"),
+        ("art:tau=100000.5", "art:tau=100000.5"),
+        ("art:tau=1.0", "art:tau=1"),
+        ("art:tau=1e0", "art:tau=1"),
+        ("art:tau=1e9", "art:tau=1e+09"),
+        ("mgda:max_iters=50.0", "mgda:max_iters=50"),
+        ("m:C:x=0.1234567890123456789", "m:C:x=0.12345678901234568"),
+    ],
+)
+def test_numbers_in_specs_keep_their_digits(spec, kept):
+    assert config(spec).strategy == kept == config(kept).strategy
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("..:x", "unknown strategy"),
+        (":", "unknown strategy"),
+        ("a:b=c", "unknown strategy 'a'"),
+        ("a..b:C", "unknown strategy"),
+        ("art:tau=1:tau=2", "tau is there twice"),
+        ("art:tau=nan", "takes a finite number"),
+        ("art:tau=1e999", "too large a number"),
+        ("art:tau=" + "9" * 400, "takes a finite number"),
+        ("art:tau", "takes a finite number, not True"),
+        ("mgda:max_iters=1.5", "takes a whole number"),
+        ("mix\nart", "one line of at most 1000 printable"),
+        ("art:x=" + "9" * 5000, "one line of at most 1000 printable"),
+    ],
+)
+def test_specs_that_are_refused(spec, message):
+    with pytest.raises(UserError, match=message):
+        config(spec)
+
+
+def test_names_on_the_disk_are_short_and_apart():
+    specs = ["m:C:x=" + "é" * 900 + end for end in ("", "a")]
+    first, second = (grid.plan(config(spec), Path("out")).folder.parts[-2] for spec in specs)
+    assert first != second and max(len(first.encode()), len(second.encode())) < 120
+    assert grid.plan(config("art:tau=1"), Path("out")).folder.parts[-2] == "art,tau=1"
 
 
 def test_a_strategy_that_means_something_else_than_before_is_another_run():

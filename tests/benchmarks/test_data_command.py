@@ -158,6 +158,56 @@ def test_mistakes_are_sentences(command, told, tmp_path, monkeypatch, capsys):
     assert message.startswith("error: ") and told in message
 
 
+def test_one_flat_image_does_not_stop_leaks(root, capsys):
+    save(root / "BSD400/77.png", np.full((96, 96, 3), 128, np.uint8))
+    save(root / "SOTS/outdoor/clear/0001.png", picture(21))  # among RainTrainL's
+    assert main(["leaks", "--setting", "three_task", "--data-root", str(root)]) == 1
+    assert "SOTS-outdoor: 1 images are in RainTrainL" in capsys.readouterr().out
+
+
+def test_check_names_what_the_protocol_cannot_score_and_what_is_not_used(root, capsys):
+    for side in ("input", "target"):
+        save(root / f"Rain100H/{side}/2.png", picture(1, 15, 40))
+    save(root / "WED/._00001.bmp", picture(1))
+    frames = [Image.fromarray(picture(number)) for number in (1, 2)]
+    frames[0].save(root / "CBSD68/5.gif", save_all=True, append_images=frames[1:])
+    main(["check", "--setting", "three_task", "--data-root", str(root)])
+    told = capsys.readouterr().out
+    assert "! Rain100H/target/2.png: 15x40 pixels, too small to be scored: airnet_rgb needs 16 a side at least" in told
+    assert "- 1 hidden or system file or folder is left out, such as WED/._00001.bmp" in told
+    assert "- CBSD68/5.gif: of several frames or pages only the first is used" in told
+    assert "RainTrainL/gt" not in told  # training images may be small
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('target = "gt"', 'targt = "gt"', "RainTrainL.layouts.0.targt: unknown key; did you mean 'target'?"),
+        ("expected = 200\n", "", "RainTrainL.expected: missing"),
+        ("expected = 200", 'expected = "many"', "RainTrainL.expected: Input should be a valid integer"),
+        ("norain-(?P<key>", "norain-((?P<key>", "is no regular expression"),
+        ("norain-(?P<key>", "norain-(?P<number>", "RainTrainL.layouts.0.target_name: 'norain-(?P<number>"),
+        ("[RainTrainL]", "[RainTrainL", "sets.toml is not TOML"),
+        ("licence", "license", "RainTrainL.license: unknown key; did you mean 'licence'?"),
+    ],
+)
+def test_a_mistake_in_the_file_of_sets_is_a_sentence(old, new, told, tmp_path, monkeypatch, capsys):
+    whole = layouts.SETS.read_text(encoding="utf-8")
+    head, name, tail = whole.partition("[RainTrainL]")
+    path = tmp_path / "sets.toml"
+    path.write_text(head + (name + tail).replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(layouts, "SETS", path)
+    layouts.known.cache_clear()
+    layouts.get.cache_clear()
+    try:
+        assert main(["list"]) == 2
+    finally:
+        layouts.known.cache_clear()
+        layouts.get.cache_clear()
+    message = capsys.readouterr().err
+    assert message.startswith("error: sets.toml") and told in message
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys; from benchmarks.data.__main__ import parser; parser().format_help(); " \
            "print([m for m in ('torch', 'scipy', 'PIL', 'pandas') if m in sys.modules])"  # fmt: skip

@@ -101,10 +101,11 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
 
 
 def test_further_sets_that_cannot_be(root):
-    wrong = ["RainTrainX", "Rain100H", "RainTrainH@0", "RainTrainH@x"]
-    told = problems(root, further=wrong)
-    assert len(told) == 4 and "did you mean 'RainTrainL'?" in told[0] and "'0' is no number of repeats" in told[2]
-    assert problems(root, further=["RainTrainH", "RainTrainH@2"]) == ["RainTrainH: named twice"]
+    told = problems(root, further=["RainTrainX", "Rain100H", "RainTrainH@0"])
+    assert len(told) == 3 and "did you mean 'RainTrainL'?" in told[0] and "'0' is no number of repeats" in told[2]
+    assert "'x' is no number of repeats" in problems(root, further=["RainTrainH@x"])[0]
+    with pytest.raises(ValueError, match="each once"):
+        DataConfig(extra=["RainTrainH", "RainTrainH@2"])
     assert "RainTrainH (further training of derain) is missing" in problems(root, further=["RainTrainH"])[0]
     with pytest.raises(UserError, match="name their folder with --data-root"):
         sources.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))

@@ -239,7 +239,7 @@ def test_blur_spreads_light_without_moving_or_losing_it():
 def test_low_light_keeps_exposure_and_gets_noisier_in_red_and_blue():
     grey = torch.full((4, 3, 96, 96), 0.5)
     dark = low_light(grey, torch.full((4,), 0.6), seeded())
-    expected = 0.5 * 2 ** (-4 / 2.2)  # four stops
+    expected = 0.5 * 2 ** (-4.9 / 2.2)  # 1 + 6.5 * 0.6 stops
     assert dark.mean().item() == pytest.approx(expected, rel=0.05)
     red, green, blue = dark.std((2, 3)).mean(0)
     assert red > 1.1 * green and blue > 1.1 * green

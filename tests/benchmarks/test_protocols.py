@@ -25,6 +25,16 @@ def test_reference_values(protocol):
         assert scores[row.metric] == pytest.approx(row.value, abs={"psnr": 1e-3, "ssim": 1e-4}[row.metric]), row
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_smallest_image_is_the_smallest(protocol):
+    least, chance = PROTOCOLS[protocol].smallest, np.random.default_rng(0)
+    clean, restored = chance.integers(0, 256, (2, least, least + 3, 3), np.uint8)
+    assert all(np.isfinite(value) for value in benchmarks.score(restored, clean, protocol).values())
+    with pytest.raises(ValueError):
+        benchmarks.score(restored[:-1], clean[:-1], protocol)
+
+
 def test_layout_and_type_do_not_matter():
     clean, restored = CASES["cbsd_96x112__clean"], CASES["cbsd_96x112__restored"]
     expected = benchmarks.score(restored, clean)

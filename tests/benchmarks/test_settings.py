@@ -154,6 +154,10 @@ def test_depths_of_large_images_are_made_small_and_enlarged():
         ("[recipe.demo]\nmixing = 'mixed'", "data.mixing: Input should be 'shuffled', 'balanced' or 'stratified'"),
         ("speed = 3", "speed: Extra inputs are not permitted"),
         ("title = ", "mine.toml is not TOML"),
+        ("name = 'other'", "mine.toml gives a name; a setting goes by that of its file"),
+        ("title = " + "[" * 9999, "mine.toml is not TOML"),
+        ("[[tasks]]\nname = 'a/b'\ndegradation = 'rain'\ntrain = ['x']\n", "task 'a/b' cannot name a file"),
+        ("[[tasks]]\nname = 'a'\ndegradation = 'rain'\nseverity = nan\ntrain = ['x']\n", "should be a finite number"),
     ],
 )
 def test_mistakes_in_a_settings_file_are_told(change, told, tmp_path, monkeypatch):

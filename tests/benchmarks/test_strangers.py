@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import art
 from benchmarks import cluster, grid
 from benchmarks.config import DataConfig, EvaluateConfig, TrainConfig, resolve
 from benchmarks.data.images import UnusableImage, decode
@@ -28,8 +29,37 @@ VALUES = st.one_of(
     st.text(max_size=30),
     st.integers().map(str),
     st.floats().map(str),
-    st.sampled_from(["true", "[1, 2]", "{a = 1}", "[[", "'''", "1e999", "nan", "-1", "2026-01-01", "__import__('os')"]),
+    st.sampled_from(
+        [
+            "true",
+            "[1, 2]",
+            "{a = 1}",
+            "[[",
+            "'''",
+            "1e999",
+            "nan",
+            "[" * 999,
+            "9" * 5000,
+            "1\nx = 2",
+            "7 # x",
+            "-1",
+            "2026-01-01",
+            "__import__('os')",
+        ]
+    ),
 )
+SPECS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["art", "mgda", "famo", "m.n", "Class", "tau=1", "lr=", "max_iters=1e400", "..", "", "\n", "x=nan"]
+        ),
+        st.text(max_size=8),
+        st.floats().map(lambda value: f"tau={value!r}"),
+        st.integers().map(lambda value: f"max_iters={value}"),
+    ),
+    min_size=1,
+    max_size=4,
+).map(":".join)
 OVERRIDES = st.one_of(st.text(max_size=40), st.tuples(KEYS, VALUES).map("=".join))
 NAMES = st.one_of(st.text(max_size=30), st.sampled_from(["../../x", "/etc/passwd", "..", "a/../../b", "mix\0", "~"]))
 
@@ -43,6 +73,22 @@ def test_any_override_gives_a_configuration_or_a_sentence(overrides):
         assert str(error)
     else:
         assert len(config.identity()["hash"]) == 8
+
+
+@CASES
+@given(SPECS)
+def test_any_spec_has_one_spelling_that_stays_or_a_sentence(spec):
+    try:
+        name, parameters = art.parse(spec)
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error)
+    else:
+        spelt = art.canonical(spec)
+        assert art.canonical(spelt) == spelt and art.parse(spelt)[0] == name
+        defaults = art.entries()[name].defaults if name in art.entries() else {}
+        before, after = defaults | parameters, defaults | art.parse(spelt)[1]
+        assert before.keys() == after.keys()
+        assert all(after[key] == value or value != value for key, value in before.items())  # NaN of one's own classes
 
 
 @CASES

@@ -177,6 +177,25 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(pools, tmp_path
         previous.write_bytes(before)
 
 
+def test_a_checkpoint_with_states_of_another_run_is_one_sentence(pools, tmp_path):
+    one = training(pools, tmp_path)
+    one.finish()
+    content = torch.load(tmp_path / "checkpoint.pt")
+    states = content["optimizer"]["state"]
+    moments = content["optimizer"] | {"state": states | {0: states[0] | {"exp_avg": torch.ones(3)}}}
+    groups = [group | {"betas": "x"} for group in content["optimizer"]["param_groups"]]
+    for key, value in [
+        ("network", {}),
+        ("optimizer", moments),
+        ("optimizer", content["optimizer"] | {"param_groups": groups}),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("strategy", {"unknown": torch.ones(2)}),
+    ]:
+        save(one.run, content | {key: value})
+        with pytest.raises(UserError, match=f"does not fit this run: its '{key}' is another's"):
+            training(pools, tmp_path)
+
+
 def test_a_checkpoint_that_would_unpack_to_any_size_is_refused(tmp_path):
     path = tmp_path / "bomb.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

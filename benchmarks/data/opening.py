@@ -1,0 +1,125 @@
+"""Opening a located set: its images, and everything that is to be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.data import layouts
+from benchmarks.data.files import text
+from benchmarks.data.images import Images, identity, open_images
+
+Shape = tuple[int, int]
+
+
+@dataclass
+class Opened:
+    """A set's ``targets``, and ``inputs`` where it is paired; where there are ``problems`` the images are of no use.
+    ``notes`` are for information."""
+
+    located: layouts.Located
+    targets: Images
+    inputs: Images | None
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> str:
+        """Stands for all its images, as :attr:`Images.identity` does."""
+        return identity(images.identity for images in (self.targets, self.inputs) if images is not None)
+
+    def shapes(self) -> dict[Path, Shape]:
+        """Height and width of every target."""
+        return {path: self.targets.shape(number) for number, path in enumerate(self.targets.paths)}
+
+
+def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
+    """Open a set's images; pixels up to ``limit`` bytes are cached."""
+    title = located.data_set.name.replace(":", "-")
+    targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
+    inputs = None
+    if located.pairs and located.pairs[0].input is not None:
+        inputs, more = open_images([pair.input for pair in located.pairs], cache, f"{title}-input", limit)
+        bad |= more
+    shown = names(located)
+    problems = [*located.problems, *(f"{shown[path]}: {reason}" for path, reason in bad.items())]
+    opened = Opened(located, targets, inputs, problems, list(located.notes))
+    if not bad:
+        sides = [images for images in (targets, inputs) if images is not None]
+        shapes = {path: images.shape(n) for images in sides for n, path in enumerate(images.paths)}
+        digests = {path: images.digest(n) for images in sides for n, path in enumerate(images.paths)}
+        problems += different_sizes(located, shapes)
+        opened.notes += [f"{shown[path]}: {note}" for images in sides for path, note in images.notes.items()]
+        opened.notes += equal_pictures(located, digests)
+    return opened
+
+
+def names(located: layouts.Located) -> dict[Path, str]:
+    """Every file as it is told of: by its path from the root on."""
+    return {path: text(path.relative_to(located.root).as_posix()) for path in located.files()}
+
+
+def told(shape: Shape) -> str:
+    """Height and width for people."""
+    return "x".join(map(str, shape))
+
+
+def different_sizes(located: layouts.Located, shapes: Mapping[Path, Shape]) -> list[str]:
+    """Pairs whose images are not of one size; files without a shape are passed over."""
+    shown = names(located)
+    return [
+        f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, "
+        f"{told(shapes[pair.input])} and {told(shapes[pair.target])}"
+        for pair in located.pairs
+        if pair.input in shapes and pair.target in shapes and shapes[pair.input] != shapes[pair.target]
+    ]
+
+
+def too_small(located: layouts.Located, shapes: Mapping[Path, Shape], least: int, protocol: str) -> list[str]:
+    """Targets that have a side shorter than the ``least`` that a protocol can score."""
+    shown = names(located)
+    return [
+        f"{shown[path]}: {told(shape)} pixels, too small to be scored: {protocol} needs {least} a side at least"
+        for path, shape in shapes.items()
+        if path in shown and min(shape) < least
+    ]
+
+
+def equal_pictures(located: layouts.Located, digests: Mapping[Path, object]) -> list[str]:
+    """Notes on inputs that equal their target, and on equal images under several names.
+
+    Several inputs may share one clean scene; inputs, and the images of a clean set, are meant to differ.
+    """
+    shown = names(located)
+    notes = [
+        f"{shown[pair.input]} equals its target {shown[pair.target]}"
+        for pair in located.pairs
+        if pair.input in digests and digests[pair.input] == digests.get(pair.target)
+    ]
+    groups: dict[object, list[Path]] = {}
+    for path in dict.fromkeys(pair.input or pair.target for pair in located.pairs):
+        if path in digests:
+            groups.setdefault(digests[path], []).append(path)
+    several = [group for group in groups.values() if len(group) > 1]
+    return notes + [f"the same picture: {', '.join(shown[path] for path in group)}" for group in several]
+
+
+def shortened(lines: Sequence[str], most: int, rest: Callable[[int], str]) -> list[str]:
+    """The first ``most`` lines, and in place of the others what ``rest`` makes of their number."""
+    lines = list(dict.fromkeys(lines))
+    return [*lines[:most], *([rest(len(lines) - most)] if len(lines) > most else [])]
+
+
+def mirrored(opened: Iterable[Opened], patch: int) -> list[str]:
+    """Notes on training images with a side shorter than the patches."""
+    notes = []
+    for one in opened:
+        small = [path for path, shape in one.shapes().items() if min(shape) < patch]
+        if small:
+            are = "images are" if len(small) > 1 else "image is"
+            notes.append(
+                f"{one.located.data_set.name}: {len(small)} {are} smaller than patches of {patch} pixels and mirrored "
+                f"at the edges to fill them, such as {names(one.located)[small[0]]}"
+            )
+    return notes
