@@ -79,10 +79,21 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
     assert main(command) == 0
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
     (run,) = find_runs(tmp_path / "out", "three_task")
+    trained, scores = (run.folder / "checkpoint.pt").read_bytes(), run.scores()
+    save(data / "Rain100L/input/1.png", picture(77))  # a test image: scored again, not trained again
+    assert main(command) == 0
+    assert "The test images of Rain100L have changed" in capsys.readouterr().out
+    both = scores.merge(run.scores(), on=["dataset", "image", "metric"])
+    changed = both[(both["pixels_x"] != both["pixels_y"]) | (both["input_value_x"] != both["input_value_y"])]
+    assert len(both) == len(scores) and set(changed["image"]) == {"1"} and (run.folder / "checkpoint.pt").read_bytes() == trained
     run.write_status("running")
     save(data / "WED/00001.bmp", picture(99))  # as large as the one before
     assert main(command) == 1
-    assert "the training images are others than those it began with" in capsys.readouterr().err
+    assert "the training images of WED are others than those it began with" in capsys.readouterr().err
+    run.write_status("done")
+    assert main(command) == 0  # under the same name; the old run is kept
+    assert "training images have changed since 1 of these runs" in capsys.readouterr().out
+    assert list(tmp_path.glob("out/replaced/*/three_task/*/*/*/scores.csv"))
     save(data / "WED/00001.bmp", picture(99, 90, 100))
     assert main(command) == 0
     assert "training images have changed since 1 of these runs" in capsys.readouterr().out
