@@ -6,6 +6,7 @@ python -m results.archive results results/measured/NAME --setting three_task
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -129,13 +130,13 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     names = [field.name for field in arrow.schema if pa.types.is_string(field.type) or field.name in ("run", "step")]
     floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
-    write_atomically(
-        path,
-        lambda temporary: pq.write_table(
-            arrow, temporary, compression="zstd", compression_level=19, use_dictionary=names,
-            use_byte_stream_split=floats,
-        ),
-    )  # fmt: skip
+    form = {"compression": "zstd", "compression_level": 19, "use_dictionary": names, "use_byte_stream_split": floats}
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+            pq.write_table(arrow, file, **form)
+
+    write_atomically(path, write)
 
 
 class KeptRun(Run):
@@ -192,7 +193,7 @@ def _tables(path: Path) -> dict[int, pd.DataFrame]:
     if not path.exists():
         return {}
     columns = list(TABLES[path.stem])
-    table = pd.read_parquet(path)
+    table = pd.read_parquet(io.BytesIO(path.read_bytes()))  # pyarrow opens no path that is not UTF-8
     if path.stem == "scores" and "pixels" not in table:  # kept by an older version
         table["pixels"] = ""
     groups = table.groupby("run", sort=False)

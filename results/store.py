@@ -257,7 +257,11 @@ class Run:
         self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
-        self.write(name, lambda path: table.to_parquet(path, index=False))
+        def write(path: Path) -> None:
+            with path.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+                table.to_parquet(file, index=False)
+
+        self.write(name, write)
 
 
 def _own_digest(files: dict[str, list[str]]) -> str:

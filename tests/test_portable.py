@@ -7,12 +7,14 @@ import sys
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from benchmarks import environment, grid
 from benchmarks.config import resolve
 from benchmarks.errors import UserError
 from results import Run
+from results.schema import RHYTHM_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("art", "baselines", "benchmarks", "reports", "results")
@@ -114,8 +116,10 @@ def test_folders_have_names_that_every_system_takes(spec):
 
 def test_names_that_are_not_utf_8_are_kept(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")  # Latin 1, as old archives unpack
-    run = Run(tmp_path)
+    run = Run(tmp_path / name)
     run.write_json("mlflow.json", {"file": name})
     run.write_status("failed", f"{name} is broken")
     assert run.read_json("mlflow.json") == {"file": name} and run.status.reason == "caf\\udce9.png is broken"
-    assert b"\r" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    run.write_rhythm(pd.DataFrame([dict.fromkeys(RHYTHM_COLUMNS, 1) | {"task": "derain"}]))
+    assert len(run.rhythm()) == 1
+    assert b"\r" not in b"".join((run.folder / file).read_bytes() for file in ("mlflow.json", "status", "digests.json"))
