@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import art
+from art.command import begin, end
 
 COSTS = {
     "losses": "task losses only",
@@ -23,5 +24,12 @@ def table() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The command."""
     print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    begin()
+    end(main)

@@ -8,6 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from art.command import begin, end
+
+if __name__ == "__main__":  # torch takes seconds
+    begin("Checking strategies on a toy network.")
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -238,4 +243,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # the network is too small for more, which would wait for each other
-    sys.exit(main())
+    end(main)

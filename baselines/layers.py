@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 def _of_amd() -> bool:
     try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return False
 

@@ -4,6 +4,18 @@
 >>> benchmarks.score(restored, clean, protocol="airnet_rgb")   # {"psnr": dB, "ssim": ...}
 """
 
-from benchmarks.protocols import score
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.protocols import score
 
 __all__ = ["score"]
+
+
+def __getattr__(name: str):
+    # imported when it is used: commands begin by answering signals, and numpy takes a moment
+    if name == "score":
+        from benchmarks.protocols import score
+
+        return score
+    raise AttributeError(f"module 'benchmarks' has no attribute {name!r}")

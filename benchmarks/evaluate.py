@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import checkpoints
 from benchmarks.errors import UserError, tell_notes
+from results.command import announce, framed, leave, waits_for
 
 if TYPE_CHECKING:
     from benchmarks.checkpoints import Loaded
@@ -44,22 +45,20 @@ def parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
         help="of the configuration's evaluate section, e.g. evaluate.extra=Rain100H")  # fmt: skip
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 for a mistake in the command, the checkpoint or the data."""
-    options = parser().parse_args(arguments)
-    try:
+    """Run the command; returns the exit code (:mod:`results.command`)."""
+
+    def work() -> int:
+        options = parser().parse_args(arguments)
+        announce(f"Scoring {options.run or options.checkpoint} on {options.setting or 'the test sets of its run'}.")
         print(evaluate_checkpoint(options))
         return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; there are no scores.", file=sys.stderr)
-        return 130
+
+    return framed(work, UserError, "interrupted; there are no scores.")
 
 
 def evaluate_checkpoint(options: argparse.Namespace) -> str:
@@ -176,7 +175,7 @@ def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]
     name = folder_name(f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:
-        found = json.loads((folder / RECORD).read_text())["identity"]
+        found = json.loads((folder / RECORD).read_text("utf-8"))["identity"]
     except (OSError, ValueError, KeyError):
         return folder
     return folder if found == record["identity"] else folder.with_name(f"{name}-{record['identity']}")
@@ -188,7 +187,7 @@ def _write(folder: Path, name: str, content: Any) -> None:
     try:
         Run(folder).write_json(name, content)
     except OSError as error:
-        raise UserError(f"the output folder {folder} cannot be written: {error.strerror}.") from error
+        raise UserError(f"the output folder {folder}: {error.strerror}.") from error
 
 
 def _score(
@@ -204,7 +203,13 @@ def _score(
     notes: dict[str, None] = {}
     network = loaded.network.to(device)
     pace = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
-    with tqdm(desc=f"scoring {loaded.title}", unit="image", leave=False, mininterval=pace, maxinterval=pace) as bar:
+    with (
+        tqdm(
+            desc=f"scoring {loaded.title}", unit="image", leave=False, dynamic_ncols=True,
+            mininterval=pace, maxinterval=pace,
+        ) as bar,
+        waits_for("the images at hand are finished"),
+    ):  # fmt: skip
 
         def report(done: int, total: int) -> None:
             bar.total = total
@@ -233,13 +238,13 @@ def _report(
     """Write the table; returns it for a terminal."""
     from benchmarks import settings
     from reports.scorecard import scorecard
-    from results import write_atomically
+    from results import write_atomically, write_text
 
     title = settings.load(config.setting).title
     card = scorecard(title, loaded, config, prepared.records, scores, notes, recorded)
-    write_atomically(folder / "table.md", lambda path: path.write_text(card.page(), encoding="utf-8"))
+    write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import resource
 import sys
 import time
 import traceback
@@ -38,6 +37,8 @@ from results.schema import (
 )
 from results.visible import visible
 
+_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,8 +64,11 @@ def plan(config: Config, output: Path) -> Plan:
 
 
 def folder_name(text: str) -> str:
-    """A name for a folder: no separators; of a long one the start and a digest (file systems take 255 bytes)."""
+    """A name for a folder that every system takes: no separators, none that Windows keeps for itself or would cut; of a
+    long one the start and a digest (file systems take 255 bytes)."""
     name = re.sub(r"[^\w.=+-]+", ",", text)
+    name = f"_{name}" if _OF_WINDOWS.fullmatch(name) else name
+    name += "," * name.endswith(".")
     if len(name.encode()) <= 120:
         return name
     return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -181,7 +185,7 @@ def _keep_trace(run: Run) -> None:
     if processes.is_follower():
         return
     with suppress(OSError):
-        (run.folder / "traceback.txt").write_text(traceback.format_exc())
+        (run.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
 
 
 def _execute(
@@ -226,8 +230,7 @@ def _execute(
         if isinstance(error, Exception):
             tracker.finish("failed")
         raise
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    run.write_json(ENVIRONMENT, facts | trained | scored | {"peak_memory_mib": round(peak)})
+    run.write_json(ENVIRONMENT, facts | trained | scored | _peak())
     skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
     warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
     tracker.finish("done")
@@ -236,6 +239,15 @@ def _execute(
     if not processes.is_follower():
         for name in (PROGRESS, PREVIOUS):
             (plan.folder / name).unlink(missing_ok=True)
+
+
+def _peak() -> dict[str, Any]:
+    from benchmarks.environment import peak_memory
+
+    peak = peak_memory()
+    if peak is None:
+        return {"not_recorded": "peak memory: this system does not tell it"}
+    return {"peak_memory_mib": round(peak)}
 
 
 def mend(run: Run) -> tuple[Status, set[str]]:

@@ -65,7 +65,7 @@ class Photo:
 
     def with_pixels(self, image: Tensor) -> Photo:
         """The same picture with the pixels of (1, 3, H, W) in [0, 1], of this one's kind: grey stays grey."""
-        values = image[0].permute(1, 2, 0).double().cpu().numpy()
+        values = image[0].permute(1, 2, 0).cpu().double().numpy()
         if self.pixels.ndim == 2:
             values = values @ np.array(_LUMA)
         kind = self.pixels.dtype

@@ -18,6 +18,7 @@ from benchmarks import checkpoints
 from benchmarks.data import files
 from benchmarks.data.files import text
 from benchmarks.errors import UserError
+from results.command import announce, framed, leave
 
 BESIDE = ".side-by-side.png"
 
@@ -40,21 +41,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="in tiles of at most N pixels (default: whole, tiles where memory is short)",
     )
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 if a file could not be restored, 2 for a mistake in the command."""
+    """Run the command; returns the exit code, 1 if a file could not be restored (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), UserError, "interrupted; what was written is whole.")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        summary = restore_all(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was written is whole.", file=sys.stderr)
-        return 130
+    inputs = f"{options.inputs[0]}{' ...' * (len(options.inputs) > 1)}"
+    announce(f"Restoring {inputs} with {options.run or options.checkpoint} into {options.output}.")
+    summary = restore_all(options)
     print(summary.text())
     for path, reason in summary.failed.items():
         print(f"not restored: {path}: {reason}", file=sys.stderr)
@@ -103,7 +103,8 @@ def restore_all(options: argparse.Namespace) -> Summary:
     network = loaded.network.to(device)
     check_tile(network, options.tile)
     print(f"{loaded.title} ({loaded.size}), {loaded.path}: {loaded.about}.")
-    for source, target in tqdm(targets.items(), unit="picture", leave=False, disable=len(targets) == 1 or None):
+    shown = {"unit": "picture", "leave": False, "dynamic_ncols": True, "disable": len(targets) == 1 or None}
+    for source, target in tqdm(targets.items(), **shown):
         started = time.perf_counter()
         try:
             size, place = _restore_one(network, source, target, device, options, summary)
@@ -208,4 +209,4 @@ def _beside(target: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

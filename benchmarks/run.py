@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.errors import UserError, tell_notes
+from results.command import announce, framed, leave, waits_for
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -60,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
     add(
         "--cluster",
@@ -76,16 +78,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 if a run failed, 2 for a mistake in the command or its data."""
-    options = parser().parse_args(arguments)
-    try:
+    """Run the command; returns the exit code, which is 1 if a run failed (others: :mod:`results.command`)."""
+    leads = not processes.is_follower()
+
+    def work() -> int:
+        options = parser().parse_args(arguments)
+        if leads:
+            grid = f"{', '.join(options.baselines)} with {', '.join(options.strategies)}"
+            announce(textwrap.shorten(f"Preparing runs on {options.setting}: {grid}", 100, placeholder=" ..."))
         return _together(options) if processes.several() else _main(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues.", file=sys.stderr)
-        return 130
+
+    return framed(work, UserError, "interrupted; the same command continues.", leads, again=not processes.several())
 
 
 def _together(options: argparse.Namespace) -> int:
@@ -97,10 +100,13 @@ def _together(options: argparse.Namespace) -> int:
     if options.jobs not in (None, 1):
         raise UserError("under torchrun all processes work on one run at a time; leave out --jobs.")
     options.jobs = 1
-    options.device = str(processes.join(environment.device(options.device)))
+    device = environment.device(options.device)
+    if device.type == "mps":
+        raise UserError("torchrun's processes cannot share an Apple GPU; leave out torchrun, or use --device cpu.")
+    options.device = str(processes.join(device))
     try:
         if processes.is_follower():
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
                 return _main(options)
         return _main(options)
     finally:
@@ -131,7 +137,7 @@ def _main(options: argparse.Namespace) -> int:
         states, images = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
-    print(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
+    announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     changed = sum(grid.replaced(plan) for plan in wanted if grid.state(plan) == "new")
     if changed:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")
@@ -385,11 +391,11 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     if options.cluster:
         from benchmarks import cluster
 
-        with Overview(wanted):
+        with Overview(wanted), waits_for("the checkpoints of the workers' runs are collected"):
             return cluster.run_all(wanted, options.cluster, options.device, command, images)
     device = environment.device(options.device)
     devices = environment.devices(device)
-    jobs = options.jobs or (len(devices) if device.type == "cuda" else _parallel(wanted))
+    jobs = options.jobs or (_parallel(wanted) if device.type == "cpu" else len(devices))
     cache = options.output / "cache"
     with nullcontext() if processes.is_follower() else Overview(wanted):
         return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
@@ -467,4 +473,4 @@ def _gpu_hours(plans: Sequence) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

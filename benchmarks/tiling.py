@@ -242,16 +242,24 @@ def _budget(device: torch.device, cores: int) -> float:
 def _free_memory() -> float:
     """Bytes of main memory that can be had without swapping, within the limit of a container."""
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):  # not Linux: half of what is there
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (OSError, KeyError, ValueError):  # not Linux
+        free = _all_memory() // 2
     for limit, used in _CONTAINER:
         try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free = min(free, int(Path(limit).read_text("utf-8")) - int(Path(used).read_text("utf-8")))
         except (OSError, ValueError):  # no such control group, or "max"
             continue
     return max(free, 0)
+
+
+def _all_memory() -> int:
+    """Bytes of main memory; 8 GiB where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
 
 
 _CONTAINER = (

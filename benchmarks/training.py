@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import threading
 import time
@@ -31,6 +32,7 @@ from benchmarks.schedules import encoder_warmup_steps, epoch_steps, learning_rat
 from benchmarks.seeds import derive
 from benchmarks.unchanged import unchanged
 from results import Run
+from results.command import AGAIN, waits_for
 
 Report = Callable[[int, Rhythm], None]
 TELL_SECONDS, SAVE_SECONDS = 5, 120  # where steps are slow: progress and a checkpoint at least this often
@@ -77,13 +79,13 @@ class Training:
 
         Raises:
             Diverged: when losses or gradients are no longer finite; the last good checkpoint stays.
-            KeyboardInterrupt: on SIGINT or SIGTERM, after the step at hand and a checkpoint.
+            KeyboardInterrupt: on SIGINT, SIGTERM or SIGHUP, after the step at hand and a checkpoint.
         """
         train = self.config.train
         started = time.perf_counter() - self.seconds
         saved = told = time.perf_counter()
         alone = self.group.size == 1  # several processes must do the same at the same step, whatever their clocks say
-        with _interrupts_wait(twice=alone) as received:
+        with waits_for("the step at hand is finished and saved"), _interrupts_wait(twice=alone) as received:
             while self.step < train.steps:
                 try:
                     self.update(self.batches(self.step))
@@ -295,8 +297,9 @@ def interrupt() -> None:
 
 @contextmanager
 def _interrupts_wait(twice: bool) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list, to be heeded between steps; with ``twice`` a second one strikes at once."""
+    """Collect signals that ask to stop, to be heeded between steps; with ``twice`` a second one strikes at once."""
     received: list[int] = []
+    first = math.inf
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         _elsewhere.append(received)
         try:
@@ -306,11 +309,14 @@ def _interrupts_wait(twice: bool) -> Iterator[list[int]]:
         return
 
     def note(number: int, _: Any) -> None:
-        if received and twice:
+        nonlocal first
+        if twice and time.monotonic() - first > AGAIN:
             raise KeyboardInterrupt
+        first = min(first, time.monotonic())
         received.append(number)
 
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    asking = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    heeded = [n for n in asking if n is not None and signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in heeded}
     try:
         yield received

@@ -11,12 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
+from benchmarks.display import share_terminal
 from results import Status
+from results.command import waits_for
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
+_POSIX = hasattr(signal, "pthread_sigmask")
+# Those of a terminal (Ctrl-C, a closed window) go to the command, which then asks its workers; but Windows knows no way
+# to ask, so there its workers hear them too.
+_OF_TERMINAL = [signal.SIGINT, signal.SIGHUP] if _POSIX else []
 
 Work = Callable[..., Status]
 
@@ -52,20 +59,25 @@ def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, 
         finally:
             lane.close()
 
-    with ThreadPoolExecutor(len(lanes), "lane") as threads_of_lanes:
+    with (
+        waits_for("runs at work finish their step and save"),
+        ThreadPoolExecutor(len(lanes), "lane") as threads_of_lanes,
+    ):
         driven = [threads_of_lanes.submit(drive, lane) for lane in lanes]
         try:
+            while wait(driven, timeout=0.5).not_done:  # Windows lets nothing interrupt a longer wait
+                pass
             for future in driven:
                 future.result()
         except BaseException:
             stopping.set()
             for lane in lanes:
-                lane.send(signal.SIGTERM)
+                lane.ask()
             try:
                 wait(driven, timeout=_PATIENCE)
             finally:
                 for lane in lanes:
-                    lane.send(signal.SIGKILL)
+                    lane.kill()
             raise
     return done
 
@@ -83,6 +95,7 @@ class _Lane:
 
         if self._executor is None:
             self._executor = ProcessPoolExecutor(1, env=self._environment)
+        _shield()
         try:
             return self._executor.submit(_in_worker, self.work, item, os.getpid(), self.place).result()
         except KeyboardInterrupt:  # of the worker: it was told to stop, and has saved
@@ -91,17 +104,33 @@ class _Lane:
             self.close()
             return Status("killed", _death(error))
 
-    def send(self, number: int) -> None:
+    def ask(self) -> None:
+        """Let the worker save and stop."""
+        if _POSIX:
+            self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._send(signal.SIGKILL if _POSIX else signal.SIGTERM)
+
+    def _send(self, number: int) -> None:
         for process in list(getattr(self._executor, "_processes", None) or {}):
-            try:
+            with suppress(OSError):  # it has ended
                 os.kill(process, number)
-            except ProcessLookupError:
-                continue
 
     def close(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(kill_workers=True)
             self._executor = None
+
+
+def _shield() -> None:
+    """Let a worker that this thread starts inherit that a terminal does not end it, not even while it starts."""
+    if _POSIX:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # which loky would do later, and which lifts the block
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
 
 
 def _death(error: Exception) -> str:
@@ -113,19 +142,20 @@ def _death(error: Exception) -> str:
 
 
 def _in_worker(work: Work, item: Any, parent: int, place: dict[str, Any]) -> Status:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the command, which then asks its workers (SIGTERM)
-    _die_with(parent)
+    if parent not in _serving:
+        _serving.append(parent)
+        for number in _OF_TERMINAL:
+            signal.signal(number, signal.SIG_IGN)
+        share_terminal()
+        _die_with(parent)
     return work(item, **place)
 
 
-_watching: list[int] = []
+_serving: list[int] = []
 
 
 def _die_with(parent: int) -> None:
     """End this worker when the command is killed, so that no orphan trains on beside the next one."""
-    if parent in _watching:
-        return
-    _watching.append(parent)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results import Run, check_writable, find_runs
+from results import Damaged, Run, check_writable, find_runs
 from results.archive import RUNS, kept_runs
+from results.command import announce, framed, leave
 from results.visible import visible
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def check_output(folder: Path) -> None:
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
     from reports.files import named, remove_stale, write_cohort
-    from reports.text import WIDTH, wrapped
+    from reports.text import width, wrapped
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
@@ -118,11 +118,24 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
-    return Report(visible(f"\n{'=' * WIDTH}\n\n".join(texts), lines=True), tables + figures)
+    return Report(visible(f"\n{'=' * width()}\n\n".join(texts), lines=True), tables + figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing to report)."""
+    """Run the command; returns the exit code, 2 if there is nothing to report (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), (NothingToReport, Damaged))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = _parsed(arguments)
+    announce(f"Building reports from {options.kept or options.output}.", beside=True)
+    settings = [options.setting] if options.setting else _kept_settings(options.kept)
+    if not settings:
+        raise NothingToReport(f"No runs are kept in {options.kept}: there is no {RUNS}.")
+    return max(_report(setting, options) for setting in settings)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
@@ -144,11 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (options.setting or options.kept):
         parser.error("name a --setting, or a folder of kept runs with --from")
     options.output = options.output or options.kept or Path("results")
-    settings = [options.setting] if options.setting else _kept_settings(options.kept)
-    if not settings:
-        print(f"No runs are kept in {options.kept}: there is no {RUNS}.", file=sys.stderr)
-        return 2
-    return max(_report(setting, options) for setting in settings)
+    return options
 
 
 def _report(setting: str, options: argparse.Namespace) -> int:
@@ -165,11 +174,10 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             collect=options.collect,
         )
     except NothingToReport as error:
-        if options.collect and not find_runs(options.output, setting):
-            print(f"Nothing to collect yet. {error}")
-            return 0
-        print(error, file=sys.stderr)
-        return 2
+        if not options.collect or find_runs(options.output, setting):
+            raise
+        print(f"Nothing to collect yet. {error}")
+        return 0
     print(report.text)
     return 0
 
@@ -211,4 +219,4 @@ def _no_runs(setting: str, output: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

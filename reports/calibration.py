@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.statistics import GAIN, LEVEL, LOSS, holm, image_gain, paired_gain, verdict
+from results.command import announce, framed, leave
 
 KINDS = ("normal", "skewed", "one-sided")
 SEEDS = (3, 5, 10)
@@ -93,7 +94,11 @@ def image_rates(trials: int, images: int = IMAGES, start: int = 0) -> ImageRates
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; returns the exit code (:mod:`results.command`)."""
+    return framed(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m reports.calibration", description="False verdicts on runs that differ only by their seed."
     )
@@ -101,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.trials < 1:
         parser.error("--trials must be at least 1")
+    announce(f"Judging {options.trials} invented tables a line.", beside=True)
     print(_text(options.trials))
     return 0
 
@@ -140,4 +146,4 @@ def _text(trials: int) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

@@ -18,7 +18,7 @@ from reports.style import KINDS
 from reports.sweeps import Sweep, sweep_figure, sweep_text, sweeps
 from reports.tables import GainTable, gain_table
 from reports.text import terminal
-from results import write_atomically
+from results import write_atomically, write_text
 
 OURS = re.compile(
     r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
@@ -57,9 +57,7 @@ def write_cohort(
     if "html" in formats:
         contents[f"report{suffix}.html"] = page(table, probed, swept, others)
     for name, content in contents.items():
-        write_atomically(
-            folder / name, lambda path, content=content: path.write_text(content, "utf-8", "backslashreplace")
-        )
+        write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
     return terminal(table, more), [folder / name for name in contents], figures
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from reports.comparability import Figure, disagreements, figures, obstacles, pri
 from reports.metrics import OWN
 from reports.tables import Cell, Row, gain_table
 from reports.text import EMPTY, blocks, number, with_spread, wrapped
-from results import Run, find_runs, published, write_atomically
+from results import Damaged, Run, find_runs, published, write_atomically, write_text
+from results.command import announce, framed, leave
 from results.visible import visible
 
 TOLERANCE = 0.2
@@ -168,12 +168,16 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
         "published.csv": _csv(setting, comparisons),
     }
     for name, content in contents.items():
-        write_atomically(folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8"))
+        write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     return Report(visible(text, lines=True), [folder / name for name in contents])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing published)."""
+    """Run the command; returns the exit code, 2 if nothing is published (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), (NothingToReport, Damaged))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.published", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--setting", required=True, help="name of the setting, such as three_task")
     parser.add_argument("--output", type=Path, default=Path("results"), help="the results folder (default: results)")
@@ -181,11 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tolerance", type=float, default=TOLERANCE, help=f"dB that count as reproduced (default: {TOLERANCE})"
     )
     options = parser.parse_args(arguments)
-    try:
-        made = report(options.setting, options.output, options.tolerance)
-    except NothingToReport as error:
-        print(error, file=sys.stderr)
-        return 2
+    announce(f"Comparing the published figures of {options.setting} with the runs in {options.output}.", beside=True)
+    made = report(options.setting, options.output, options.tolerance)
     print(made.text)
     print("Written:\n" + "\n".join(f"  {path}" for path in made.files))
     return 0
@@ -395,4 +396,4 @@ def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

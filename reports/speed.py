@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from results.command import announce, framed, leave
 
 UNITS = {"tasks": "tasks", "batch": "samples a batch", "patch": "side of a patch, pixels"}
 
@@ -44,18 +45,19 @@ def scaling_figure(table: Path, stem: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing to draw)."""
+    """Run the command; returns the exit code, 2 if there is nothing to draw (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), ValueError)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("python -m reports.speed", description=__doc__.split(":")[0] + ".")
     parser.add_argument("table", type=Path)
     options = parser.parse_args(arguments)
-    try:
-        files = scaling_figure(options.table, options.table.with_name(options.table.stem + "-scaling"))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    announce(f"Drawing what {options.table} holds.", beside=True)
+    files = scaling_figure(options.table, options.table.with_name(options.table.stem + "-scaling"))
     print("Written:", *files)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

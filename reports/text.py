@@ -1,8 +1,10 @@
-"""The gain table for a terminal, 118 columns wide at most."""
+"""The gain table for a terminal, as wide as that is but 118 columns at most."""
 
 from __future__ import annotations
 
 import math
+import os
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,11 +15,20 @@ from reports.statistics import LEVEL, Spread
 from reports.tables import GainTable, Row
 from results.visible import visible
 
-WIDTH = 118
+WIDTH, NARROWEST = 118, 40
 EMPTY = "–"
 
 LONGEST = 32
 """Characters of a name beyond which it gets a line of its own above its numbers."""
+
+
+def width() -> int:
+    """Columns to fill: :data:`WIDTH`, or those of a narrower terminal that standard output is."""
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (AttributeError, OSError, ValueError):  # a file, a pipe
+        return WIDTH
+    return min(WIDTH, max(columns, NARROWEST)) if columns else WIDTH
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:
@@ -70,11 +81,11 @@ def grid(rows: list[list[str]], ruled: int = 1) -> str:
     """Right-aligned columns, the first left-aligned, a rule below the first ``ruled`` rows.
 
     A first cell alone in its row is a heading: it takes no part in the widths. A name with which the row would be
-    wider than :data:`WIDTH` becomes such a heading of its numbers.
+    wider than :func:`width` becomes such a heading of its numbers.
     """
     rows = _harmless(rows)
     widths = [max(len(row[i]) for row in rows) for i in range(1, len(rows[0]))]
-    longest = max(WIDTH - sum(widths) - 2 * len(widths), len(rows[0][0]))
+    longest = max(width() - sum(widths) - 2 * len(widths), len(rows[0][0]))
     rows = _headed(rows, longest)
     widths.insert(0, max(len(row[0]) for row in rows if any(row[1:])))
     lines = [
@@ -89,7 +100,7 @@ def grid(rows: list[list[str]], ruled: int = 1) -> str:
 
 
 def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[str]:
-    """``lines`` under their ``head``, cut between columns where they would be wider than :data:`WIDTH`.
+    """``lines`` under their ``head``, cut between columns where they would be wider than :func:`width`.
 
     The first two columns (name and n) are repeated in every block.
     """
@@ -99,7 +110,7 @@ def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[st
     chunks: list[list[int]] = [[]]
     used = lead = sum(widths[:2]) + 2
     for index in range(2, len(widths)):
-        if chunks[-1] and used + widths[index] + 2 > WIDTH:
+        if chunks[-1] and used + widths[index] + 2 > width():
             chunks.append([])
             used = lead
         chunks[-1].append(index)
@@ -129,11 +140,11 @@ def _headed(rows: list[list[str]], longest: int) -> list[list[str]]:
 
 
 def wrapped(lead: str, text: str) -> str:
-    """``lead`` and ``text`` within :data:`WIDTH`; further lines are indented by the length of a short ``lead``."""
+    """``lead`` and ``text`` within :func:`width`; further lines are indented by the length of a short ``lead``."""
     indent = " " * (len(lead) if len(lead) < 20 else 2)
     return textwrap.fill(
         visible(text, lines=True),
-        WIDTH,
+        width(),
         initial_indent=lead,
         subsequent_indent=indent,
         break_on_hyphens=False,
@@ -260,4 +271,7 @@ def _measures(table: GainTable) -> str:
             rows.append([row.display] + [""] * (1 + len(MEASURES)))
         pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
         rows.append([f"  {row.strategy}", pairs, *measure_cells(row)])
-    return grid(rows) + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+    table_text = grid(rows)
+    if max(map(len, table_text.splitlines())) > width():
+        table_text = "\n\n".join(blocks(rows[0][0], [["", *rows[0][1:]]], rows[1:]))
+    return table_text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))

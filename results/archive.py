@@ -6,6 +6,7 @@ python -m results.archive results results/measured/NAME --setting three_task
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from results import integrity, schema
+from results.command import announce, framed, leave
 from results.integrity import Damaged
-from results.store import Run, Status, check_writable, find_runs, write_atomically
+from results.store import Run, Status, check_writable, find_runs, write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,10 @@ TABLES = {"scores": schema.SCORE_COLUMNS, "rhythm": schema.RHYTHM_COLUMNS, "conf
 STEPS = 1000  # of a rhythm that are kept; from longer ones evenly spaced
 DIGITS = {"value": 6, "input_value": 6}  # decimals kept of scores
 MANTISSA = 10  # bits kept of a rhythm's and a probe's numbers: to one in two thousand
+
+
+class CannotKeep(ValueError):
+    """There is no finished run, or no place for it; the message says which in one sentence."""
 
 
 def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
@@ -39,7 +45,7 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
         How many runs are kept, and which were left out because files of theirs are damaged, in words.
 
     Raises:
-        ValueError: if there is no such run, or the folder cannot be written.
+        CannotKeep: if there is no such run, or the folder cannot be written.
     """
     import pandas as pd
 
@@ -48,11 +54,11 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     runs = [run for run, told in found if not told and run.status.state in ("done", "failed")]
     if not runs:
         more = "".join(f"\n{told}" for told in damaged)
-        raise ValueError(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
     try:
         check_writable(folder)
     except OSError as error:
-        raise ValueError(f"{folder} {error.strerror}; name another folder.") from error
+        raise CannotKeep(f"{folder} {error.strerror}; name another folder.") from error
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, run in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -78,7 +84,7 @@ def write_runs(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     head = json.dumps(content, sort_keys=True)[:-1]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries)
     text = f'{head},\n"runs": [\n{lines}\n]}}\n'
-    write_atomically(folder / RUNS, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
+    write_atomically(folder / RUNS, lambda path: write_text(path, text))
 
 
 def _digest(tables: dict[str, str], entries: Sequence[dict[str, Any]]) -> str:
@@ -124,13 +130,13 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     names = [field.name for field in arrow.schema if pa.types.is_string(field.type) or field.name in ("run", "step")]
     floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
-    write_atomically(
-        path,
-        lambda temporary: pq.write_table(
-            arrow, temporary, compression="zstd", compression_level=19, use_dictionary=names,
-            use_byte_stream_split=floats,
-        ),
-    )  # fmt: skip
+    form = {"compression": "zstd", "compression_level": 19, "use_dictionary": names, "use_byte_stream_split": floats}
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+            pq.write_table(arrow, file, **form)
+
+    write_atomically(path, write)
 
 
 class KeptRun(Run):
@@ -187,7 +193,7 @@ def _tables(path: Path) -> dict[int, pd.DataFrame]:
     if not path.exists():
         return {}
     columns = list(TABLES[path.stem])
-    table = pd.read_parquet(path)
+    table = pd.read_parquet(io.BytesIO(path.read_bytes()))  # pyarrow opens no path that is not UTF-8
     if path.stem == "scores" and "pixels" not in table:  # kept by an older version
         table["pixels"] = ""
     groups = table.groupby("run", sort=False)
@@ -219,17 +225,18 @@ def kept_runs(folder: Path, setting: str | None = None) -> list[Run]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (2: nothing to keep)."""
+    """Run the command; returns the exit code, 2 if there is nothing to keep (others: :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), (CannotKeep, Damaged))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("python -m results.archive", description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
     options = parser.parse_args(arguments)
-    try:
-        count, damaged = pack(options.output, options.setting, options.folder)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
+    count, damaged = pack(options.output, options.setting, options.folder)
     for told in damaged:
         print(f"left out: {told}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
@@ -238,4 +245,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

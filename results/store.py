@@ -52,7 +52,7 @@ def write_atomically(
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows flushes no file that is open for reading only
             os.fsync(written.fileno())
         temporary.chmod(0o644)  # mkstemp makes private files
         if keep is not None and path.exists():
@@ -65,6 +65,12 @@ def write_atomically(
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same bytes on every system: UTF-8, lines that end with ``\\n``; what is not UTF-8 in a name as ``\\udcff``,
+    which JSON reads back as that name."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def check_writable(folder: Path) -> None:
@@ -124,7 +130,7 @@ class Run:
 
     def _write_digests(self, files: dict[str, list[str]]) -> None:
         text = json.dumps({"digest": _own_digest(files), "files": files}, indent=1, sort_keys=True)
-        write_atomically(self.folder / schema.DIGESTS, lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomically(self.folder / schema.DIGESTS, lambda path: write_text(path, text))
 
     def _digests(self) -> dict[str, list[str]]:
         path = self.folder / schema.DIGESTS
@@ -185,7 +191,7 @@ class Run:
     def write_json(self, name: str, content: Any) -> None:
         """Write one of the run's JSON files."""
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        self.write(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
+        self.write(name, lambda path: write_text(path, text))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One of the run's other JSON files, such as what MLflow knows it by; empty where there is none."""
@@ -218,7 +224,7 @@ class Run:
 
     def write_status(self, state: str, reason: str = "") -> None:
         text = f"{state}\n{reason}\n" if reason else f"{state}\n"
-        self.write(schema.STATUS, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
+        self.write(schema.STATUS, lambda path: write_text(path, text))
 
     def progress(self) -> dict[str, Any] | None:
         """What a run at work last said of itself: phase, done, total, seconds left."""
@@ -233,10 +239,8 @@ class Run:
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         table = scores.reindex(columns=list(schema.SCORE_COLUMNS))
-        self.write(
-            schema.SCORES,
-            lambda path: table.to_csv(path, index=False, float_format="%.6f", errors="backslashreplace"),
-        )
+        form = {"float_format": "%.6f", "lineterminator": "\n", "errors": "backslashreplace"}
+        self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, **form))
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
@@ -253,7 +257,11 @@ class Run:
         self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
-        self.write(name, lambda path: table.to_parquet(path, index=False))
+        def write(path: Path) -> None:
+            with path.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+                table.to_parquet(file, index=False)
+
+        self.write(name, write)
 
 
 def _own_digest(files: dict[str, list[str]]) -> str:

@@ -22,6 +22,14 @@ def test_it_opens_with_the_two_commands():
     assert first[0] == "```" and first[1].startswith("make run") and first[2].startswith("make test")
 
 
+def test_what_make_does_stands_beside_it_in_plain_python():
+    lines = re.findall(r"^\t\$\(BIN\)/(python -m .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = [line.replace(" --quiet", "") for line in lines]
+    assert len(commands) == 3
+    for command in commands:
+        assert re.search(rf"^{re.escape(command)}( *#.*)?$", TEXT, re.MULTILINE), command
+
+
 def test_art_in_a_foreign_training_loop():
     (loop,) = blocks("python")
     assert len([line for line in loop.splitlines() if line.strip()]) < 10

@@ -85,7 +85,11 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
     assert "The test images of Rain100L have changed" in capsys.readouterr().out
     both = scores.merge(run.scores(), on=["dataset", "image", "metric"])
     changed = both[(both["pixels_x"] != both["pixels_y"]) | (both["input_value_x"] != both["input_value_y"])]
-    assert len(both) == len(scores) and set(changed["image"]) == {"1"} and (run.folder / "checkpoint.pt").read_bytes() == trained
+    assert (
+        len(both) == len(scores)
+        and set(changed["image"]) == {"1"}
+        and (run.folder / "checkpoint.pt").read_bytes() == trained
+    )
     run.write_status("running")
     save(data / "WED/00001.bmp", picture(99))  # as large as the one before
     assert main(command) == 1

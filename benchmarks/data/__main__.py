@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import settings
 from benchmarks.errors import UserError, tell_notes
+from results.command import announce, framed, leave
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,23 +20,29 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser("python -m benchmarks.data", description=__doc__.split("\n")[0])
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, about: str, run: Callable[[argparse.Namespace], int], root: str) -> argparse.ArgumentParser:
-        """``root``: whether --data-root is ``needed``, ``optional`` or not there."""
+    def command(
+        name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
+    ) -> argparse.ArgumentParser:
+        """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
         made = commands.add_parser(name, help=about, description=about)
         made.add_argument("--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())} (default: all)")
         if root:
             where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
             made.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, doing=doing)
         return made
 
     command("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
-    check = command("check", "Decode every file and tell every defect by name.", _check, "needed")
+    check = command(
+        "check", "Decode every file and tell every defect by name.", _check, "needed", "Checking every file below"
+    )
     check.add_argument("--all", action="store_true", help="tell all problems, not the first ten of a set")
-    leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed")
+    leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
+        "Comparing test with training images below")  # fmt: skip
     leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
-    cache = command("cache", "Decode images once, for all runs.", _cache, "needed")
-    show = command("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional")
+    cache = command("cache", "Decode images once, for all runs.", _cache, "needed", "Decoding images below")
+    show = command("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional",
+        "Drawing a sheet of")  # fmt: skip
     show.add_argument("--train", action="store_true", help="training images instead of test images")
     show.add_argument("--images", type=int, default=2, metavar="N", help="images a task (default: 2)")
     show.add_argument("--missing", choices=["error", "synthesise"], default="error",
@@ -48,23 +55,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 if data are missing, defective or leaked, 2 for a mistake in the
-    command."""
-    options = parser().parse_args(arguments)
-    try:
-        if options.setting:
-            settings.load(options.setting)
-        if getattr(options, "data_root", None):
-            from benchmarks.data.sources import data_root
+    """Run the command; returns the exit code, 1 if data are missing, defective or leaked (others:
+    :mod:`results.command`)."""
+    return framed(lambda: _main(arguments), UserError)
 
-            data_root(options.data_root)
-        return options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted.", file=sys.stderr)
-        return 130
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = parser().parse_args(arguments)
+    if options.setting:
+        settings.load(options.setting)
+    if getattr(options, "data_root", None):
+        from benchmarks.data.sources import data_root
+
+        data_root(options.data_root)
+    if options.doing:
+        announce(f"{options.doing} {options.data_root or 'the embedded data'}.", beside=True)
+    return options.run(options)
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -170,4 +176,4 @@ def _show(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -261,7 +261,7 @@ def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tup
                 else:
                     entries.append(Entry(-1, *headers[path][:2], digest, headers[path].note))
         if not problems:
-            (temporary / INDEX).write_text(json.dumps({"images": entries, "digest": _digest(entries)}))
+            (temporary / INDEX).write_text(json.dumps({"images": entries, "digest": _digest(entries)}), "utf-8")
             _move(temporary, folder, len(unique))
             _told.discard(folder)
         return entries, problems

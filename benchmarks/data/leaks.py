@@ -30,7 +30,7 @@ class Known:
 @cache
 def known(dataset: str) -> tuple[Known, ...]:
     """The known leaks of a test set; none for a set that the file does not name."""
-    lines = Path(__file__).with_name("leaks.csv").read_text().splitlines()
+    lines = Path(__file__).with_name("leaks.csv").read_text("utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return tuple(
         Known(row["image"], row["train_set"], row["train_image"]) for row in rows if dataset in row["test_sets"].split()
@@ -152,7 +152,7 @@ def text(leaks: Sequence[Leak], tests: Sequence[str], trains: Sequence[str]) -> 
 def write(leaks: Sequence[Leak], path: Path) -> None:
     """The findings as CSV for a spreadsheet, one row a pair of images."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("test_set", "image", "train_set", "train_image", "down", "across", "share", "difference"))
         for leak in leaks:

@@ -63,4 +63,4 @@ def _draw(paths: list[Path], seal: Path, count: int, size: int) -> None:
     for path, array in zip(paths, arrays, strict=True):
         write_atomically(path, lambda temporary, array=array: np.save(temporary, array))
     written = json.dumps([digest_of(array) for array in arrays])
-    write_atomically(seal, lambda temporary: temporary.write_text(written))
+    write_atomically(seal, lambda temporary: temporary.write_text(written, "utf-8"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
+from results.command import announce, framed, leave
 
 KINDS = {
     "art": "training step with Art over mix, fixed batch",
@@ -131,11 +132,22 @@ def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
         fresh = pd.concat([older[~older["what"].isin(set(fresh["what"]))], fresh.astype(str)], ignore_index=True)
     fresh["what"] = pd.Categorical(fresh["what"], list(KINDS), ordered=True)
     fresh = fresh.sort_values("what", kind="stable")
-    write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False))
+    write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False, lineterminator="\n"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns the exit code (:mod:`results.command`)."""
+    return framed(lambda: _main(arguments), UserError)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options, kinds = _parsed(arguments)
+    announce(f"Measuring {', '.join(kinds)}.", beside=True)
+    return _measure(kinds, options)
+
+
+def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and the kinds that they ask for."""
     listed = "\n".join(f"  {kind:12}  {about}" for kind, about in KINDS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks.speed",
@@ -152,12 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := [kind for kind in options.kinds if kind not in KINDS]:
         parser.error(f"no kind {', '.join(unknown)}; there are: {', '.join(KINDS)}")
-    kinds = options.kinds or [kind for kind in KINDS if kind not in SLOW]
-    try:
-        return _measure(kinds, options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return options, options.kinds or [kind for kind in KINDS if kind not in SLOW]
 
 
 def _measure(kinds: Sequence[str], options: argparse.Namespace) -> int:
@@ -180,4 +187,4 @@ def _measure(kinds: Sequence[str], options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import math
 import subprocess
 import sys
 import time
@@ -63,7 +63,7 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
     if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 2**20
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = environment.peak_memory() or math.nan
     macs = [_multiply_adds(network.eval(), side, device) for side in (128, 256)]
     parameters = sum(parameter.numel() for parameter in network.parameters())
     values = (name, size, parameters, *macs, BATCH[size], THREADS[size], sorted(times[2:])[ROUNDS // 2], memory)
@@ -119,4 +119,4 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
         import pandas as pd
 
         csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g")
+        pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g", lineterminator="\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import math
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from torch import Tensor
 import art
 import baselines
 from baselines.deform_conv import deform_conv
+from benchmarks import environment
 from benchmarks.data.batches import Batch
 from benchmarks.rhythm import FLUSH, Rhythm
 from benchmarks.speed import plain
@@ -168,10 +169,10 @@ def peak(way: str, name: str, size: str, batch: int, patch: int, kind: str) -> f
 def _highest() -> float:
     """MiB of this process at its largest; ``getrusage`` would begin with what the parent had."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return environment.peak_memory() or math.nan
 
 
 def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:

@@ -1,0 +1,125 @@
+"""On systems that lack what Linux has, and for names and terminals that are not UTF-8."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from benchmarks import environment, grid
+from benchmarks.config import resolve
+from benchmarks.errors import UserError
+from results import Run
+from results.schema import RHYTHM_COLUMNS
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("art", "baselines", "benchmarks", "reports", "results")
+MISSING = ("crypt", "fcntl", "grp", "nis", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios", "tty")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+HIDDEN = f"""
+import importlib, importlib.abc, os, signal, sys
+import multiprocessing.spawn, subprocess  # of the standard library, which knows the systems by itself
+
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {MISSING!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+for name in {MISSING!r}:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Hidden())
+for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "pthread_sigmask"):
+    delattr(signal, name)
+for name in ("getppid_", "sysconf", "fork", "killpg", "getpgid", "sched_getaffinity", "statvfs"):
+    hasattr(os, name) and delattr(os, name)
+
+for name in sys.argv[1].split():
+    importlib.import_module(name)
+from benchmarks import environment, run, tiling
+assert environment.peak_memory() is None
+assert run.main(["--setting", "three_task", "--dry-run", "--output", sys.argv[2]]) == 0
+"""
+
+
+def modules():
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES)
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def test_nothing_needs_what_only_linux_has(tmp_path):
+    command = [sys.executable, "-c", HIDDEN, " ".join(modules()), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "4 runs, 4 to do" in done.stdout, done.stderr
+
+
+def test_text_is_utf_8_on_every_system():
+    """``read_text()``, ``write_text()`` and ``open()`` take the system's encoding where none is named."""
+    careless = []
+    for path in SOURCES:
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            given = {keyword.arg for keyword in call.keywords}
+            texts = [value.value for value in ast.walk(call) if isinstance(value, ast.Constant)]
+            named = "utf-8" in texts or "encoding" in given
+            binary = any(isinstance(text, str) and text in ("rb", "wb", "r+b", "ab") for text in texts)
+            image = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in (
+                "Image",
+                "os",
+                "self",
+            )
+            if name in ("read_text", "write_text") and not named and not _is_own(call):
+                careless.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+            if name == "open" and not (named or binary or image):
+                careless.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert not careless
+
+
+def _is_own(call):
+    return isinstance(call.func, ast.Name)  # results.write_text
+
+
+@pytest.mark.parametrize(("system", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_peak_memory_in_the_units_of_the_system(system, unit, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=100 * 2**20 // unit))
+    assert environment.peak_memory() == 100
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert environment.peak_memory() is None and "not_recorded" in grid._peak()
+
+
+def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    device = environment.device("mps")
+    assert device.type == "mps" and environment.devices(device) == ["mps"]
+    assert environment.describe(device)["device"].startswith("Apple GPU")
+    assert environment.device("auto").type != "mps"
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(UserError, match="no Apple GPU"):
+        environment.device("mps")
+
+
+@pytest.mark.parametrize("spec", ["mypkg.opt:Mine:a=1.", "nul", "COM1", "aux.opt"])
+def test_folders_have_names_that_every_system_takes(spec):
+    config = resolve("three_task", "transweather", "mix").model_copy(update={"strategy": spec})
+    slug = grid.plan(config, Path()).folder.parent.name
+    assert not set(slug) & set('<>:"/\\|?*') and not slug.endswith((".", " "))
+    assert not PureWindowsPath(slug).is_reserved()
+
+
+def test_names_that_are_not_utf_8_are_kept(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")  # Latin 1, as old archives unpack
+    run = Run(tmp_path / name)
+    run.write_json("mlflow.json", {"file": name})
+    run.write_status("failed", f"{name} is broken")
+    assert run.read_json("mlflow.json") == {"file": name} and run.status.reason == "caf\\udce9.png is broken"
+    run.write_rhythm(pd.DataFrame([dict.fromkeys(RHYTHM_COLUMNS, 1) | {"task": "derain"}]))
+    assert len(run.rhythm()) == 1
+    assert b"\r" not in b"".join((run.folder / file).read_bytes() for file in ("mlflow.json", "status", "digests.json"))
