@@ -44,6 +44,8 @@ def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, 
     Raises:
         KeyboardInterrupt: after the workers had the time to save.
     """
+    import joblib.externals.loky  # noqa: F401  # here: several threads importing it at once see half of it
+
     waiting, done = deque(range(len(items))), [Status("absent")] * len(items)
     lanes = [_Lane(work, place, threads) for place in places]
     stopping = threading.Event()
