@@ -1,4 +1,4 @@
-"""Long repetitions of what the tests do once: ``python tests/endurance.py kills|damage|disk|fuzz|mlflow|soak``.
+"""Long repetitions of what the tests do once: ``python tests/endurance.py kills|damage|files|disk|fuzz|mlflow|soak``.
 
 Each prints what it did and what was lost, and exits with 1 if anything was. benchmarks/README.md has the numbers.
 """
@@ -147,6 +147,25 @@ def damage(folder: Path, count: int, seed: int) -> bool:
             found["noticed"] += 1
     print(f"{count} damaged checkpoints of {len(good):,} bytes: {dict(found)}")
     return not found["LOST"]
+
+
+def files(folder: Path, count: int, seed: int) -> bool:
+    """Damage every kind of file that a run leaves or reads; each is told, mended or harmless, soon, in little memory."""
+    import mutations
+
+    data = three_task(folder / "data")
+    more = ["train.probe_every=2", "--strategies", "mix", "art"]
+    assert start(command(data, folder / "out", *more, steps=4, every=2)).wait() == 0
+    (folder / "work").mkdir()
+    run = find_runs(folder / "out", "three_task")[0]
+    began = time.monotonic()
+    found = mutations.exercise(folder / "work", count, seed, run)
+    print(mutations.table(found))
+    lost = mutations.lost(found)
+    print(
+        f"{sum(found.values())} damaged files in {time.monotonic() - began:.0f} s; lost: {len(lost)}", *lost, sep="\n  "
+    )
+    return not lost
 
 
 def disk(folder: Path, count: int, seed: int) -> bool:
@@ -320,7 +339,8 @@ def soak(folder: Path, count: int, seed: int) -> bool:
     return done == count and grown < 20 and at[2][2] <= at[0][2] + 2 and not others and not semaphores
 
 
-EXERCISES = {"kills": (kills, 20), "damage": (damage, 10_000), "disk": (disk, 10), "fuzz": (fuzz, 10_000),
+EXERCISES = {"kills": (kills, 20), "damage": (damage, 10_000), "files": (files, 10_000),
+             "disk": (disk, 10), "fuzz": (fuzz, 10_000),
              "mlflow": (mlflow, 8), "soak": (soak, 100)}  # fmt: skip
 
 

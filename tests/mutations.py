@@ -50,6 +50,11 @@ def _flipped(good: bytes, chance: random.Random) -> bytes:
     return good[:place] + bytes([good[place] ^ 1 << chance.randrange(8)]) + good[place + 1 :] if good else b"\0"
 
 
+def _alike(path: Path, bad: bytes, good: bytes) -> bool:
+    """Whether both say the same; space between the words of a JSON file says nothing."""
+    return bad == good or (path.suffix == ".json" and json.loads(bad) == json.loads(good))
+
+
 @contextmanager
 def damaged(path: Path, chance: random.Random) -> Iterator[bytes]:
     """The file while it is damaged; it is well again afterwards."""
@@ -76,7 +81,7 @@ def of_a_run(run: Run) -> dict[str, Case]:
                 for read in (lambda: legible.record, lambda: legible.environment, lambda: legible.data,
                              lambda: legible.status, legible.scores, legible.rhythm, legible.conflicts):  # fmt: skip
                     read()
-                return "told" if told else "same" if bad == good else "SILENT"
+                return "told" if told else "same" if _alike(path, bad, good) else "SILENT"
 
         return look
 
@@ -97,7 +102,7 @@ def of_a_report(run: Run) -> dict[str, Case]:
             text = build("three_task", output, formats=[]).text
             told = "damaged" in text or "missing" in text
             guarded = path.name in (*GUARDED, DIGESTS)
-            return "told" if told else "same" if bad == good or not guarded else "SILENT"
+            return "told" if told else "same" if not guarded or _alike(path, bad, good) else "SILENT"
 
     return {"report": look}
 
@@ -116,8 +121,7 @@ def of_an_archive(run: Run, folder: Path) -> dict[str, Case]:
                 kept_runs(folder)
             except Damaged:
                 return "told"
-            same = bad == good or (path.suffix == ".json" and json.loads(bad) == json.loads(good))
-            return "same" if same else "SILENT"
+            return "same" if _alike(path, bad, good) else "SILENT"
 
     return {"archive": look}
 
@@ -250,7 +254,8 @@ def exercise(folder: Path, count: int, seed: int, run: Run) -> Counter:
         seed: of what is damaged, and how.
         run: a finished one of three_task, in a store of its own.
     """
-    kinds = of_a_run(run) | of_a_report(run) | of_an_archive(run, folder / "archive") | of_checkpoints(run)
+    kinds = of_a_run(run) | of_a_report(run) | of_an_archive(run, folder / "archive")
+    kinds |= of_checkpoints(run) if (run.folder / "checkpoint.pt").exists() else {}
     kinds |= of_weights(folder / "weights") | of_the_cache(folder / "cached") | of_pictures(folder / "pictures")
     kinds |= of_lists(folder / "lists")
     chance, found, before = random.Random(seed), Counter(), _memory()
