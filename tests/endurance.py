@@ -150,7 +150,7 @@ def damage(folder: Path, count: int, seed: int) -> bool:
 
 
 def files(folder: Path, count: int, seed: int) -> bool:
-    """Damage every kind of file that a run leaves or reads; each is told, mended or harmless, soon, in little memory."""
+    """Damage every kind of file that a run leaves or reads; each is told, mended or harmless, soon and cheaply."""
     import mutations
 
     data = three_task(folder / "data")
