@@ -100,7 +100,7 @@ def _comparison(table: GainTable) -> dict[str, Any]:
 def _compared(table: GainTable, row: Row) -> list[TableCell]:
     cell, measures = row.cells[AVERAGE, "psnr"], row.measures
     gain = cell.gain
-    gained, interval, sets, delta_m, rank, pace, verdict = measure_cells(row)
+    gained, interval, sets, delta_m, rank, pace, weights, verdict = measure_cells(row)
     kind = {GAIN: "gain", LOSS: "loss"}.get(verdict, "calm" if row.n else "bad")
     won = None if measures.won is None else float(measures.won - measures.lost)
     return [
@@ -112,6 +112,7 @@ def _compared(table: GainTable, row: Row) -> list[TableCell]:
         TableCell(row.count if row.strategy == REFERENCE else str(row.pairs), float(row.n), "number"),
         _number(cell.score.mean, with_spread(cell.score, 2)), TableCell(sets, won, "number"),
         _number(measures.delta_m, delta_m), _number(measures.mean_rank, rank), _number(measures.pace_spread, pace),
+        _number(measures.weight_sum, weights),
     ]  # fmt: skip
 
 

@@ -98,6 +98,15 @@ def pace_spread(rhythm: pd.DataFrame) -> float:
     return float(np.nanstd(pace[enough], axis=1, ddof=1).mean()) if enough.any() else math.nan
 
 
+def weight_sum(rhythm: pd.DataFrame) -> float:
+    """What the weights of a step's task losses sum to, mean over the recorded steps; NaN where there are none.
+
+    Where gradients are clipped at a fixed norm, a larger sum is also another step length.
+    """
+    weights = rhythm.dropna(subset="weight") if len(rhythm) else rhythm
+    return float(weights.groupby("step")["weight"].sum().mean()) if len(weights) else math.nan
+
+
 def _same(scores: Mapping[str, float], reference: Mapping[str, float]) -> list[str]:
     if set(scores) != set(reference):
         raise ValueError(f"not the same test sets: {sorted(scores)} and {sorted(reference)}")

@@ -50,7 +50,7 @@ class Measures:
     """One number a row (:mod:`reports.summary`), from PSNR means over seeds; NaN or ``None`` where undefined.
 
     ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds; ``mean_rank`` is among the strategies of the
-    baseline; ``pace_spread`` is the mean over seeds.
+    baseline; ``pace_spread`` and ``weight_sum`` are means over seeds.
     """
 
     mean_rank: float = math.nan
@@ -58,6 +58,7 @@ class Measures:
     won: int | None = None
     lost: int | None = None
     pace_spread: float = math.nan
+    weight_sum: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -307,9 +308,12 @@ def _corrected(rows: list[Row], told: dict[str, Metric]) -> list[Row]:
 def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
     done = []
     for row in rows:
-        spreads = [summary.pace_spread(o.run.rhythm()) for o in cohort.counted(row.baseline, row.strategy)]
-        spreads = [value for value in spreads if not math.isnan(value)]
-        measures = Measures(pace_spread=spread(spreads).mean)
+        rhythms = [outcome.run.rhythm() for outcome in cohort.counted(row.baseline, row.strategy)]
+        means = [
+            spread(value for value in map(measure, rhythms) if not math.isnan(value)).mean
+            for measure in (summary.pace_spread, summary.weight_sum)
+        ]
+        measures = Measures(pace_spread=means[0], weight_sum=means[1])
         if "psnr" in cohort.metrics and cohort.tested:
             measures = replace(measures, mean_rank=_ranks(cohort, rows, row.baseline).get(row.strategy, math.nan))
             measures = _against_reference(cohort, row, measures)

@@ -73,7 +73,8 @@ def legend(table: GainTable) -> list[str]:
     return [
         basis,
         "sets: test sets won-lost against mix; delta-m: mean relative change of PSNR; rank: mean over the test sets "
-        "among this baseline's strategies (1 is best); pace spread: how unevenly the tasks learn (0: all at one pace)",
+        "among this baseline's strategies (1 is best); pace spread: how unevenly the tasks learn (0: all at one pace); "
+        "weights: what a step's weights sum to on average",
     ]
 
 
@@ -153,7 +154,7 @@ def wrapped(lead: str, text: str) -> str:
 
 
 def measure_cells(row: Row) -> list[str]:
-    """Average gain with its spread, its interval, sets won-lost, delta-m, rank, pace spread, verdict."""
+    """Average gain with its spread, interval, sets won-lost, delta-m, rank, pace spread, sum of weights, verdict."""
     cell, measures = row.cells.get((AVERAGE, "psnr")), row.measures
     gain = cell.gain if cell else None
     interval = EMPTY
@@ -166,11 +167,12 @@ def measure_cells(row: Row) -> list[str]:
         EMPTY if math.isnan(measures.delta_m) else number(measures.delta_m, 2, True) + " %",
         number(measures.mean_rank, 2),
         number(measures.pace_spread, 3),
+        number(measures.weight_sum, 2),
         row.remark if not row.n else "reference" if row.strategy == REFERENCE else cell.verdict if cell else "",
     ]
 
 
-MEASURES = ["average gain", f"{LEVEL:.0%} interval", "sets", "delta-m", "rank", "pace spread", "verdict"]
+MEASURES = ["average gain", f"{LEVEL:.0%} interval", "sets", "delta-m", "rank", "pace spread", "weights", "verdict"]
 
 
 def _facts(table: GainTable) -> str:

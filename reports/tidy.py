@@ -25,7 +25,7 @@ def tidy(table: GainTable) -> pd.DataFrame:
     lower_is_better`` (empty: not known); ``input``; ``mean, std``; strategy minus mix over paired seeds ``gain,
     gain_std, gain_n, gain_low, gain_high, p, p_holm, verdict`` (where lower is better, a gain is below 0); over images
     of one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
-    ``mean_rank, delta_m, won, lost, pace_spread`` (:mod:`reports.summary`, from PSNR).
+    ``mean_rank, delta_m, won, lost, pace_spread, weight_sum`` (:mod:`reports.summary`, from PSNR).
     """
     import pandas as pd
 
@@ -152,6 +152,7 @@ def _measures(row: Row) -> dict[str, Any]:
         "won": measures.won,
         "lost": measures.lost,
         "pace_spread": _rounded(measures.pace_spread),
+        "weight_sum": _rounded(measures.weight_sum),
     }
 
 

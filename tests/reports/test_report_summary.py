@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from reports.summary import delta_m, mean_gain, mean_rank, pace_spread, won_and_lost
+from reports.summary import delta_m, mean_gain, mean_rank, pace_spread, weight_sum, won_and_lost
 
 MIX = {"noise": 20.0, "rain": 30.0, "haze": 25.0}
 ART = {"noise": 21.0, "rain": 29.7, "haze": 25.004}
@@ -63,3 +63,8 @@ def test_pace_spread_with_absent_tasks_and_too_few():
     assert pace_spread(table) == pytest.approx(math.sqrt(0.02))
     assert math.isnan(pace_spread(rhythm({"a": 1.0})))
     assert math.isnan(pace_spread(pd.DataFrame(columns=["step", "task", "pace"])))
+
+
+def test_weight_sum_is_over_tasks_and_averaged_over_steps():
+    table = pd.DataFrame({"step": [1, 1, 2, 2, 3], "task": list("ababa"), "weight": [1, 2, 3, 4, math.nan]})
+    assert weight_sum(table) == 5 and math.isnan(weight_sum(table.tail(1))) and math.isnan(weight_sum(table.head(0)))
