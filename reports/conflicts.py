@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reports.cohorts import COUNTED, Cohort, Outcome
 from reports.rhythms import SHOWN, named
 from reports.text import EMPTY, grid, number, wrapped
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
-    "share of pairs and probes where an update for one task hurts the other"
+    "share of pairs, probes (and seeds) where an update for one task hurts the other"
 )
 
 
@@ -29,11 +31,13 @@ NAMES = ("baseline", "strategy", "n", "mean cosine", "below 0", "most conflictin
 class Conflict:
     """Probed gradients of one baseline and strategy.
 
-    ``table``: columns of :data:`results.schema.CONFLICT_COLUMNS`, mean over the seeds of ``outcomes``.
+    ``table``: columns of :data:`results.schema.CONFLICT_COLUMNS`, mean over the seeds of ``outcomes``; ``each``: the
+    same of every seed for itself.
     """
 
     outcomes: tuple[Outcome, ...]
     table: pd.DataFrame
+    each: tuple[pd.DataFrame, ...]
 
     @property
     def title(self) -> str:
@@ -80,9 +84,9 @@ class Conflict:
 
     @property
     def negative(self) -> float:
-        """Share of pairs and probes with a cosine below 0; NaN for one task."""
-        values = self.pairs.to_numpy()
-        values = values[values == values]
+        """Share of pairs, probes and seeds with a cosine below 0; NaN for one task."""
+        values = np.concatenate([table.loc[table["task"] != table["other"], "cosine"] for table in self.each])
+        values = values[~np.isnan(values)]  # each pair stands in both directions
         return float((values < 0).mean()) if len(values) else math.nan
 
     @property
@@ -113,7 +117,8 @@ def _of_baseline(cohort: Cohort, baseline: str) -> list[Conflict]:
         tables = [(outcome, table) for outcome, table in tables if not table.empty]
         chosen = [(outcome, table) for outcome, table in tables if outcome.state == COUNTED] or tables[:1]
         if chosen:
-            found.append(Conflict(tuple(outcome for outcome, _ in chosen), _mean([table for _, table in chosen])))
+            several = tuple(table for _, table in chosen)
+            found.append(Conflict(tuple(outcome for outcome, _ in chosen), _mean(several), several))
     return found
 
 

@@ -59,6 +59,16 @@ def test_the_table_has_a_row_a_run_and_pair(cohort):
     assert len(frame) == 3 * 3 and frame.loc[("art", 0, "noise", "rain"), "state"] == "unfinished"
 
 
+def test_the_share_below_zero_is_counted_as_in_the_table(tmp_path):
+    for seed in range(3):  # a mean over seeds would have fewer, or more, below 0 than the seeds have
+        write_run(tmp_path, seed=seed, psnr=3.0, conflict=probe(seed=seed))
+    (cohort,) = gather(find_runs(tmp_path, "three_task"))
+    ((mix,),) = conflicts(cohort).values()
+    rows = conflict_table(cohort)
+    assert mix.negative == pytest.approx((rows["below_zero"] * rows["probes"]).sum() / rows["probes"].sum())
+    assert mix.negative != pytest.approx(float((mix.pairs.to_numpy() < 0).mean()))
+
+
 def test_one_task_has_no_pair(tmp_path):
     write_run(tmp_path, psnr=3.0, conflict=probe(tasks=["derain"]))
     (cohort,) = gather(find_runs(tmp_path, "three_task"))

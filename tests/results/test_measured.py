@@ -1,0 +1,80 @@
+"""Numbers in prose about the runs kept in git are those of the files.
+
+``python tests/results/test_measured.py`` writes the tables anew.
+"""
+
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "results" / "measured"
+OLDER = ("uw", "dwa")  # of a definition that is no more; their rows are not quoted
+TABLE = re.compile(r"<!-- gains (\w+)(.*?) -->\n(?:\n(?:\|.*\n)+\nBold: .*\n)?")
+PAGES = (MEASURED / "README.md", ROOT / "README.md")
+
+
+@cache
+def table_of(folder):
+    from reports.cohorts import gather
+    from reports.tables import gain_table
+    from results.archive import kept_runs
+
+    (cohort,) = gather(kept_runs(MEASURED / folder))
+    return gain_table(cohort, images=False)
+
+
+def quoted(folder, baselines):
+    """The Markdown table of the average gains of a kept grid, by falling gain of the last baseline."""
+    from reports.cohorts import AVERAGE
+
+    rows = {}
+    for row in table_of(folder).rows:
+        cell = row.cells[AVERAGE, "psnr"]
+        if cell.gain is not None and row.strategy not in OLDER:
+            bold = "**" if cell.verdict in ("gain", "loss") else ""
+            told = f"{bold}{cell.gain.mean:+.2f} ±{cell.gain.std:.2f}{bold}"
+            rows.setdefault(row.strategy, {})[row.display] = (cell.gain.mean, cell.gain.n, told)
+    order = sorted(rows, key=lambda name: -rows[name][baselines[-1]][0])
+    lines = [f"| strategy | n | {' | '.join(baselines)} |", f"|---|--:|{'--:|' * len(baselines)}"]
+    for name in order:
+        cells = [rows[name][baseline] for baseline in baselines]
+        lines.append(f"| `{name}` | {cells[0][1]} | {' | '.join(told for _, _, told in cells)} |")
+    return "\n".join([*lines, "", f"Bold: a verdict, corrected for {table_of(folder).comparisons} comparisons."])
+
+
+def renewed(text):
+    """The page with every table made from the files."""
+
+    def one(match):
+        head = f"<!-- gains {match[1]}{match[2]} -->"
+        return f"{head}\n\n{quoted(match[1], match[2].split())}\n"
+
+    return TABLE.sub(one, text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_tables_in_prose_are_those_of_the_files(page):
+    text = page.read_text(encoding="utf-8")
+    assert TABLE.search(text) and renewed(text) == text
+
+
+def test_the_kept_reports_are_those_of_the_files(tmp_path):
+    from reports.build import build
+    from results.archive import kept_runs
+
+    for folder in ("real", "length", "batch", "leaderboard"):
+        build("three_task", tmp_path / folder, kept_runs(MEASURED / folder), formats=["md", "csv"])
+        for name in ("gains.md", "gains.csv"):
+            ours = (tmp_path / folder / "reports/three_task" / name).read_text(encoding="utf-8")
+            kept = (MEASURED / folder / "reports/three_task" / name).read_text(encoding="utf-8")
+            assert re.sub(r"!\[.*\n", "", ours).split() == re.sub(r"!\[.*\n", "", kept).split(), (folder, name)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    for page in PAGES:
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
