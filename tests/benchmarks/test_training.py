@@ -109,6 +109,40 @@ def test_strategies_with_the_same_update_give_bit_identical_runs(pools, tmp_path
         assert rhythm["step"].nunique() > 1 and rhythm.equals(theirs)
 
 
+def test_weights_times_five_leave_a_run_as_it_is(pools, tmp_path):
+    """Scale-free clipping: the weights of Sum are those of equal times the number of tasks."""
+    equal, five, free = (
+        training(pools, tmp_path / name, spec, "train.steps=6", *more)
+        for name, spec, more in (
+            ("equal", "equal", ()),
+            ("sum", "torchjd.scalarization:Sum", ()),
+            ("fixed", "torchjd.scalarization:Sum", ("train.clip_percentile=0", "train.clip_norm=0.05")),
+        )
+    )
+    start = torch.cat([p.detach().flatten() for p in equal.network.parameters()])
+    ends = [torch.cat([p.detach().flatten() for p in one.finish().parameters()]) for one in (equal, five, free)]
+    moved = (ends[0] - start).norm()
+    assert (ends[1] - ends[0]).norm() < 1e-3 * moved < 1e-1 * (ends[2] - ends[0]).norm()
+
+
+def test_clipping_at_a_percentile_of_the_norms():
+    from benchmarks.clipping import Clipping
+
+    class Recipe:
+        steps, clip_norm, clip_percentile = 4, 0.0, 50
+
+    clipping, seen = Clipping(Recipe, torch.device("cpu")), []
+    for step, size in enumerate((2.0, 4.0, 1.0, torch.nan)):
+        weight = torch.nn.Parameter(torch.zeros(1))
+        weight.grad = torch.tensor([size])
+        assert clipping([weight], step).isnan() == (size != size)
+        seen.append(weight.grad.item())
+    assert seen[:3] == pytest.approx([1.0, 1.0, 0.5])  # in units of the medians 2, 3, 2; at most 1
+    again = Clipping(Recipe, torch.device("cpu"))
+    again.restore(clipping.state(3))
+    assert torch.equal(again.state(4)[:3], torch.tensor([2.0, 4.0, 1.0])) and again.state(4)[3].isnan()
+
+
 def test_a_resumed_training_needs_nothing_but_its_folder(pools, tmp_path):
     straight = training(pools, tmp_path / "straight", "art", "train.ema=0.9")
     expected = straight.finish()
