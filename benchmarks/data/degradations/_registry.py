@@ -51,7 +51,7 @@ DEGRADATIONS: dict[str, Degradation] = {
         Degradation(
             "noise", noise, (15, 50), (15, 25, 50), limits=(0, 255), unit="standard deviation in grey levels of 255"
         ),
-        Degradation("rain", rain, (0.1, 1.0), (0.37, 1.0)),
+        Degradation("rain", rain, (0.1, 1.0), (0.385, 1.0)),
         Degradation("haze", haze, (0.2, 1.0), (0.44,), needs_depth=True),
         Degradation("blur", blur, (0.2, 1.0), (0.4,)),
         Degradation("low_light", low_light, (0.4, 1.0), (0.8,)),
