@@ -16,6 +16,7 @@ TRAINING = (
     ("schedule", "schedule {}"),
     ("precision", "{}"),
     ("clip_norm", "gradient norm clipped at {:g}"),
+    ("clip_percentile", "gradients clipped at percentile {:g} of their norms"),
 )
 """Training settings told in the header, where the configuration has them."""
 

@@ -273,6 +273,8 @@ def _measures(table: GainTable) -> str:
             rows.append([row.display] + [""] * (1 + len(MEASURES)))
         pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
         rows.append([f"  {row.strategy}", pairs, *measure_cells(row)])
+    told = [any(row[i] not in ("", EMPTY) for row in rows[1:]) for i in range(len(rows[0]))]  # no intervals of one seed
+    rows = [[cell for i, cell in enumerate(row) if told[i] or not i] for row in rows]
     table_text = grid(rows)
     if max(map(len, table_text.splitlines())) > width():
         table_text = "\n\n".join(blocks(rows[0][0], [["", *rows[0][1:]]], rows[1:]))
