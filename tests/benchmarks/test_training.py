@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from torchjd.scalarization import Mean
 
 import art
 from benchmarks.config import resolve
@@ -109,8 +110,16 @@ def test_strategies_with_the_same_update_give_bit_identical_runs(pools, tmp_path
         assert rhythm["step"].nunique() > 1 and rhythm.equals(theirs)
 
 
-def test_weights_times_five_leave_a_run_as_it_is(pools, tmp_path):
-    """Scale-free clipping: the weights of Sum are those of equal times the number of tasks."""
+class Fourfold(Mean):
+    """Mean, times a number whose products need no rounding."""
+
+    def forward(self, values):
+        return 4 * super().forward(values)
+
+
+def test_weights_times_a_number_leave_a_run_as_it_is(pools, tmp_path):
+    """Scale-free clipping; the weights of Sum are those of equal times the number of tasks, which rounds otherwise."""
+    four = training(pools, tmp_path / "four", f"{__name__}:Fourfold", "train.steps=6").finish()
     equal, five, free = (
         training(pools, tmp_path / name, spec, "train.steps=6", *more)
         for name, spec, more in (
@@ -122,6 +131,7 @@ def test_weights_times_five_leave_a_run_as_it_is(pools, tmp_path):
     start = torch.cat([p.detach().flatten() for p in equal.network.parameters()])
     ends = [torch.cat([p.detach().flatten() for p in one.finish().parameters()]) for one in (equal, five, free)]
     moved = (ends[0] - start).norm()
+    assert torch.equal(torch.cat([p.detach().flatten() for p in four.parameters()]), ends[0])
     assert (ends[1] - ends[0]).norm() < 1e-3 * moved < 1e-1 * (ends[2] - ends[0]).norm()
 
 
