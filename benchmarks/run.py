@@ -15,7 +15,7 @@ from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import processes
+from benchmarks import feasible, processes
 from benchmarks.errors import UserError, tell_notes
 from results.command import announce, framed, leave, waits_for
 
@@ -119,8 +119,8 @@ def _main(options: argparse.Namespace) -> int:
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
     plans = _plans(options)
-    _check_strategies(plans)
-    _tell_epochs(plans)
+    feasible.check_strategies(plans)
+    feasible.tell_epochs(plans)
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
@@ -239,87 +239,6 @@ def _plans(options: argparse.Namespace) -> list:
     return list(plans.values())
 
 
-def _check_strategies(plans: Sequence) -> None:
-    """What a strategy cannot do is said before training; those of this project's own names need no import for it."""
-    import art
-    from benchmarks import settings
-
-    problems = [
-        f"a batch of {plan.config.train.batch} for {processes.count()} processes; set train.batch higher"
-        for plan in plans
-        if plan.config.train.batch < processes.count()
-    ]
-    for plan in plans:
-        if plan.config.strategy in ("mix", "equal", "art"):  # spares --dry-run the import of torch
-            continue
-        try:
-            strategy = art.make(plan.config.strategy, settings.load(plan.config.setting).task_names)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if processes.several() and (obstacle := processes.obstacle(strategy)):
-            problems.append(f"strategy {plan.config.strategy!r} {obstacle}")
-        if not strategy.handles_absent and _leaves_out(plan.config):
-            problems.append(
-                f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
-                f"in batches of {plan.config.train.batch} leaves some out. Use --set data.mixing=balanced"
-            )
-    if problems:
-        raise UserError("these runs cannot be:", dict.fromkeys(problems))
-
-
-def _tell_epochs(plans: Sequence) -> None:
-    """Warn of strategies that act from some epoch on which their run never reaches."""
-    import art
-    from benchmarks.schedules import epoch_steps
-
-    known, told = art.entries(), []
-    for config in (plan.config for plan in plans):
-        name = art.parse(config.strategy)[0]
-        needed = known[name].epochs if name in known else 0
-        epoch = epoch_steps(config.train, config.train.steps)  # at most
-        if needed and config.train.steps <= needed * epoch:
-            told.append(
-                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
-                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
-            )
-    for sentence in dict.fromkeys(told):
-        print(sentence, file=sys.stderr)
-
-
-def _leaves_out(config: Any) -> bool:
-    """Whether batches of this run may lack a task."""
-    from benchmarks import settings
-    from benchmarks.data.sources import list_length
-
-    if config.data.mixing == "stratified":
-        lengths = [list_length(task) for task in settings.load(config.setting).tasks]
-        return config.train.batch * min(lengths) < sum(lengths)
-    return config.data.mixing == "shuffled"
-
-
-def _check_networks(plans: Sequence) -> None:
-    """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
-    import art
-    import baselines
-    from benchmarks import settings
-
-    problems, networks = set(), {}
-    for config in (plan.config for plan in plans):
-        key = config.baseline, config.size
-        network = networks[key] = networks.get(key) or baselines.build(*key)
-        if config.train.patch % network.multiple:
-            problems.add(
-                f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
-            )
-        try:
-            art.make(config.strategy, settings.load(config.setting).task_names).bind(network)
-        except ValueError as error:
-            problems.add(f"strategy {config.strategy!r}: {error}")
-    if problems:
-        raise UserError("these runs cannot be:", sorted(problems))
-
-
 def _check_output(output: Path) -> None:
     from results import check_writable
 
@@ -377,7 +296,7 @@ def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
     images = images or _opened(wanted, options).records
     metrics.further(wanted[0].config.evaluate.metrics, device)
-    _check_networks(wanted)
+    feasible.check_networks(wanted)
     for plan in wanted:
         latest(plan.folder, plan.config)
     return images
