@@ -302,7 +302,7 @@ def _develop(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     Some pictures are flat or bright without haze, as photographs are: else brightness alone would tell of haze.
     """
     blur, dark, bright, mean = generator.uniform((0.4, 0, 0, 0.28), (0.7, 1, 1, 0.68)).tolist()
-    dark, bright = 0.25 * dark**3, 1.02 - 0.35 * bright**3
+    dark, bright = 0.2 * dark**3, 1.02 - 0.3 * bright**3
     image = gaussian_filter(image, (0, blur, blur), truncate=3)
     low, high = np.percentile(image[:, ::4, ::4], (0.5, 99)).tolist()
     image = np.clip((image - low) / max(high - low, 1e-3), 0, 1)
