@@ -37,7 +37,7 @@ def check_update(strategy: Strategy, name: str, parameters: Sequence[nn.Paramete
     count, weights = len(strategy.tasks), strategy.weights
     if tuple(weights.shape) != (count,):
         raise UserError(
-            f"strategy {name!r}: its weights are {tuple(weights.shape)}; one for each of {count} tasks fits."
+            f"strategy {name!r}: its weights are {tuple(weights.shape)}; it must give one for each of {count} tasks."
         )
     if all(parameter.grad is None for parameter in parameters):
         raise UserError(

@@ -203,7 +203,7 @@ class Training:
     def _last_good(self) -> str:
         good = f"after step {self.saved}" if self.saved else "none"
         return (
-            f"; last good checkpoint: {good}. A lower train.lr or train.clip_percentile=10 may help; "
+            f"; last good checkpoint: {good}. A lower train.lr may help; "
             "--set train.nonfinite=skip leaves such updates out and counts them"
         )
 

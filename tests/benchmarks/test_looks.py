@@ -29,7 +29,7 @@ def test_weights_and_gradients_are_looked_at():
     network(torch.ones(1, 2)).sum().backward()
     check_update(strategy, "mine", list(network.parameters()))
     strategy.weights = torch.ones(3)
-    with pytest.raises(UserError, match=r"'mine': its weights are \(3,\); one for each of 2 tasks"):
+    with pytest.raises(UserError, match=r"'mine': its weights are \(3,\); it must give one for each of 2 tasks"):
         check_update(strategy, "mine", list(network.parameters()))
 
 
