@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from benchmarks import protocols
 from benchmarks.data.degradations import DEGRADATIONS, degrade
+from benchmarks.data.images import digest_of, identity
 from benchmarks.data.sources import TestPool
 from benchmarks.processes import Group
 from benchmarks.seeds import generator
@@ -191,11 +191,8 @@ def _fault(restored: Tensor, clean: Tensor) -> str:
 def pixels(pool: TestPool, number: int) -> str:
     """A digest of a test image's pixels, as the files hold them: of the clean and, where there is one, of the degraded
     one; degradations that are made depend on nothing else but the test set's and the image's name."""
-    digest = hashlib.sha256()
-    for image in (pool.clean[number], pool.partner(number)):
-        if image is not None:
-            digest.update(f"{image.shape}".encode() + np.ascontiguousarray(image).data)
-    return digest.hexdigest()[:12]
+    images = (pool.clean[number], pool.partner(number))
+    return identity(f"p{digest_of(image)}" for image in images if image is not None)
 
 
 def _cut(image: np.ndarray, multiple: int) -> np.ndarray:

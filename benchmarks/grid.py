@@ -23,6 +23,7 @@ from benchmarks.locks import Busy, locked
 from benchmarks.resuming import resumable
 from benchmarks.workers import run_in_workers
 from results import Damaged, ReadOnlyRun, Run, Status
+from results.integrity import differing
 from results.schema import (
     CONFIG,
     DATA,
@@ -286,24 +287,14 @@ def _check_same_images(plan: Plan, records: Sequence[dict[str, Any]]) -> None:
 
 
 def forget_other_scores(run: Run, records: Sequence[dict[str, Any]]) -> list[str]:
-    """Take away scores of test images that are others now, so that they are scored again; returns of which sets."""
-    other = differing(run.data, records, "test", "extra")
-    if other:
-        scores = run.scores()
-        run.write_scores(scores[~scores["dataset"].isin(other)])
-    return other
-
-
-def differing(recorded: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], *roles: str) -> list[str]:
-    """Sets whose images have other pixels now than a run recorded, as far as both are known in the same way (the first
-    letter of a digest tells of what it is)."""
-    digests = [
-        {record["dataset"]: record["digest"] for record in records if record["role"] in roles and record.get("digest")}
-        for records in (recorded, now)
-    ]
-    shared = digests[0].keys() & digests[1].keys()
-    pairs = {name: (digests[0][name], digests[1][name]) for name in shared}
-    return sorted(name for name, (old, new) in pairs.items() if old != new and old[0] == new[0])
+    """Take away scores of test images that are others now, so that they are scored again; returns of which sets. The
+    file as it was is kept as ``scores.csv.replaced``."""
+    other, scores = differing(run.data, records, "test", "extra"), run.scores()
+    gone = scores["dataset"].isin(other)
+    if gone.any():
+        run.keep(SCORES, "replaced")
+        run.write_scores(scores[~gone])
+    return sorted(set(scores[gone]["dataset"]))
 
 
 def replaced(plan: Plan) -> bool:

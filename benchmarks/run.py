@@ -154,6 +154,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
     records of the images that are there."""
     from benchmarks import aside, grid
     from benchmarks.locks import Busy, locked
+    from results.integrity import differing
 
     try:
         records = _opened(plans, options).records
@@ -166,8 +167,9 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
     for plan, state in zip(plans, states, strict=True):
         if state != "done":
             continue
-        if grid.differing(plan.run.data, records, "train"):
+        if differing(plan.run.data, records, "train"):
             anew.append(plan)
+            continue
         with suppress(Busy), locked(plan.folder / ".lock", wait=False):
             sets |= set(grid.forget_other_scores(plan.run, records))
     if anew:

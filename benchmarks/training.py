@@ -111,8 +111,8 @@ class Training:
                 if interrupted and not last:
                     raise KeyboardInterrupt
         scored = self.average.module if self.average else self.network
-        check_end(scored, self.watch.learned, self.config.strategy)
         self.group.agree(scored)  # statistics of batches are each process's own
+        check_end(scored, self.watch.learned, self.config.strategy)
         return scored.eval()
 
     def remark(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from reports.equality import compare
 from results import Run, schema
+from results.integrity import differing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -383,7 +384,7 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
         recipe = recipes.setdefault(identity[0], own)
         if own != recipe:
             reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
-        elif other := _other_images(trained.setdefault(identity[0], run), run):
+        elif other := differing(trained.setdefault(identity[0], run).data, run.data, "train"):
             reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
         elif config.get("definition", 1) != definitions.setdefault(identity[:2], config.get("definition", 1)):
             reasons[run.folder] = "older definition of the strategy"
@@ -392,18 +393,6 @@ def _current(runs: Sequence[Run]) -> dict[Any, str]:
         else:
             chosen[identity] = run
     return reasons
-
-
-def _other_images(newest: Run, run: Run) -> list[str]:
-    """Training sets of which the two runs saw other pixels, as far as both recorded them alike."""
-    digests = [
-        {record["dataset"]: record["digest"] for record in one.data if record["role"] == "train" and "digest" in record}
-        for one in (newest, run)
-    ]
-    shared = digests[0].keys() & digests[1].keys()
-    return sorted(
-        name for name in shared if digests[0][name] != digests[1][name] and digests[0][name][0] == digests[1][name][0]
-    )
 
 
 def _difference(old: Mapping, new: Mapping, limit: int = 3) -> str:

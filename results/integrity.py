@@ -104,6 +104,18 @@ def records(path: Path, found: bytes, sure: bool = True) -> list[dict[str, Any]]
     return value
 
 
+def differing(recorded: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], *roles: str) -> list[str]:
+    """Sets whose images have other pixels in one list of records than in another (:data:`results.schema.DATA_FIELDS`),
+    as far as both know them in the same way: the first letter of a digest tells of what it is."""
+    digests = [
+        {record["dataset"]: record["digest"] for record in records if record["role"] in roles and record.get("digest")}
+        for records in (recorded, now)
+    ]
+    shared = digests[0].keys() & digests[1].keys()
+    pairs = {name: (digests[0][name], digests[1][name]) for name in shared}
+    return sorted(name for name, (old, new) in pairs.items() if old != new and old[0] == new[0])
+
+
 def scores(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     """``scores.csv`` with :data:`results.schema.SCORE_COLUMNS`; runs of older versions have no ``pixels``.
 

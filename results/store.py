@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -142,6 +143,10 @@ class Run:
         if not isinstance(files, dict) or value.get("digest") != _own_digest(files):
             raise Damaged(path, "it is not as it was written")
         return files
+
+    def keep(self, name: str, ending: str) -> None:
+        """Keep a copy of a file before it is written anew, as ``NAME.ENDING``; an earlier one goes."""
+        shutil.copyfile(self.folder / name, self.folder / f"{name}.{ending}")
 
     def set_aside(self, name: str) -> None:
         """Make a damaged file one that is not there; it is kept as ``NAME.damaged``."""
@@ -316,6 +321,9 @@ class ReadOnlyRun(Run):
     """A run that another process writes: writing does nothing."""
 
     def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
+        """Leave it to the process that writes."""
+
+    def keep(self, name: str, ending: str) -> None:
         """Leave it to the process that writes."""
 
 

@@ -83,6 +83,7 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
     save(data / "Rain100L/input/1.png", picture(77))  # a test image: scored again, not trained again
     assert main(command) == 0
     assert "The test images of Rain100L have changed" in capsys.readouterr().out
+    assert (run.folder / "scores.csv.replaced").exists()
     both = scores.merge(run.scores(), on=["dataset", "image", "metric"])
     changed = both[(both["pixels_x"] != both["pixels_y"]) | (both["input_value_x"] != both["input_value_y"])]
     assert (
