@@ -7,7 +7,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.protocols import score
+    from benchmarks.scoring.fidelity import score
 
 __all__ = ["score"]
 
@@ -15,7 +15,7 @@ __all__ = ["score"]
 def __getattr__(name: str):
     # imported when it is used: commands begin by answering signals, and numpy takes a moment
     if name == "score":
-        from benchmarks.protocols import score
+        from benchmarks.scoring.fidelity import score
 
         return score
     raise AttributeError(f"module 'benchmarks' has no attribute {name!r}")

@@ -13,27 +13,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import checkpoints
-from benchmarks.errors import UserError, tell_notes
+from benchmarks.config.errors import UserError, tell_notes
+from benchmarks.scoring import weights
 from results.command import announce, framed, leave, waits_for
 
 if TYPE_CHECKING:
-    from benchmarks.checkpoints import Loaded
-    from benchmarks.config import Config
+    from benchmarks.config.configuration import Config
     from benchmarks.data.sources import Prepared
+    from benchmarks.scoring.weights import Loaded
 
 RECORD = "evaluation.json"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from benchmarks import settings
+    from benchmarks.config import settings
 
     result = argparse.ArgumentParser(
         "python -m benchmarks.evaluate",
         description="Score a checkpoint, published or of a run, on a setting's test sets, with the published figures.",
     )
-    checkpoints.add_arguments(result)
+    weights.add_arguments(result)
     add = result.add_argument
     add("--setting", help=f"one of: {', '.join(settings.names())} (default: that of the run)")
     add("--data-root", type=Path, metavar="DIR",
@@ -73,12 +73,14 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     """
     import torch
 
-    from benchmarks import environment, metrics, settings
+    from benchmarks.config import settings
     from benchmarks.data import sources
+    from benchmarks.execution import environment
+    from benchmarks.scoring import metrics
 
     device = environment.device(options.device)
     _check(options)
-    loaded = checkpoints.load(options)
+    loaded = weights.load(options)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
     config = _config(options, loaded)
@@ -99,7 +101,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
 
 def _check(options: argparse.Namespace) -> None:
     """What can be said before anything is loaded."""
-    from benchmarks import protocols, settings
+    from benchmarks.config import protocols, settings
 
     if not options.setting and not options.run:
         raise UserError(f"--setting missing: name the test sets by one of {', '.join(settings.names())}.")
@@ -113,9 +115,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, loaded: Loaded) -> Config:
     """How to evaluate, and on what: as the run says, then as the options do."""
-    from benchmarks import protocols
-    from benchmarks.config import DataConfig, resolve
-    from benchmarks.data import layouts
+    from benchmarks.config import data_sets, protocols
+    from benchmarks.config.configuration import resolve
+    from benchmarks.config.sections import DataConfig
 
     data, overrides = DataConfig(), []
     setting = options.setting or loaded.config.setting
@@ -135,7 +137,7 @@ def _config(options: argparse.Namespace, loaded: Loaded) -> Config:
     config = resolve(setting, loaded.baseline, "mix", profile="paper", size=loaded.size, data=data, overrides=given)
     protocols.get(config.evaluate.protocol)
     for name in config.evaluate.extra:
-        layouts.get(name)
+        data_sets.get(name)
     return config
 
 
@@ -148,7 +150,7 @@ def _trained(loaded: Loaded) -> list[str]:
 
 def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
     """What is evaluated and how; ``identity`` stands for all of it."""
-    from benchmarks import metrics
+    from benchmarks.scoring import metrics
 
     with loaded.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -167,7 +169,7 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
 
 def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
     """Where the results go: never over those of another evaluation."""
-    from benchmarks.grid import folder_name
+    from benchmarks.execution.grid import folder_name
 
     name = loaded.path.stem
     if loaded.run:
@@ -197,7 +199,7 @@ def _score(
     import pandas as pd
     from tqdm import tqdm
 
-    from benchmarks.evaluation import evaluate, write_samples
+    from benchmarks.scoring.scores import evaluate, write_samples
     from results import Run
 
     notes: dict[str, None] = {}
@@ -236,8 +238,8 @@ def _report(
     recorded: dict[str, Any],
 ) -> str:
     """Write the table; returns it for a terminal."""
-    from benchmarks import settings
-    from reports.scorecard import scorecard
+    from benchmarks.config import settings
+    from reports.numbers.scorecard import scorecard
     from results import write_atomically, write_text
 
     title = settings.load(config.setting).title

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import checkpoints
+from benchmarks.config.errors import UserError
 from benchmarks.data import files
 from benchmarks.data.files import text
-from benchmarks.errors import UserError
+from benchmarks.scoring import weights
 from results.command import announce, framed, leave
 
 BESIDE = ".side-by-side.png"
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         description="Restore photographs of any size with a trained network; names and formats stay.",
     )
     result.add_argument("inputs", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="folders with all below them")
-    checkpoints.add_arguments(result)
+    weights.add_arguments(result)
     add = result.add_argument
     add("--output", type=Path, default=Path("restored"), metavar="DIR", help="default: restored")
     add("--overwrite", action="store_true", help="replace what an earlier call wrote; inputs are never replaced")
@@ -91,15 +91,15 @@ def restore_all(options: argparse.Namespace) -> Summary:
     import torch
     from tqdm import tqdm
 
-    from benchmarks import environment
     from benchmarks.data.decoding import UnusableImage
-    from benchmarks.tiling import check_tile
+    from benchmarks.execution import environment
+    from benchmarks.scoring.tiling import check_tile
 
     device = environment.device(options.device)
     summary = Summary(options.output)
     targets = _targets(options.inputs, options.output, summary)
     _check(targets, options)
-    loaded = checkpoints.load(options)
+    loaded = weights.load(options)
     network = loaded.network.to(device)
     check_tile(network, options.tile)
     print(f"{loaded.title} ({loaded.size}), {loaded.path}: {loaded.about}.")
@@ -122,8 +122,8 @@ def _restore_one(
     network: Any, source: Path, target: Path, device: Any, options: argparse.Namespace, summary: Summary
 ) -> tuple[str, Path]:
     """Restore one file; returns its size in words, and where it was written."""
-    from benchmarks import photos
-    from benchmarks.tiling import restore
+    from benchmarks.scoring import photos
+    from benchmarks.scoring.tiling import restore
 
     photo = photos.read(source)
     place = photos.place_for(target, photo.converted)
@@ -143,7 +143,7 @@ def _restore_one(
 
 def _targets(inputs: Iterable[Path], output: Path, summary: Summary) -> dict[Path, Path]:
     """Every picture with where its restored one goes: by its name, those of a folder by their place in it."""
-    from benchmarks.photos import place_for
+    from benchmarks.scoring.photos import place_for
 
     inputs = list(dict.fromkeys(inputs))
     several = sum(os.path.isdir(path) for path in inputs) > 1

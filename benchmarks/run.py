@@ -15,8 +15,9 @@ from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import feasible, processes
-from benchmarks.errors import UserError, tell_notes
+from benchmarks.config.errors import UserError, tell_notes
+from benchmarks.execution import feasible
+from benchmarks.training import distributed
 from results.command import announce, framed, leave, waits_for
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; its help lists everything by name without importing torch."""
     import art
     import baselines
-    from benchmarks import settings
+    from benchmarks.config import settings
 
     known = [f"  {name:16}{(told := baselines.describe(name))['about']}\n{'':18}{told['paper']}"
              for name in baselines.names()]  # fmt: skip
@@ -79,21 +80,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, which is 1 if a run failed (others: :mod:`results.command`)."""
-    leads = not processes.is_follower()
+    leads = not distributed.is_follower()
 
     def work() -> int:
         options = parser().parse_args(arguments)
         if leads:
             grid = f"{', '.join(options.baselines)} with {', '.join(options.strategies)}"
             announce(textwrap.shorten(f"Preparing runs on {options.setting}: {grid}", 100, placeholder=" ..."))
-        return _together(options) if processes.several() else _main(options)
+        return _together(options) if distributed.several() else _main(options)
 
-    return framed(work, UserError, "interrupted; the same command continues.", leads, again=not processes.several())
+    return framed(work, UserError, "interrupted; the same command continues.", leads, again=not distributed.several())
 
 
 def _together(options: argparse.Namespace) -> int:
     """The command as one of the processes that torchrun started; the first of them talks and writes."""
-    from benchmarks import environment
+    from benchmarks.execution import environment
 
     if options.cluster:
         raise UserError("torchrun and --cluster are two ways to use several machines; take one.")
@@ -103,22 +104,24 @@ def _together(options: argparse.Namespace) -> int:
     device = environment.device(options.device)
     if device.type == "mps":
         raise UserError("torchrun's processes cannot share an Apple GPU; leave out torchrun, or use --device cpu.")
-    options.device = str(processes.join(device))
+    options.device = str(distributed.join(device))
     try:
-        if processes.is_follower():
+        if distributed.is_follower():
             with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
                 return _main(options)
         return _main(options)
     finally:
-        processes.leave()
+        distributed.leave()
 
 
 def _main(options: argparse.Namespace) -> int:
-    from benchmarks import aside, grid, settings
+    from benchmarks.config import settings
+    from benchmarks.execution import aside, grid
 
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
     plans = _plans(options)
+    feasible.check_schedules(plans)
     feasible.check_strategies(plans)
     feasible.tell_epochs(plans)
     states = [grid.state(plan) for plan in plans]
@@ -127,16 +130,16 @@ def _main(options: argparse.Namespace) -> int:
         _tell_files(plans[0].config)
         return 0
     _check_output(options.output)
-    if options.fresh and not processes.is_follower():
+    if options.fresh and not distributed.is_follower():
         aside.put([plan.folder for plan in plans], options.output)
         states = [grid.state(plan) for plan in plans]
-    if processes.several():
-        states = processes.current().same(states)  # before the first process changes them
+    if distributed.several():
+        states = distributed.current().same(states)  # before the first process changes them
     images: list = []
-    if not processes.several() and "done" in states:
+    if not distributed.several() and "done" in states:
         states, images = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
-    uri = "none" if processes.is_follower() else options.tracking_uri or _default_uri(options.output)
+    uri = "none" if distributed.is_follower() else options.tracking_uri or _default_uri(options.output)
     announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     changed = sum(grid.replaced(plan) for plan in wanted if grid.state(plan) == "new")
     if changed:
@@ -146,14 +149,14 @@ def _main(options: argparse.Namespace) -> int:
         images = _check(wanted, options, images)
     uri = _prepared_tracking(uri, options)
     outcomes = _train(wanted, options, uri, command, images) if wanted else {}
-    return 0 if processes.is_follower() else _report(plans, outcomes, options, uri, command)
+    return 0 if distributed.is_follower() else _report(plans, outcomes, options, uri, command)
 
 
 def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> tuple[list[str], list]:
     """The states, where finished runs saw other images than those that are there now under the same names; and the
     records of the images that are there."""
-    from benchmarks import aside, grid
-    from benchmarks.locks import Busy, locked
+    from benchmarks.execution import aside, grid
+    from benchmarks.execution.locks import Busy, locked
     from results.integrity import differing
 
     try:
@@ -183,9 +186,9 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
 
 def _opened(plans: Sequence, options: argparse.Namespace) -> Any:
     """The data of the grid, checked and opened; decoded images are cached, and what is to be noted is told."""
-    from benchmarks import settings
+    from benchmarks.config import settings
     from benchmarks.data import sources
-    from benchmarks.locks import locked
+    from benchmarks.execution.locks import locked
 
     config, cache = plans[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
@@ -201,9 +204,11 @@ def _plans(options: argparse.Namespace) -> list:
     """Every run of the grid, resolved; unknown names stop here."""
     import art
     import baselines
-    from benchmarks import grid, protocols, settings
-    from benchmarks.config import DataConfig, resolve
-    from benchmarks.data import layouts, sources
+    from benchmarks.config import data_sets, protocols, settings
+    from benchmarks.config.configuration import resolve
+    from benchmarks.config.sections import DataConfig
+    from benchmarks.data import sources
+    from benchmarks.execution import grid
 
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one run at a time is needed.")
@@ -237,7 +242,7 @@ def _plans(options: argparse.Namespace) -> list:
     config = next(iter(plans.values())).config
     protocols.get(config.evaluate.protocol)
     for name in config.evaluate.extra:
-        layouts.get(name)
+        data_sets.get(name)
     return list(plans.values())
 
 
@@ -253,7 +258,7 @@ def _check_output(output: Path) -> None:
 
 
 def _default_uri(output: Path) -> str:
-    from benchmarks.tracking import default_uri
+    from benchmarks.execution.tracking import default_uri
 
     return default_uri(output)
 
@@ -272,9 +277,9 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     """The MLflow store, made ready for several processes; ``none`` where it cannot be used, which is told."""
     if uri == "none":
         return uri
-    from benchmarks import tracking
-    from benchmarks.addresses import shown
-    from benchmarks.locks import locked
+    from benchmarks.execution import tracking
+    from benchmarks.execution.addresses import shown
+    from benchmarks.execution.locks import locked
 
     with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
         trouble = tracking.prepare(uri, options.setting, options.output)
@@ -292,8 +297,9 @@ def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
     Returns:
         The records of the ``images``, which are opened where there are none yet.
     """
-    from benchmarks import environment, metrics
-    from benchmarks.resuming import latest
+    from benchmarks.execution import environment
+    from benchmarks.scoring import metrics
+    from benchmarks.training.checkpoint import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
     images = images or _opened(wanted, options).records
@@ -306,11 +312,11 @@ def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
 
 def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str, images: list) -> dict:
     """Do the runs; what became of each, by its folder."""
-    from benchmarks import environment, grid
-    from benchmarks.overview import Overview
+    from benchmarks.execution import environment, grid
+    from benchmarks.execution.overview import Overview
 
     if options.cluster:
-        from benchmarks import cluster
+        from benchmarks.execution import cluster
 
         with Overview(wanted), waits_for("the checkpoints of the workers' runs are collected"):
             return cluster.run_all(wanted, options.cluster, options.device, command, images)
@@ -318,7 +324,7 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
     devices = environment.devices(device)
     jobs = options.jobs or (_parallel(wanted) if device.type == "cpu" else len(devices))
     cache = options.output / "cache"
-    with nullcontext() if processes.is_follower() else Overview(wanted):
+    with nullcontext() if distributed.is_follower() else Overview(wanted):
         return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
 
 
@@ -328,8 +334,8 @@ def _parallel(wanted: Sequence) -> int:
 
 
 def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
-    from benchmarks import grid
-    from benchmarks.locks import locked
+    from benchmarks.execution import grid
+    from benchmarks.execution.locks import locked
     from reports.build import NothingToReport, build
 
     try:
@@ -345,7 +351,7 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     for plan, end in failed:
         print(f"failed: {plan.title}: {end.reason}\n        {plan.folder}", file=sys.stderr)
     if uri != "none":
-        from benchmarks.tracking import log_summary, mirror, viewer
+        from benchmarks.execution.tracking import log_summary, mirror, viewer
 
         mirror(uri, [plan.run for plan in plans], command)
         trouble = log_summary(uri, options.setting, command, report.files)
@@ -357,8 +363,8 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
 
 def _listing(plans: Sequence, states: Sequence[str]) -> str:
     """The runs with their state and cost, for ``--dry-run``."""
-    from benchmarks.cost import estimate
-    from benchmarks.overview import duration
+    from benchmarks.execution.cost import estimate
+    from benchmarks.execution.overview import duration
 
     rows, total = [], 0.0
     for plan, state in zip(plans, states, strict=True):
@@ -374,7 +380,7 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
 
 def _tell_files(config: Any) -> None:
     """What is to be noted about the image files, which ``--dry-run`` does not open."""
-    from benchmarks import settings
+    from benchmarks.config import settings
     from benchmarks.data import sources
 
     tell_notes(sources.notes(settings.load(config.setting), config.data, config.evaluate.extra))
@@ -382,7 +388,7 @@ def _tell_files(config: Any) -> None:
 
 def _gpu_hours(plans: Sequence) -> list[str]:
     """What the published schedules need, from their operations: step times are known for a CPU only."""
-    from benchmarks.cost import operations
+    from benchmarks.execution.cost import operations
 
     published = {plan.config.baseline: plan for plan in reversed(plans) if plan.config.profile == "paper"}
     lines = ["", "One training on a GPU that sustains 20 TFLOP/s (arithmetic, no measurement):"] if published else []

@@ -14,7 +14,7 @@ from results.command import announce, framed, leave
 from results.visible import visible
 
 if TYPE_CHECKING:
-    from reports.cohorts import Cohort
+    from reports.numbers.cohorts import Cohort
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -67,8 +67,8 @@ def build(
         NothingToReport: unknown setting, no runs, a baseline, strategy or protocol that none of them has, or a folder
             that cannot be written.
     """
-    from reports.cohorts import collect as count_grid
-    from reports.cohorts import gather
+    from reports.numbers.cohorts import collect as count_grid
+    from reports.numbers.cohorts import gather
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
@@ -105,8 +105,8 @@ def check_output(folder: Path) -> None:
 
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
-    from reports.files import named, remove_stale, write_cohort
-    from reports.text import width, wrapped
+    from reports.formats.files import named, remove_stale, write_cohort
+    from reports.formats.text import width, wrapped
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
@@ -187,7 +187,7 @@ def _kept_settings(folder: Path) -> list[str]:
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:
-    from reports.cohorts import REFERENCE
+    from reports.numbers.cohorts import REFERENCE
 
     for key, wanted in (("baseline", baselines), ("strategy", strategies)):
         there = sorted({run.config[key] for run in runs if key in run.config})

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics import GAIN, LEVEL, LOSS, holm, image_gain, paired_gain, verdict
+from reports.numbers.statistics import GAIN, LEVEL, LOSS, holm, image_gain, paired_gain, verdict
 from results.command import announce, framed, leave
 
 KINDS = ("normal", "skewed", "one-sided")
@@ -124,7 +124,7 @@ def _scores(kind: str, seeds: int, strategies: int, generator: np.random.Generat
 
 
 def _text(trials: int) -> str:
-    from reports.text import grid, wrapped
+    from reports.formats.text import grid, wrapped
 
     rows = [["runs differ by seed", "seeds", "gain", "loss", "either", f"of {STRATEGIES}, Holm", "uncorrected"]]
     for kind in KINDS:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from reports.build import NothingToReport, Report, check_output
-from reports.cohorts import AVERAGE, REFERENCE, Cohort, gather
-from reports.comparability import Figure, disagreements, figures, obstacles, printings, run_obstacles, sources
-from reports.metrics import OWN
-from reports.tables import Cell, Row, gain_table
-from reports.text import EMPTY, blocks, number, with_spread, wrapped
+from reports.formats.text import EMPTY, blocks, number, with_spread, wrapped
+from reports.numbers.cohorts import AVERAGE, REFERENCE, Cohort, gather
+from reports.numbers.comparability import Figure, disagreements, figures, obstacles, printings, run_obstacles, sources
+from reports.numbers.metrics import OWN
+from reports.numbers.tables import Cell, Row, gain_table
 from results import Damaged, Run, find_runs, published, write_atomically, write_text
 from results.command import announce, framed, leave
 from results.visible import visible
@@ -343,7 +343,7 @@ def _claim_words(claim: Claim) -> str:
 
 
 def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim], tolerance: float) -> str:
-    from reports.markdown import escaped, pipe_table
+    from reports.formats.markdown import escaped, pipe_table
 
     datasets = _datasets(comparisons)
     rows = [
@@ -375,7 +375,7 @@ def _page(setting: str, comparisons: Sequence[Comparison], told: Sequence[Claim]
 def _csv(setting: str, comparisons: Sequence[Comparison]) -> str:
     import pandas as pd
 
-    from reports.tidy import csv_text
+    from reports.formats.tidy import csv_text
 
     rows = []
     for comparison in comparisons:

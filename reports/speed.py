@@ -23,7 +23,7 @@ def scaling_figure(table: Path, stem: Path) -> list[Path]:
     """
     import pandas as pd
 
-    from reports import style
+    from reports.figures import style
 
     rows = pd.read_csv(table)
     rows = rows[rows["what"] == "scaling"]

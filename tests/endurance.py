@@ -127,8 +127,8 @@ def damage(folder: Path, count: int, seed: int) -> bool:
     """Flip a bit of a checkpoint, or cut it, at random places; every one must be noticed or change nothing."""
     import torch
 
-    from benchmarks.errors import UserError
-    from benchmarks.resuming import load_checkpoint
+    from benchmarks.config.errors import UserError
+    from benchmarks.scoring.unpacking import load_checkpoint
 
     data = three_task(folder / "data")
     assert start(command(data, folder / "out", "--strategies", "art", steps=2)).wait() == 0
@@ -201,7 +201,7 @@ def disk(folder: Path, count: int, seed: int) -> bool:
 def fuzz(folder: Path, count: int, seed: int) -> bool:
     """The property tests of everything that strangers write, with many cases."""
     environment = ENVIRONMENT | {"FUZZ_CASES": str(count)}
-    tests = [sys.executable, "-m", "pytest", "-q", "tests/benchmarks/test_strangers.py", f"--hypothesis-seed={seed}"]
+    tests = [sys.executable, "-m", "pytest", "-q", "tests/benchmarks/config/test_strangers.py", f"--hypothesis-seed={seed}"]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
@@ -213,8 +213,8 @@ STEPS, TASKS = 2000, ["denoise_15", "denoise_25", "denoise_50", "derain", "dehaz
 def _log(folder: Path, uri: str, seed: int, pause: float) -> None:
     import pandas as pd
 
-    from benchmarks.config import resolve
-    from benchmarks.tracking import Tracker
+    from benchmarks.config.configuration import resolve
+    from benchmarks.execution.tracking import Tracker
 
     config = resolve("three_task", "transweather", "mix", seed=seed, overrides=[f"train.steps={STEPS}"])
     run = Run(folder / f"run-{seed}")
@@ -235,7 +235,7 @@ def _load(folder: Path, uri: str, workers: int, during: Callable[[], None] | Non
     """Log from several processes at once; whether every point arrived once."""
     from mlflow import MlflowClient
 
-    from benchmarks.tracking import POINTS, prepare
+    from benchmarks.execution.tracking import POINTS, prepare
 
     assert prepare(uri, "three_task", folder) is None
     context, began = multiprocessing.get_context("spawn"), time.perf_counter()

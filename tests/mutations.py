@@ -130,8 +130,8 @@ def of_checkpoints(run: Run) -> dict[str, Case]:
     """A run's checkpoint, to be continued."""
     import torch
 
-    from benchmarks.errors import UserError
-    from benchmarks.resuming import load_checkpoint
+    from benchmarks.config.errors import UserError
+    from benchmarks.scoring.unpacking import load_checkpoint
 
     path = run.folder / "checkpoint.pt"
     whole = torch.load(path, weights_only=True)["network"]
@@ -152,8 +152,8 @@ def of_weights(folder: Path) -> dict[str, Case]:
     import torch
 
     import baselines
-    from benchmarks.checkpoints import load_published
-    from benchmarks.errors import UserError
+    from benchmarks.config.errors import UserError
+    from benchmarks.scoring.weights import load_published
 
     folder.mkdir()
     network = baselines.build("nafnet", "tiny")
@@ -202,8 +202,8 @@ def of_the_cache(folder: Path) -> dict[str, Case]:
 
 def of_pictures(folder: Path) -> dict[str, Case]:
     """Pictures of strangers: read, or refused in words."""
-    from benchmarks import photos
     from benchmarks.data.images import UnusableImage, decode, shape_of
+    from benchmarks.scoring import photos
 
     folder.mkdir()
     image = Image.fromarray(picture(3, 40, 52))

@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from benchmarks.config import resolve
-from benchmarks.display import clipped
-from benchmarks.errors import UserError
-from benchmarks.grid import plan
-from benchmarks.overview import Overview, run_lines
-from benchmarks.training import _interrupts_wait
+from benchmarks.config.configuration import resolve
+from benchmarks.config.errors import UserError
+from benchmarks.execution.display import clipped
+from benchmarks.execution.grid import plan
+from benchmarks.execution.overview import Overview, run_lines
+from benchmarks.training.loop import _interrupts_wait
 from results.command import framed, waits_for
 
 

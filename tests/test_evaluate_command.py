@@ -10,12 +10,13 @@ import torch
 from miniature import three_task
 
 import baselines
-from benchmarks import grid
-from benchmarks.checkpoints import Loaded
-from benchmarks.config import DataConfig, resolve
+from benchmarks.config.configuration import resolve
+from benchmarks.config.sections import DataConfig
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
-from reports.scorecard import scorecard
+from benchmarks.execution import grid
+from benchmarks.scoring.weights import Loaded
+from reports.numbers.scorecard import scorecard
 from results.schema import DIGESTS, SCORE_COLUMNS
 
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from benchmarks import environment, grid
-from benchmarks.config import resolve
-from benchmarks.errors import UserError
+from benchmarks.config.configuration import resolve
+from benchmarks.config.errors import UserError
+from benchmarks.execution import environment, grid
 from results import Run
 from results.schema import RHYTHM_COLUMNS
 

@@ -13,9 +13,9 @@ from miniature import picture
 from PIL import Image
 
 import baselines
-from benchmarks import photos
 from benchmarks.data.decoding import decode
 from benchmarks.restore import main
+from benchmarks.scoring import photos
 
 ORIENTATION, MAKER = 0x0112, 271
 

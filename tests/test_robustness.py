@@ -15,8 +15,8 @@ import pytest
 import torch
 from miniature import picture, save, three_task
 
-from benchmarks import processes
 from benchmarks.run import main
+from benchmarks.training import distributed as processes
 from results import Run, find_runs
 
 SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]

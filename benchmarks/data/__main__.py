@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import settings
-from benchmarks.errors import UserError, tell_notes
+from benchmarks.config import data_sets, settings
+from benchmarks.config.errors import UserError, tell_notes
 from results.command import announce, framed, leave
 
 
@@ -78,14 +78,14 @@ def _names(options: argparse.Namespace) -> list[str]:
 
 
 def _sets(options: argparse.Namespace) -> list[str]:
-    from benchmarks.data.listing import sets_of
+    from benchmarks.data.audit.listing import sets_of
 
     loaded = [settings.load(name) for name in _names(options)]
     return list(dict.fromkeys(name for setting in loaded for name in sets_of(setting)))
 
 
 def _list(options: argparse.Namespace) -> int:
-    from benchmarks.data.listing import describe
+    from benchmarks.data.audit.listing import describe
 
     print(describe(_names(options)))
     return 0
@@ -93,13 +93,13 @@ def _list(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
-    from benchmarks.data.check import check, text
+    from benchmarks.data.audit.check import check, text
 
     names = _sets(options)
     tasks = {task for name in _names(options) for task in settings.load(name).task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
-    more = [layouts.get(name).instead for name in names]
-    more += layouts.further(tasks) if options.setting else layouts.known()
+    more = [data_sets.get(name).instead for name in names]
+    more += data_sets.further(tasks) if options.setting else data_sets.known()
     wholes = {name.partition(":")[0] for name in names}
     names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
     reports = check(dict.fromkeys(names), options.data_root, _least(options))
@@ -109,19 +109,18 @@ def _check(options: argparse.Namespace) -> int:
 
 def _least(options: argparse.Namespace) -> dict[str, tuple[int, str]]:
     """By test set: how many pixels a side its images need, and for which protocol."""
-    from benchmarks import protocols
-    from benchmarks.data import layouts
+    from benchmarks.config import protocols
 
     found: dict[str, tuple[int, str]] = {}
     for setting in map(settings.load, _names(options)):
         need = protocols.get(setting.protocol).smallest, setting.protocol
-        for name in (*setting.test_sets, *layouts.further(setting.task_names, trains=False)):
+        for name in (*setting.test_sets, *data_sets.further(setting.task_names, trains=False)):
             found[name] = max(need, found.get(name, need))
     return found
 
 
 def _leaks(options: argparse.Namespace) -> int:
-    from benchmarks.data import leaks
+    from benchmarks.data.audit import leaks
 
     def tell(problem: str) -> None:
         print(f"not read: {problem}", file=sys.stderr)
@@ -159,9 +158,9 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from benchmarks.config import DataConfig
+    from benchmarks.config.sections import DataConfig
     from benchmarks.data import sources
-    from benchmarks.data.sheet import write
+    from benchmarks.data.audit.sheet import write
 
     data = DataConfig()
     if options.data_root:

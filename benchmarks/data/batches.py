@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.config import Config
+from benchmarks.config.configuration import Config
+from benchmarks.config.seeds import derive, generator
 from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.pools import Pool
-from benchmarks.data.sources import list_length
-from benchmarks.seeds import derive, generator
 
 
 @dataclass
@@ -149,7 +148,7 @@ class Batches:
         self.pools, self.device = pools, device
         self.train = config.train
         self.seed = (config.setting, config.baseline, config.seed)
-        lengths = [list_length(pool.task) for pool in pools]
+        lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
         self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed)
         ahead = device.type == "cuda" or any(pool.streams for pool in pools)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.config.errors import UserError
 from benchmarks.data.decoding import UnusableImage, attempts, decode, header_of, shape_of
 from benchmarks.data.files import text, why
-from benchmarks.errors import UserError
 
 __all__ = ["CACHE_LIMIT", "Images", "UnusableImage", "attempts", "decode", "digest_of", "identity", "open_images",
            "shape_of"]  # fmt: skip

@@ -21,7 +21,7 @@ from benchmarks.data import lists
 from benchmarks.data.files import Tree, ending, plain, text
 
 if TYPE_CHECKING:
-    from benchmarks.data.layouts import DataSet, Layout
+    from benchmarks.config.data_sets import DataSet, Layout
 
 COMPARED = 20  # groups of files of one sample that are compared before the others are called different
 

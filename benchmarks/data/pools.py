@@ -8,9 +8,12 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from benchmarks.seeds import derive
-from benchmarks.settings import Task
+from benchmarks.config.seeds import derive, generator
+from benchmarks.config.settings import Task
+from benchmarks.data.degradations import DEGRADATIONS, degrade
 
 _LARGE = 2**20  # pixels from which on a depth is invented at reduced size
 _KEPT = 512 * 2**20  # bytes of invented depths that are kept
@@ -52,6 +55,26 @@ class TestPool(Pool):
     dataset: str = ""
     extra: bool = False
     severity: float | None = None
+
+    def pair(self, number: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Degraded and clean image ``number``, (3, H, W) in [0, 1], cut to a multiple of ``multiple`` at the centre.
+
+        A synthetic degradation is seeded by test set and image, so it depends on no other image, run or seed.
+        """
+        clean, degraded = self.clean[number], None
+        if self.inputs is not None:
+            degraded = _tensor(_cut(self.inputs[number], multiple))
+        clean_tensor = _tensor(_cut(clean, multiple))
+        if degraded is None:
+            kind = DEGRADATIONS[self.task.degradation]
+            chosen = (self.severity, self.task.severity, kind.testing[0])
+            severity = next(value for value in chosen if value is not None)
+            depth = None
+            if kind.needs_depth:
+                depth = torch.from_numpy(_cut(self.depths[number], multiple).astype(np.float32) / 255)[None, None]
+            chance = generator("test", self.dataset, self.names[number])
+            degraded = degrade(kind.name, clean_tensor[None], chance, depth=depth, severity=severity)[0]
+        return degraded, clean_tensor
 
 
 @dataclass
@@ -167,3 +190,13 @@ class _Chain(Sequence[Any]):
     def __getitem__(self, number: int) -> Any:
         part = int(np.searchsorted(self.ends, number, side="right"))
         return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
+
+
+def _cut(image: np.ndarray, multiple: int) -> np.ndarray:
+    top, left = (side % multiple // 2 for side in image.shape[:2])
+    height, width = (side - side % multiple for side in image.shape[:2])
+    return image[top : top + height, left : left + width]
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255

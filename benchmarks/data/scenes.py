@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.config.errors import UserError
 from benchmarks.data.images import digest_of, identity
-from benchmarks.errors import UserError
 
 KINDS = ("images", "depths")
 

@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import protocols
-from benchmarks.config import DataConfig
+from benchmarks.config import data_sets, protocols
+from benchmarks.config.errors import UserError
+from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import files, layouts, opening
+from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
-from benchmarks.data.leaks import leaked
 from benchmarks.data.opening import Opened
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
-from benchmarks.errors import UserError
-from benchmarks.settings import Setting, Task, TestSet
 
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "list_length", "notes", "open_images", "open_set",
+__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "notes", "open_images", "open_set",
            "prepare"]  # fmt: skip
 
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
@@ -31,20 +31,11 @@ TOLD = 20  # problems of one set that an error lists
 NOTED = 10  # notes of one set that are passed on
 
 
-def list_length(task: Task) -> int:
-    """Samples of a task in the published training list: what its sets hold, times its repeats.
-
-    Where fewer images are at hand, or further sets join in, the list keeps this length, so that the shares of the tasks
-    stay the published ones.
-    """
-    return sum(layouts.get(name).expected for name in task.train) * task.repeats
-
-
 class Further(NamedTuple):
     """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
     its task."""
 
-    data_set: layouts.DataSet
+    data_set: data_sets.DataSet
     repeats: int
 
 
@@ -58,7 +49,7 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
     for text in data.extra:
         name, _, times = text.partition("@")
         try:
-            data_set = layouts.get(name)
+            data_set = data_sets.get(name)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -94,14 +85,14 @@ def fingerprint(setting: Setting, data: DataConfig) -> str:
 
 def _located(name: str, root: Path) -> layouts.Located | None:
     """The set; where it is missing, the one that its samples were taken from."""
-    instead = layouts.get(name).instead
+    instead = data_sets.get(name).instead
     return layouts.locate(name, root) or (layouts.locate(instead, root) if instead else None)
 
 
 def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
     """Clean sets from which missing ones may be made: those among ``names``, else those kept for the role."""
-    own = [name for name in names if not layouts.get(name).paired]
-    kept = [name for name, data_set in layouts.known().items() if data_set.make == role]
+    own = [name for name in names if not data_sets.get(name).paired]
+    kept = [name for name, data_set in data_sets.known().items() if data_set.make == role]
     there = ([name for name in some if layouts.locate(name, root)] for some in (own, kept))
     return next(filter(None, there), [])
 
@@ -231,7 +222,7 @@ class _Files:
         self.more = more
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = _root(data)
-        self.extra = [layouts.get(name) for name in extra]
+        self.extra = [data_sets.get(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
         self.protocol, self.patch = setting.protocol, 0
@@ -299,7 +290,7 @@ class _Files:
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
-            f"{name} ({use}) is missing: {layouts.get(name).where()}. "
+            f"{name} ({use}) is missing: {data_sets.get(name).where()}. "
             "With --missing synthesise its degradation is applied to the clean images that are there"
         )
 
@@ -312,7 +303,7 @@ class _Files:
         """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
-            data_set = layouts.get(name)
+            data_set = data_sets.get(name)
             pool, used = self._open(name, task), name
             if pool is None and data_set.instead:
                 pool, used = self._open(data_set.instead, task), data_set.instead
@@ -325,7 +316,7 @@ class _Files:
                 return []
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
-                self.prepared.record("train", task, name, 0, layouts.get(name).expected, "absent")
+                self.prepared.record("train", task, name, 0, data_sets.get(name).expected, "absent")
         if pools:
             return [with_depths(pool) for pool in pools.values()]
         made = self._clean(self.setting.train_sets, "train", task)
@@ -333,7 +324,7 @@ class _Files:
         if made is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
-        found, expected = len(made.names), layouts.get(name).expected
+        found, expected = len(made.names), data_sets.get(name).expected
         digest = self._trains(made.sets)
         self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets, digest=digest)
         return [with_depths(Pool(task, made.names, made.images), made.depths)]
@@ -367,7 +358,7 @@ class _Files:
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
         self.prepared.tests.append(with_depths(opened, made.depths if made else None))
-        role, expected = ("extra" if extra else "test"), layouts.get(test.set).expected
+        role, expected = ("extra" if extra else "test"), data_sets.get(test.set).expected
         trained = {record["dataset"] for record in self.prepared.records if record["origin"] == "real"}
         trained |= set(self.trained or ())
         trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from results.command import announce, framed, leave
 
 KINDS = {
@@ -38,7 +38,7 @@ SLOW = ("grid", "networks")
 
 def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[Any]:
     """The measures of one kind."""
-    from benchmarks import environment
+    from benchmarks.execution import environment
 
     device, rounds, root = environment.device(options.device), options.rounds, options.data_root
     if kind in ("art", "strategies", "data", "loading", "logging", "evaluation", "scaling"):
@@ -108,7 +108,7 @@ def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
     """Add the measures to a CSV, in place of older ones of the same kinds, with versions and device."""
     import pandas as pd
 
-    from benchmarks import environment
+    from benchmarks.execution import environment
     from results import write_atomically
 
     facts = environment.describe(environment.device(device_name))

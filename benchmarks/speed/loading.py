@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks import settings
-from benchmarks.config import resolve
+from benchmarks.config import settings
+from benchmarks.config.configuration import resolve
 from benchmarks.data.batches import Batches
 from benchmarks.data.images import open_images
 from benchmarks.data.pools import Pool
@@ -21,7 +21,7 @@ from benchmarks.data.procedural import training_set
 from benchmarks.speed import plain
 from benchmarks.speed.steps import SETTING, Bench
 from benchmarks.speed.timing import Measure, interleaved
-from benchmarks.training import Training
+from benchmarks.training.loop import Training
 
 BATCH, PATCH = 32, 128
 SIDES = (321, 481)  # of BSD400's images

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 ROUNDS = 5
 BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
@@ -40,7 +40,7 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
     import torch
 
     import baselines
-    from benchmarks import environment
+    from benchmarks.execution import environment
 
     device = environment.device(device_name)
     torch.set_num_threads(THREADS[size])

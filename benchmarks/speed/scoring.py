@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 import baselines
-from benchmarks import protocols, settings
-from benchmarks.config import DataConfig
+from benchmarks.config import protocols, settings
+from benchmarks.config.sections import DataConfig
 from benchmarks.data import layouts, sources
 from benchmarks.data.pools import TestPool
-from benchmarks.evaluation import evaluate, test_image
+from benchmarks.scoring.scores import evaluate
 from benchmarks.speed import plain
 from benchmarks.speed.steps import SETTING, Bench
 from benchmarks.speed.timing import Measure, interleaved
@@ -72,7 +72,7 @@ def _plainly(network: baselines.Network, pools: Sequence[TestPool]) -> list[floa
         for number in range(len(pool.names)):
             if files := getattr(pool, "files", None):
                 np.array(Image.open(files[number], formats=plain.KINDS).convert("RGB"))
-            degraded, clean = test_image(pool, number, protocols.get("airnet_rgb").multiple)
+            degraded, clean = pool.pair(number, protocols.get("airnet_rgb").multiple)
             with plain.plainly(), torch.no_grad():
                 restored = network.restore(degraded[None])[0]
             scores.append(plain.psnr_ssim(restored, clean)[0])

@@ -10,11 +10,12 @@ from statistics import mean
 import torch
 
 import art
-from benchmarks import settings
-from benchmarks.config import DataConfig, resolve
+from benchmarks.config import settings
+from benchmarks.config.configuration import resolve
+from benchmarks.config.sections import DataConfig
 from benchmarks.data import sources
 from benchmarks.speed.timing import Measure, interleaved
-from benchmarks.training import Training
+from benchmarks.training.loop import Training
 from results import Run
 
 SETTING = "three_task"

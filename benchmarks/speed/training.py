@@ -17,13 +17,13 @@ from torch import Tensor
 import art
 import baselines
 from baselines.deform_conv import deform_conv
-from benchmarks import environment
 from benchmarks.data.batches import Batch
-from benchmarks.rhythm import FLUSH, Rhythm
+from benchmarks.execution import environment
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, interleaved
-from benchmarks.training import task_losses
+from benchmarks.training.loop import task_losses
+from benchmarks.training.rhythm import FLUSH, Rhythm
 
 TASKS = 5
 CASES = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))  # network, size, batch, patch
@@ -53,7 +53,7 @@ def steps(
 
 
 def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool = False) -> Callable[[], None]:
-    """A call that makes one training step as :class:`benchmarks.training.Training` does, with mix."""
+    """A call that makes one training step as :class:`benchmarks.training.loop.Training` does, with mix."""
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
     strategy = art.make("mix", [f"task-{number}" for number in range(TASKS)]).to(data.clean.device)
     rhythm = Rhythm(strategy.tasks, 1, data.clean.device)

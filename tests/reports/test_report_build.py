@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from synthetic_store import TASKS, simulate, write_run
 
-from reports import labels, style
 from reports.build import FORMATS, NothingToReport, build, main
+from reports.figures import labels, style
 from results import Run, find_runs
 
 
@@ -41,7 +41,7 @@ def built(store):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Drawing is most of the time; these tests look at tables."""
-    monkeypatch.setattr("reports.files._figures", lambda *arguments: [])
+    monkeypatch.setattr("reports.formats.files._figures", lambda *arguments: [])
 
 
 def test_files_of_every_cohort(store, built):

@@ -7,9 +7,9 @@ import pytest
 from synthetic_store import probe, write_run
 
 from reports.build import build
-from reports.cohorts import gather
-from reports.conflict_plots import colour_limit, conflict_figures
-from reports.conflicts import conflict_table, conflict_text, conflicts
+from reports.figures.conflicts import colour_limit, conflict_figures
+from reports.numbers.cohorts import gather
+from reports.numbers.conflicts import conflict_table, conflict_text, conflicts
 from results import find_runs
 
 TASKS = ("noise", "rain", "haze")

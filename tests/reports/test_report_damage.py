@@ -7,7 +7,7 @@ import pytest
 from synthetic_store import INPUTS, SETS, records, simulate, write_run
 
 from reports.build import build, main
-from reports.cohorts import gather
+from reports.numbers.cohorts import gather
 from results import Run, find_runs
 
 
@@ -16,7 +16,7 @@ def text(store):
 
 
 def gain(store, strategy, dataset="average"):
-    from reports.tables import gain_table
+    from reports.numbers.tables import gain_table
 
     (row,) = [row for row in gain_table(gather(find_runs(store, "three_task"))[0]).rows if row.strategy == strategy]
     return row.cells[dataset, "psnr"].gain.mean

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from synthetic_store import SETS, records, simulate, write_run
 
 from reports.build import build
-from reports.latex import escape
-from reports.markdown import escaped
+from reports.formats.latex import escape
+from reports.formats.markdown import escaped
 from results import schema
 from results.visible import spreadsheet, visible
 

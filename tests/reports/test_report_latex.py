@@ -8,7 +8,7 @@ import pytest
 from synthetic_store import records, write_run
 
 from reports.build import build
-from reports.latex import PREAMBLE, escape
+from reports.formats.latex import PREAMBLE, escape
 
 ODD = r"my_pkg.optim%z:Mine & Co:a=0.5:rate#=$1:{b}=~^\\:<c>=|d|"
 

@@ -4,7 +4,7 @@ import pytest
 from synthetic_store import records, write_run
 
 from reports.build import build
-from reports.cohorts import gather
+from reports.numbers.cohorts import gather
 from results import find_runs
 
 

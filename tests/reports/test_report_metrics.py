@@ -7,15 +7,15 @@ import pytest
 from synthetic_store import records, write_run
 
 from baselines.torchvision_compat import prepare
-from benchmarks.metrics import facts
+from benchmarks.scoring.metrics import facts
 from reports.build import build
-from reports.cohorts import AVERAGE, gather
-from reports.latex import latex
-from reports.markdown import page
-from reports.metrics import Metric, known
-from reports.tables import gain_table
-from reports.text import terminal
-from reports.tidy import tidy
+from reports.formats.latex import latex
+from reports.formats.markdown import page
+from reports.formats.text import terminal
+from reports.formats.tidy import tidy
+from reports.numbers.cohorts import AVERAGE, gather
+from reports.numbers.metrics import Metric, known
+from reports.numbers.tables import gain_table
 from results import find_runs
 
 prepare()

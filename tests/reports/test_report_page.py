@@ -12,8 +12,8 @@ from PIL import Image
 from synthetic_store import SETS, probe, records, simulate, write_run
 
 from reports.build import build
-from reports.page_data import histogram, numbers
-from reports.samples import Album
+from reports.figures.samples import Album
+from reports.formats.page_data import histogram, numbers
 
 NASTY = "<script>alert(1)</script>"
 CLOSING = '"></script><img src=x onerror="alert(2)">'

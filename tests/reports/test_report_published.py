@@ -5,7 +5,7 @@ import sys
 import pytest
 from synthetic_store import SETS, records, write_run
 
-from reports.comparability import figures
+from reports.numbers.comparability import figures
 from reports.published import claims, compare, main, report
 from results import published
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import holm, image_gain, image_gains, needed, paired_gain, spread, verdict
+from reports.numbers.statistics import holm, image_gain, image_gains, needed, paired_gain, spread, verdict
 
 
 def test_spread_is_the_sample_standard_deviation():

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from reports.summary import delta_m, mean_gain, mean_rank, pace_spread, weight_sum, won_and_lost
+from reports.numbers.summary import delta_m, mean_gain, mean_rank, pace_spread, weight_sum, won_and_lost
 
 MIX = {"noise": 20.0, "rain": 30.0, "haze": 25.0}
 ART = {"noise": 21.0, "rain": 29.7, "haze": 25.004}

@@ -5,9 +5,9 @@ import math
 import pytest
 from synthetic_store import write_run
 
-from reports.cohorts import gather
-from reports.sweeps import positions, sweep_figure, sweep_text, sweeps
-from reports.tables import gain_table
+from reports.numbers.cohorts import gather
+from reports.numbers.sweeps import positions, sweep_figure, sweep_text, sweeps
+from reports.numbers.tables import gain_table
 from results import find_runs
 
 

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from synthetic_store import INPUTS, SETS, records, write_run
 
-from reports.cohorts import AVERAGE, gather, strategy_order
-from reports.header import facts
-from reports.latex import latex
-from reports.markdown import page
-from reports.sentences import sentences
-from reports.tables import gain_table
-from reports.text import terminal
-from reports.tidy import tidy
+from reports.formats.latex import latex
+from reports.formats.markdown import page
+from reports.formats.sentences import sentences
+from reports.formats.text import terminal
+from reports.formats.tidy import tidy
+from reports.numbers.cohorts import AVERAGE, gather, strategy_order
+from reports.numbers.header import facts
+from reports.numbers.tables import gain_table
 from results import find_runs
 
 

@@ -19,8 +19,8 @@ PAGES = (MEASURED / "README.md", ROOT / "README.md")
 
 @cache
 def table_of(folder):
-    from reports.cohorts import gather
-    from reports.tables import gain_table
+    from reports.numbers.cohorts import gather
+    from reports.numbers.tables import gain_table
     from results.archive import kept_runs
 
     (cohort,) = gather(kept_runs(MEASURED / folder))
@@ -29,7 +29,7 @@ def table_of(folder):
 
 def quoted(folder, baselines):
     """The Markdown table of the average gains of a kept grid, by falling gain of the last baseline."""
-    from reports.cohorts import AVERAGE
+    from reports.numbers.cohorts import AVERAGE
 
     rows = {}
     for row in table_of(folder).rows:

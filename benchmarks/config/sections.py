@@ -1,0 +1,108 @@
+"""The sections of a configuration: data, training, evaluation. Every field can be set from the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
+
+from benchmarks.config import settings
+
+Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
+MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Numbers are finite and of a size that can be computed with; true and false are none; no name stands twice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+            raise ValueError("Input should not be true or false")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _neither_huge_nor_twice(cls, value: Any, field: ValidationInfo) -> Any:
+        most = MOST.get(field.field_name, 2**31 - 1)
+        if isinstance(value, int) and value > most:
+            raise ValueError(f"Input should be at most {most}")
+        names = [name.partition("@")[0] for name in value if isinstance(name, str)] if isinstance(value, tuple) else []
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError("Input should name each once")
+        if any(len(name) > 200 for name in names):
+            raise ValueError("Input should be names of at most 200 characters")
+        return value
+
+
+class DataConfig(Section):
+    """Where images come from and how tasks are mixed. ``root`` is a place, not a choice: identities leave it out, the
+    ``fingerprint`` (names and sizes of the files found) stands for what lies there."""
+
+    source: Literal["embedded", "files"] = "embedded"
+    root: str | None = None
+    missing: Literal["error", "synthesise"] = "error"
+    mixing: settings.Mixing = "shuffled"
+    extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
+    fingerprint: str = ""
+
+
+class TrainConfig(Section):
+    """The recipe. A step is one update by a whole ``batch``, whatever number of GPUs shares it. Places in the training
+    (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    patch: int = Field(ge=16, multiple_of=8)
+    augment: bool = True  # flips and rotations
+    views: Literal[1, 2] = 1  # crops of the same degraded image a sample; 2 for a contrastive baseline
+    loss: Literal["l1"] = "l1"
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = Field(gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Schedule = "cosine"
+    plateaus: int = Field(0, ge=0)  # equal parts of the training that keep one rate each; 0: each step its own
+    warmup: float = Field(0.0, ge=0, lt=1)
+    cycle: float = Field(1.0, gt=0)  # where the cosine reaches min_lr; with cosine_restarts the length of a cycle
+    min_lr: float = Field(0.0, ge=0)
+    encoder_warmup: float = Field(0.0, ge=0, lt=1)  # the start that trains a contrastive encoder alone
+    encoder_lr: float = Field(1e-3, gt=0)  # schedule "airnet": rate of the encoder's warm-up, its factor and how often
+    encoder_decay: float = Field(0.1, gt=0)
+    encoder_every: float = Field(0.06, gt=0)
+    decay: float = Field(0.5, gt=0)  # the same of what follows; schedule "step" is this alone
+    every: float = Field(0.125, gt=0)
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
+    clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
+    clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far, in its units; 0: not
+    precision: Literal["fp32", "bf16"] = "fp32"
+    epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
+    threads: int = Field(1, ge=1)  # results on a CPU depend on it
+    log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
+    checkpoint_every: int = Field(100, ge=1)
+    probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
+    nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: Any) -> dict[str, Any]:
+        content = serialise(self)
+        return {key: value for key, value in content.items() if key not in LATER or value != LATER[key]}
+
+
+# Fields that came later: at these values nothing written names them, so that earlier runs keep their identities and
+# compare as equal.
+LATER = {"clip_percentile": 0.0, "plateaus": 0}
+# Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
+OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
+
+
+class EvaluateConfig(Section):
+    """How the trained network is scored; changing it scores again without training again."""
+
+    protocol: str = "airnet_rgb"
+    extra: tuple[str, ...] = ()  # further test sets, outside the average
+    metrics: tuple[str, ...] = ()  # further metrics of pyiqa

@@ -1,0 +1,117 @@
+"""What a run was computed with: commit, versions, device."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.config.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+KNOWN = "auto, cpu, cuda, cuda:N or mps"
+PACKAGES = ("torch", "torchvision", "torchjd", "numpy", "scikit-image", "pyiqa", "mlflow")
+
+
+def device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` leaves Apple's ``mps`` alone: some operations are missing there, and nobody has measured whether its scores
+    are those of a CPU; so it is for those who ask.
+
+    Raises:
+        UserError: for a device that torch does not know or that is not there.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}; use {KNOWN}.") from None
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device {name!r} is not supported; use {KNOWN}.")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device {name!r} is not there: this torch or this machine has no Apple GPU; use cpu.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    return chosen
+
+
+def devices(chosen: torch.device) -> list[str]:
+    """What runs are shared out among: every GPU where none is named, else the device itself."""
+    import torch
+
+    if chosen.type == "cuda" and chosen.index is None:
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [str(chosen)]
+
+
+def describe(chosen: torch.device) -> dict[str, Any]:
+    """Commit, versions, device and threads, for ``environment.json``."""
+    import torch
+
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": {name: version_of(name) for name in PACKAGES},
+        "device": _name(chosen),
+        "device_type": chosen.type,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def _name(chosen: torch.device) -> str:
+    import torch
+
+    if chosen.type == "cuda":
+        return torch.cuda.get_device_name(chosen)
+    return f"{'Apple GPU (mps) of ' * (chosen.type == 'mps')}{_processor()}"
+
+
+def peak_memory() -> float | None:
+    """MiB of main memory that this process has held at most; ``None`` where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def commit() -> str | None:
+    """The project's git commit, with ``+changes`` when the work tree differs; ``None`` outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def version_of(package: str) -> str | None:
+    """Of an installed package; ``None`` where it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} CPUs"

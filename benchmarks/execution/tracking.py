@@ -1,0 +1,312 @@
+"""MLflow as a mirror of the run store: experiment = setting, one flat run per run, one summary run per grid.
+
+Values go in batches. Trouble with the server is told once and never stops a training run; what the mirror lacks is
+still in the files. A run that the store does not know (any more) is logged anew, whatever is noted in its folder.
+Passwords in the store's address are used and never written (:mod:`benchmarks.execution.addresses`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config.configuration import Config
+from benchmarks.execution.addresses import reason, shown
+from results import Damaged, Run
+from results import schema as names
+
+NONE = "none"
+POINTS = 500  # at most so many points a series
+_FILE = "mlflow.json"
+_NAME = re.compile(r"[\w-]{1,64}")  # of an MLflow run
+_TAG = 5000  # characters of a tag that every server takes
+_SEARCHED = 500  # runs that one search asks for
+
+
+def default_uri(output: Path) -> str:
+    """The embedded store of an output folder."""
+    path = str((output / "mlflow.db").resolve())
+    if not set("?%") & set(path):
+        return f"sqlite:///{path}"
+    from sqlalchemy.engine import URL
+
+    # encoded; with the driver's name, as MLflow takes what stands behind a bare sqlite:/// for the path itself
+    return URL.create("sqlite+pysqlite", database=path).render_as_string(hide_password=False)
+
+
+def _embedded(uri: str) -> bool:
+    return uri.startswith(("sqlite:", "sqlite+"))
+
+
+def _client(uri: str) -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits minutes for a server that is gone
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # seconds for one that hangs
+    os.environ.setdefault(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # a line a run, in the middle of the overview
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # not a word of the tables it creates
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def prepare(uri: str, experiment: str, output: Path) -> str | None:
+    """Create store and experiment, in one process before others write: a fresh SQLite file cannot take several.
+
+    Returns:
+        What went wrong, or ``None``.
+    """
+    try:
+        client = _client(uri)
+        known = client.get_experiment_by_name(experiment)
+        if known is not None and known.lifecycle_stage == "deleted":
+            return f"the experiment {experiment} was deleted there; mlflow experiments restore brings it back"
+        if known is None:
+            place = (output.resolve() / "mlartifacts").as_uri() if _embedded(uri) else None
+            client.create_experiment(experiment, place)
+    except Exception as error:  # whatever a server or a database can raise; training goes on without the mirror
+        return reason(error, uri)
+    return None
+
+
+def viewer(uri: str) -> str:
+    """How to look at the store: a command for a shell where it is a database, else the server's address."""
+    if uri.startswith(("http:", "https:")):
+        return shown(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(shown(uri))}"
+
+
+class Tracker:
+    """Mirrors one run. Every method is safe to call whatever the state of the server.
+
+    Args:
+        uri: of the tracking server or store; ``"none"`` makes every method do nothing, without importing MLflow.
+        run: the folder to mirror.
+        config: its configuration.
+        grid: the command that the run is part of.
+    """
+
+    def __init__(self, uri: str, run: Run, config: Config, grid: str):
+        self.uri, self.run, self.config, self.grid = uri, run, config, grid
+        self.working = uri != NONE
+        self._client: Any = None
+        self._id = ""
+        self._logged: dict[str, int] = {}  # the last step of every series that the server has
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # see module docstring: the mirror must never stop the run
+            self.working = False
+            reached = max(self._logged.values(), default=0)
+            print(
+                f"warning: MLflow at {shown(self.uri)} failed ({reason(error, self.uri)}) after step {reached}; "
+                f"{self.run.folder} goes on without it and stays complete. What the mirror lacks is logged at the "
+                "run's end, or by the same command later.",
+                file=sys.stderr,
+            )
+
+    def start(self) -> None:
+        """Open the MLflow run, or the one that an interrupted training left open."""
+        if not self.working:
+            return
+        with self._guarded():
+            self._client = _client(self.uri)
+            self._id = _noted(self.run, self.uri)
+            if self._id and _there(self._client, self.config.setting, [self._id]):
+                self._client.update_run(self._id, status="RUNNING")
+                self._logged = self._last_steps()
+                self._remember()
+                return
+            experiment = self._client.get_experiment_by_name(self.config.setting)
+            title = f"{self.config.baseline} {self.config.strategy} seed {self.config.seed}"
+            created = self._client.create_run(experiment.experiment_id, tags=self._tags(), run_name=title)
+            self._id = created.info.run_id
+            self._remember()
+            self._log(params=_flat(self.config.model_dump(mode="json")))
+
+    def _last_steps(self) -> dict[str, int]:
+        """Of every series, the last step that the server has: a killed process may have logged more than it noted."""
+        series = self._client.get_run(self._id).data.metrics
+        histories = {key: self._client.get_metric_history(self._id, key) for key in series}
+        return {key: max(point.step for point in history) for key, history in histories.items() if history}
+
+    def _tags(self) -> dict[str, str]:
+        environment = self.run.environment
+        tags = {
+            "grid": self.grid,
+            "baseline": self.config.baseline,
+            "strategy": self.config.strategy,
+            "seed": str(self.config.seed),
+            "size": self.config.size,
+            "data": self.config.data.source,
+            "hash": self.config.identity()["hash"],
+            "folder": str(self.run.folder),
+            "commit": str(environment.get("commit")),
+            "device": str(environment.get("device")),
+        }
+        return {key: value[:_TAG] for key, value in tags.items()}
+
+    def _remember(self, complete: bool = False) -> None:
+        self.run.write_json(_FILE, {"uri": shown(self.uri), "run_id": self._id, "complete": complete})
+
+    def _log(self, metrics: Iterable[tuple[str, float, int]] = (), params: dict[str, str] | None = None) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        fresh = (point for point in metrics if point[2] > self._logged.get(point[0], -1))
+        entities = [Metric(key, value, now, step) for key, value, step in fresh if value == value]
+        for start in range(0, len(entities), 1000):  # the server's limit a call
+            batch = entities[start : start + 1000]
+            self._client.log_batch(self._id, metrics=batch)
+            self._logged |= {metric.key: metric.step for metric in batch}
+        pairs = [Param(key, value[:6000]) for key, value in (params or {}).items()]
+        for start in range(0, len(pairs), 100):
+            self._client.log_batch(self._id, params=pairs[start : start + 100])
+
+    def rhythm(self, table: Any) -> None:
+        """Log the rows that are new since the last call, thinned to :data:`POINTS` a series."""
+        if not self.working or table.empty:
+            return
+        with self._guarded():
+            self._log(
+                (_key(f"{column}/{row.task}"), getattr(row, column), int(row.step))
+                for row in thinned(table, self.config.train.steps).itertuples()
+                for column in ("loss", "running", "pace", "weight")
+            )
+
+    def finish(self, state: str) -> None:
+        """Log scores and files, and close the MLflow run as finished or failed.
+
+        Where the server failed on the way it is tried once more, with everything that it lacks.
+        """
+        if self.uri == NONE:
+            return
+        if not self.working:
+            self.working = True
+            self.start()
+            self.rhythm(self.run.rhythm())
+        if not self.working:
+            return
+        with self._guarded():
+            scores = self.run.scores()
+            means = scores.groupby(["metric", "dataset"])[["value", "input_value"]].mean()
+            steps = self.config.train.steps
+            for column, kind in (("value", ""), ("input_value", "_input")):
+                rows = means[column].items()
+                self._log((_key(f"{metric}{kind}/{dataset}"), value, steps) for (metric, dataset), value in rows)
+            files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
+            for path in [self.run.folder / name for name in files]:
+                if path.exists():
+                    self._client.log_artifact(self._id, str(path))
+            if (self.run.folder / "samples").is_dir():
+                self._client.log_artifacts(self._id, str(self.run.folder / "samples"), "samples")
+            self._client.set_terminated(self._id, "FINISHED" if state == "done" else "FAILED")
+            self._remember(complete=True)
+
+
+def thinned(table: Any, steps: int) -> Any:
+    """At most :data:`POINTS` steps of a rhythm, evenly spread over the run's; the same however often it is asked."""
+    present = table["step"].unique()
+    slots = -(-present * POINTS // steps)  # a slot's first step stands for it
+    kept = {int(step) for step, slot, before in zip(present, slots, [-1, *slots], strict=False) if slot != before}
+    return table[table["step"].isin(kept)]
+
+
+def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
+    """Log what the store lacks of runs that have ended; where the server fails, the rest is left for later.
+
+    What a run's folder notes is compared with the store, in one search for all of them: it may have been lost, replaced
+    by another of the same address, or runs deleted in it.
+    """
+    if uri == NONE:
+        return
+    whole = [run for run in runs if not run.damage()]  # the report names the others
+    ended = [run for run in whole if run.status.state in ("done", "failed") and run.config]
+    noted = [_noted(run, uri, complete=True) for run in ended]
+    try:
+        there = _there(_client(uri), ended[0].config["setting"], [*filter(None, noted)]) if ended else set()
+    except Exception as error:  # as everywhere in the mirror
+        print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
+        return
+    for run in (run for run, name in zip(ended, noted, strict=True) if name not in there):
+        tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
+        tracker.start()
+        tracker.rhythm(run.rhythm())
+        if tracker.working:
+            tracker.finish(run.status.state)
+        if not tracker.working:
+            return
+
+
+def _noted(run: Run, uri: str, complete: bool = False) -> str:
+    """The MLflow run that mirrors the run in this store (if ``complete``: all of it), as far as its folder says."""
+    try:
+        known = run.read_json(_FILE)
+    except Damaged:
+        known = {}
+    if not known or shown(str(known.get("uri"))) != shown(uri):
+        return ""
+    if known["uri"] != shown(uri):  # written before passwords were left out
+        run.write_json(_FILE, known | {"uri": shown(uri)})
+    name = known.get("run_id")
+    whole = known.get("complete", "step" in known)  # "step": of an older version
+    return name if isinstance(name, str) and _NAME.fullmatch(name) and (whole or not complete) else ""
+
+
+def _there(client: Any, experiment: str, wanted: Sequence[str]) -> set[str]:
+    """Those MLflow runs that the store has, and that are not deleted."""
+    place, found = client.get_experiment_by_name(experiment), set()
+    for start in range(0, len(wanted) if place else 0, _SEARCHED):
+        listed = ", ".join(f"'{name}'" for name in wanted[start : start + _SEARCHED])
+        runs = client.search_runs([place.experiment_id], f"attributes.run_id IN ({listed})", max_results=_SEARCHED)
+        found |= {run.info.run_id for run in runs}
+    return found
+
+
+def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> str | None:
+    """One summary run of a grid that carries its report; returns what went wrong, or ``None``."""
+    if uri == NONE:
+        return None
+    try:
+        client = _client(uri)
+        found = client.get_experiment_by_name(experiment)
+        tags = {"grid": grid[:_TAG], "kind": "summary"}
+        for run in client.search_runs([found.experiment_id], "tags.kind = 'summary'"):
+            if run.data.tags.get("grid") == tags["grid"]:  # the same command again: its summary is renewed
+                created = run
+                break
+        else:
+            created = client.create_run(found.experiment_id, tags=tags, run_name="summary")
+        for path in files:
+            client.log_artifact(created.info.run_id, str(path), "report")
+        client.set_terminated(created.info.run_id)
+    except Exception as error:  # the report is on disk; its mirror is not worth a failure
+        return reason(error, uri)
+    return None
+
+
+def _key(name: str) -> str:
+    """A name of a series that MLflow takes; names from outside have other characters too."""
+    return "/".join(re.sub(r"[^\w. :-]|^\.+$", "_", part) or "_" for part in name.split("/"))[:250]
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = str(value)
+    return flat

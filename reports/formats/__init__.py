@@ -1,0 +1,1 @@
+"""The numbers as text, Markdown, LaTeX, CSV and a page."""

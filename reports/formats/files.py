@@ -1,0 +1,114 @@
+"""The files of a cohort's report: which there are, what they are called, and which are stale."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reports.figures import style
+from reports.figures.conflicts import conflict_figures
+from reports.figures.gains import gain_figure
+from reports.figures.rhythms import rhythm_figures
+from reports.figures.style import KINDS
+from reports.formats import markdown, tidy
+from reports.formats.latex import latex
+from reports.formats.page import page
+from reports.formats.text import terminal
+from reports.numbers.cohorts import Cohort
+from reports.numbers.conflicts import Conflict, conflict_table, conflict_text, conflicts
+from reports.numbers.sweeps import Sweep, sweep_figure, sweep_text, sweeps
+from reports.numbers.tables import GainTable, gain_table
+from results import write_atomically, write_text
+
+OURS = re.compile(
+    r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+)
+"""Names that a build writes: what, cohort of an older one, part, format."""
+
+
+def write_cohort(
+    cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = ()
+) -> tuple[str, list[Path], list[Path]]:
+    """Write a cohort's files; returns the text for a terminal, the tables and pages, and the figures.
+
+    Args:
+        cohort: the runs.
+        folder: where to.
+        suffix: what stands behind each name, empty for the newest cohort.
+        formats: of :data:`reports.build.FORMATS`.
+        others: pages of other cohorts in the folder.
+    """
+    table, probed = gain_table(cohort), conflicts(cohort)
+    swept = sweeps(table)
+    figures = _figures(table, probed, swept, folder, suffix, [kind for kind in KINDS if kind in formats])
+    contents: dict[str, str] = {}
+    if "md" in formats:
+        sections = [markdown.sweep_section(sweep) for sweep in swept]
+        sections += [markdown.conflict_section(probed)] if probed else []
+        pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
+        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, sections)
+    if "csv" in formats:
+        frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
+        for name, frame in frames.items():
+            if name != "conflicts" or len(frame):
+                contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
+    if "tex" in formats:
+        contents[f"gains{suffix}.tex"] = latex(table)
+    if "html" in formats:
+        contents[f"report{suffix}.html"] = page(table, probed, swept, others)
+    for name, content in contents.items():
+        write_atomically(folder / name, lambda path, content=content: write_text(path, content))
+    more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
+    return terminal(table, more), [folder / name for name in contents], figures
+
+
+def named(paths: Sequence[Path]) -> str:
+    """``gains (md csv png), report.html``: every name once, with its kinds and parts."""
+    kinds: dict[str, list[str]] = {}
+    parts: dict[str, int] = {}
+    for path in paths:
+        name, _, part = path.stem.partition("-part")
+        kinds[name] = list(dict.fromkeys([*kinds.get(name, []), path.suffix[1:]]))
+        parts[name] = max(parts.get(name, 1), int(part or 1))
+    told = []
+    for name, several in kinds.items():
+        more = f", {parts[name]} parts" * (parts[name] > 1)
+        told.append(f"{name} ({' '.join(several)}{more})" if len(several) > 1 else f"{name}.{several[0]}")
+    return ", ".join(told)
+
+
+def remove_stale(folder: Path, written: Sequence[Path], formats: Sequence[str], every: bool) -> None:
+    """Remove files of an earlier build in these formats, so that no figure of other runs lies beside the new tables.
+
+    A build of chosen runs (``every`` is false) leaves the suffixed files of other cohorts alone.
+    """
+    for path in sorted(folder.iterdir()):
+        match = OURS.fullmatch(path.name)
+        if match and match[4] in formats and path not in written and (every or not match[2]):
+            path.unlink()
+
+
+def _figures(
+    table: GainTable,
+    probed: Mapping[str, Sequence[Conflict]],
+    swept: Sequence[Sweep],
+    folder: Path,
+    suffix: str,
+    kinds: Sequence[str],
+) -> list[Path]:
+    if not kinds:
+        return []
+    figures = gain_figure(table, folder / f"gains{suffix}", kinds)
+    for sweep in swept:
+        figures += sweep_figure(table, sweep, folder / f"{sweep.stem}{suffix}", kinds)
+    for baseline in table.cohort.baselines:
+        stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
+        figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
+    for baseline, found in probed.items():
+        drawn = table.drawn(baseline)
+        shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))
+        figures += conflict_figures(
+            table.cohort, shown, folder / f"conflicts-{style.file_name(baseline)}{suffix}", kinds
+        )
+    return figures

@@ -1,0 +1,199 @@
+"""The gain table in LaTeX (booktabs): gains in brackets, best bold and second underlined within each baseline."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from reports.formats.text import number
+from reports.numbers import header
+from reports.numbers.cohorts import LEAK_FREE
+from reports.numbers.tables import GainTable, Row
+from results.visible import visible
+
+PREAMBLE = r"\usepackage{booktabs,graphicx}"
+"""What a document needs to include the file."""
+
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""Shrinks a table that is wider than the text, and no other."""
+
+LINES, COLUMNS = 54, 8
+"""Lines and columns of numbers up to which a table is one; what has more is printed in parts that fit a page."""
+
+FOLD = 18
+"""Characters of a strategy's name on a line."""
+
+HARD = "\N{NO-BREAK SPACE}"
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+}
+
+
+def escape(text: str) -> str:
+    """``text`` as LaTeX prints it literally."""
+    text = visible(" ".join(text.split()) if "\n" in text else text).replace("--", "-\0-")
+    text = "".join(SPECIAL.get(character, character) for character in text).replace("±", r"$\pm$").replace("–", "--")
+    return text.replace("\0", "{}")  # two hyphens would be printed as a dash
+
+
+def latex(table: GainTable) -> str:
+    """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
+    told = [PREAMBLE, *(f"{label}: {value}" for label, value in header.facts(table.cohort)), *table.notes]
+    comments = [f"% {visible(' '.join(line.split()))}" for line in told]
+    tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
+    return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
+
+
+def _tables(table: GainTable, metric: str) -> Iterator[str]:
+    parts = [(rows, datasets) for rows in _pages(table.ranked) for datasets in _even(table.datasets, COLUMNS)]
+    about = re.sub(r"[^\w.+:-]", "-", f"{table.cohort.setting}-{metric}-{table.cohort.key}")
+    for position, (rows, datasets) in enumerate(parts, 1):
+        part = f" Part {position} of {len(parts)}." if len(parts) > 1 else ""
+        label = f"tab:{about}" + (f"-{position}" if part else "")
+        yield "\n".join([
+            r"\begin{table}[htbp]", r"\centering", rf"\caption{{{_caption(table, metric)}{part}}}",
+            rf"\label{{{label}}}", r"\vskip 4pt", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}", FIT,
+            rf"\begin{{tabular}}{{l{'c' * (1 + len(datasets))}}}", r"\toprule",
+            *_body(table, rows, datasets, metric),
+            r"\bottomrule", r"\end{tabular}}", r"\end{table}", "",
+        ])  # fmt: skip
+
+
+def _pages(rows: Sequence[Row]) -> list[list[Row]]:
+    """At most :data:`LINES` a page; baselines stay whole where they can."""
+    pages: list[list[Row]] = [[]]
+    for baseline in dict.fromkeys(row.baseline for row in rows):
+        block = [row for row in rows if row.baseline == baseline]
+        for part in _even(block, max(1, LINES * len(block) // _lines(block))):
+            if pages[-1] and _lines(pages[-1]) + _lines(part) > LINES:
+                pages.append([])
+            pages[-1] += part
+    return pages
+
+
+def _lines(rows: Sequence[Row]) -> int:
+    return sum(max(2, len(_folded(row.strategy))) + bool(row.published) for row in rows)
+
+
+def _even(items: Sequence, most: int) -> list[list]:
+    """Parts of about the same length, none longer than ``most``."""
+    count = math.ceil(len(items) / most)
+    length = math.ceil(len(items) / count)
+    return [list(items[start : start + length]) for start in range(0, len(items), length)]
+
+
+def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric: str) -> Iterator[str]:
+    digits, lower = table.metrics[metric].digits, table.metrics[metric].lower_is_better
+    yield from _head(table, datasets)
+    inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
+    yield _line(["degraded input", "", *inputs])
+    for baseline in dict.fromkeys(row.baseline for row in rows):
+        every = [row for row in table.rows if row.baseline == baseline]
+        ranked = {dataset: _ranked(every, dataset, metric, digits, lower) for dataset in datasets}
+        yield r"\midrule"
+        yield _line([rf"\multicolumn{{{2 + len(datasets)}}}{{l}}{{\textit{{{escape(every[0].display)}}}}}"])
+        for row in rows:
+            if row.baseline == baseline:
+                yield from _row(row, datasets, metric, digits, ranked)
+
+
+def _head(table: GainTable, datasets: Sequence[str]) -> Iterator[str]:
+    """Names of the columns and, in a line below, what a reader must know of them."""
+    names = [table.title(dataset) for dataset in datasets]
+    marks = [" ".join([LEAK_FREE.strip()] * name.endswith(LEAK_FREE) + [mark] * bool(mark)) for name, mark in names]
+    yield _line(["", "$n$", *(escape(name.removesuffix(LEAK_FREE)) for name, _ in names)])
+    if any(marks):
+        yield _line(["", "", *(_small(escape(mark)) for mark in marks)])
+    yield r"\midrule"
+
+
+def _row(row: Row, datasets: Sequence[str], metric: str, digits: int, ranked: dict) -> Iterator[str]:
+    """A line of scores, below it in small their spread and gain, and a line of published figures where there are."""
+    name = [escape(part) for part in _folded(row.strategy)]
+    if not row.n:
+        lines = [[rf"\multicolumn{{{len(datasets)}}}{{c}}{{\textit{{{escape(row.remark)}}}}}"]]
+    else:
+        small = [_small(_spread_and_gain(row, dataset, metric, digits)) for dataset in datasets]
+        lines = [[_score(row, dataset, metric, digits, ranked[dataset]) for dataset in datasets]]
+        lines += [small] if any(small) else []
+    lines += [[""] * len(datasets)] * (len(name) - len(lines))
+    name += [""] * (len(lines) - len(name))
+    for place, (part, cells) in enumerate(zip(name, lines, strict=True)):
+        yield _line([part, "" if place else row.count, *cells])
+    figures = [row.published.get((dataset, metric)) for dataset in datasets]
+    if any(figures):
+        values = [_plain(number(figure.value, digits)) if figure else "--" for figure in figures]
+        yield _line([r"\quad published", "", *values])
+    yield r"\addlinespace[3pt]"
+
+
+def _folded(name: str) -> list[str]:
+    """A strategy's name over several lines, cut before its parameters."""
+    parts = textwrap.wrap(name.replace(" ", HARD).replace(":", " :"), FOLD, break_on_hyphens=False)
+    return [part.replace(" ", "").replace(HARD, " ") for part in parts]
+
+
+def _ranked(rows: Sequence[Row], dataset: str, metric: str, digits: int, lower: bool | None) -> list[float]:
+    """Printed values of a column, best first, each once; none where ``lower`` does not say which is best."""
+    if lower is None:
+        return []
+    values = {round(row.cells[dataset, metric].score.mean, digits) for row in rows if row.n}
+    return sorted((v for v in values if not math.isnan(v)), reverse=not lower)
+
+
+def _score(row: Row, dataset: str, metric: str, digits: int, ranked: list[float]) -> str:
+    mean = row.cells[dataset, metric].score.mean
+    text = _plain(number(mean, digits))
+    place = ranked.index(round(mean, digits)) if ranked and not math.isnan(mean) else 2
+    if len(ranked) > 1 and place < 2:
+        return rf"\textbf{{{text}}}" if place == 0 else rf"\underline{{{text}}}"
+    return text
+
+
+def _spread_and_gain(row: Row, dataset: str, metric: str, digits: int) -> str:
+    cell = row.cells[dataset, metric]
+    told = [] if math.isnan(cell.score.std) else [rf"$\pm${number(cell.score.std, digits)}"]
+    if cell.gain is not None and not math.isnan(cell.gain.mean):
+        told.append(f"(${number(cell.gain.mean, digits, signed=True)}$)")
+    return " ".join(told)
+
+
+def _small(text: str) -> str:
+    return rf"{{\scriptsize {text}}}" if text else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _plain(text: str) -> str:
+    return "--" if text == "–" else text
+
+
+def _caption(table: GainTable, metric: str) -> str:
+    config = table.cohort.config
+    data = "data from files" if config.get("data", {}).get("source") == "files" else "embedded data"
+    size, profile = config.get("size"), config.get("profile")
+    spread = "mean $\\pm$ standard deviation over $n$ seeds" if table.several_seeds else "one seed"
+    told = table.metrics[metric]
+    best = "Best in bold, second underlined." if told.lower_is_better is not None else "No value is marked as the best."
+    return (
+        f"{escape(header.title(table.cohort))}: {escape(told.heading)}, {spread}, {told.change} in brackets. {best} "
+        + escape(f"{data.capitalize()}, {size} networks, {profile} profile, protocol {table.cohort.protocol}.")
+    )

@@ -1,0 +1,154 @@
+"""The report of a cohort as a Markdown page."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reports.formats.sentences import sentences
+from reports.formats.text import EMPTY, MEASURES, legend, measure_cells, number, with_spread
+from reports.numbers import header
+from reports.numbers.cohorts import AVERAGE, REFERENCE
+from reports.numbers.conflicts import LEGEND, NAMES, Conflict, conflict_rows
+from reports.numbers.statistics import LEVEL
+from reports.numbers.sweeps import Sweep, sweep_cells
+from reports.numbers.tables import GainTable, Row
+from results.visible import visible
+
+
+def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = ()) -> str:
+    """Header, score tables with gains in brackets, comparison, image-level view, ``more`` sections, notes, ``figures``
+    (same folder)."""
+    facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
+    parts = [
+        f"# Gains over mix: {escaped(header.title(table.cohort))}",
+        *(escaped(told, first=True) for told in sentences(table)),
+        facts,
+    ]
+    if table.datasets:
+        for metric in table.cohort.metrics:
+            heading = escaped(table.metrics[metric].heading)
+            parts += [f"## {heading}", _caption(table, metric), _scores(table, metric)]
+        parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        if images := _images(table):
+            parts += ["## Sampling of images", _images_caption(), images]
+    else:
+        parts.append("No run counts so far.")
+    parts += more
+    parts += ["## Notes", "\n".join(f"- {escaped(note, first=True)}" for note in table.notes)] if table.notes else []
+    if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
+        parts += ["Pictures of single strategies show mix, Art and the best ones only; the page `report.html` has all."]
+    parts += ["## Figures", "\n\n".join(f"![{escaped(path.stem)}]({path.name})" for path in figures)] if figures else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _caption(table: GainTable, metric: str) -> str:
+    mean = "mean ± standard deviation over n seeds" if table.several_seeds else "one seed (n = 1): no spread"
+    change = table.metrics[metric].change
+    return f"Mean over images, then over test sets; {mean}. In brackets: {change} on the seeds both have."
+
+
+def _scores(table: GainTable, metric: str) -> str:
+    digits = table.metrics[metric].digits
+    rows = [["degraded input", "", "", *(number(table.inputs[d, metric], digits) for d in table.datasets)]]
+    for row in table.ranked:
+        cells = [_cell(row, dataset, metric, digits) for dataset in table.datasets]
+        if not row.n:
+            cells[-1] = row.remark
+        rows.append([row.display, row.strategy, row.count, *cells])
+        if any((dataset, metric) in row.published for dataset in table.datasets):
+            shown = [row.published.get((dataset, metric)) for dataset in table.datasets]
+            values = [number(figure.value, digits) if figure else EMPTY for figure in shown]
+            rows.append([row.display, f"{row.strategy}, published", "", *values])
+    return pipe_table(["baseline", "strategy", "n", *(table.heading(d) for d in table.datasets)], rows)
+
+
+def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
+    cell = row.cells[dataset, metric]
+    text = with_spread(cell.score, digits)
+    if cell.gain is None or math.isnan(cell.gain.mean):
+        return text
+    return f"{text} ({number(cell.gain.mean, digits, signed=True)})"
+
+
+def _comparison(table: GainTable) -> str:
+    rows = []
+    for row in table.ranked:
+        pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
+        cell = row.cells.get((AVERAGE, "psnr"))
+        p = cell.p_holm if cell else math.nan
+        rows.append([row.display, row.strategy, pairs, *measure_cells(row), EMPTY if math.isnan(p) else f"{p:.3g}"])
+    return pipe_table(["baseline", "strategy", "n", *MEASURES, "p (Holm)"], rows)
+
+
+def sweep_section(sweep: Sweep) -> str:
+    (names,), lines = sweep_cells(sweep)
+    title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
+    values = pipe_table(["baseline", *names[1:]], lines, left=1)
+    return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+
+
+def conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:
+    return f"## Task gradients\n\n{LEGEND.capitalize()}.\n\n{pipe_table(NAMES, conflict_rows(found))}"
+
+
+def _images_caption() -> str:
+    return (
+        "What other test images would change, with these trained networks: it says nothing about training again. "
+        f"PSNR gain over mix in dB, {LEVEL:.0%} bootstrap interval of the mean, p of the Wilcoxon signed-rank test, "
+        "neither corrected for several comparisons. With several seeds an image's gain is its mean over them."
+    )
+
+
+def _images(table: GainTable) -> str:
+    rows = []
+    for row in table.ranked:
+        for dataset in table.datasets:
+            view = row.cells[dataset, "psnr"].images if (dataset, "psnr") in row.cells else None
+            if view is not None and view.n:
+                interval = EMPTY
+                if not math.isnan(view.low):
+                    interval = f"{number(view.low, 2, True)} to {number(view.high, 2, True)}"
+                p = EMPTY if math.isnan(view.p) else f"{view.p:.3g}"
+                gain = number(view.mean, 2, True)
+                rows.append([row.display, row.strategy, table.heading(dataset), str(view.n), gain, interval, p])
+    names = ["baseline", "strategy", "test set", "images", "gain", f"{LEVEL:.0%} interval", "p"]
+    return pipe_table(names, rows) if rows else ""
+
+
+def pipe_table(names: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
+    """A Markdown table of texts, the first ``left`` columns left-aligned, special characters kept as they are."""
+    from tabulate import tabulate
+
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    align = ["left"] * left + ["right"] * (len(names) - left)
+    return tabulate(cells, [escaped(name) for name in names], "pipe", disable_numparse=True, colalign=align)
+
+
+def escaped(text: str, first: bool = False) -> str:
+    """``text`` as Markdown prints it literally: no markup, link, picture, formula or HTML in it comes to life.
+
+    Args:
+        text: from outside, in whole or in part; its line ends become blanks.
+        first: it stands first in its paragraph or list item, where further characters mean something.
+    """
+    text = visible(_LINE_ENDS.sub(" ", text))
+    text = _MARKUP.sub(r"\\\g<0>", text)
+    text = _SCHEME.sub(r"\1\\:", text)
+    text = _AUTOLINK.sub(r"\\\g<0>", text)
+    return _AT_START.sub(r"\1\\\2", text) if first else text
+
+
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+_MARKUP = re.compile(r"[\\|*<`\[\]~$]|(?<![^\W_])_(?=.*_(?![^\W_]))|&(?=#?\w+;)")
+"""Characters that mean something anywhere; underscores only where they would mark a word, so that ``denoise_15`` stays
+readable."""
+
+_SCHEME = re.compile(r"(?i)\b(javascript|vbscript|data|file|mailto|xmpp|https?|ftp|tel|sms):(?=\S)")
+_AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=\w)@(?=\w)")
+"""What renderers make a link of without any markup."""
+
+_AT_START = re.compile(r"^(\s*\d*)([#>]|[-+=.)](?=[-+=\s]|$))")
+"""What makes a line a heading, a quotation or a list."""

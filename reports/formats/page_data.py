@@ -1,0 +1,190 @@
+"""What the page draws: curves, cosines, per-image gains and pictures, thinned, as plain lists for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reports.figures import style
+from reports.figures.samples import Album, samples
+from reports.numbers.cohorts import AVERAGE, LEAK_FREE, REFERENCE
+from reports.numbers.conflicts import Conflict
+from reports.numbers.rhythms import Rhythm, rhythms, thin
+from reports.numbers.sweeps import Sweep, positions
+from reports.numbers.tables import GainTable, Row, seed_gains
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CURVE_POINTS, CURVES = 120, 120_000
+"""Points of a curve, and numbers in all curves of a page: of many runs the curves get fewer points."""
+
+DOTS, LEAST_DOTS = 80_000, 60
+"""Images in all scatter plots of a page, and in one of them at least; means and histograms are over all images."""
+
+BARS = 24
+"""Bars of a histogram, about."""
+
+EXTREMES = 3
+"""Images with the largest gains and losses that are named."""
+
+
+def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> dict[str, Any]:
+    """Everything the page's script draws; missing numbers are ``None``."""
+    cohort, album = table.cohort, Album()
+    shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
+    tasks = [task for several in shown.values() for rhythm in several for task in rhythm.loss.columns]
+    tasks += [task for several in probed.values() for conflict in several for task in conflict.tasks]
+    curves = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
+    points = max(30, min(CURVE_POINTS, CURVES // max(1, curves)))
+    sets = [c.dataset for c in cohort.columns if not c.dataset.endswith(LEAK_FREE)]
+    pairs = [row for row in table.ranked if row.strategy != REFERENCE and row.pairs]
+    dots = max(LEAST_DOTS, DOTS // max(1, len(pairs) * len(sets)))
+    baselines = [
+        {
+            "name": cohort.display(baseline),
+            "strategies": sorted(
+                (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
+            ),
+            "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
+            "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
+            "images": [
+                entry
+                for dataset in sets
+                if (entry := _set(table, dataset, [row for row in pairs if row.baseline == baseline], dots))
+            ],
+            "samples": samples(cohort, baseline, table.drawn(baseline), album),
+        }
+        for baseline in cohort.baselines
+    ]
+    looks = style.task_styles(tasks)
+    return {
+        "baselines": baselines,
+        "tasks": [{"name": name, "colour": colour, "dash": _dash(line)} for name, (colour, line) in looks.items()],
+        "sweeps": [_sweep(table, sweep) for sweep in swept],
+        "pictures": album.encoded(),
+    }
+
+
+def numbers(values: Iterable[float], digits: int = 4) -> list[float | None]:
+    """Rounded to ``digits`` significant ones; what JSON cannot say becomes ``None``."""
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
+
+
+def histogram(values: np.ndarray) -> dict[str, Any]:
+    """``start, width, counts`` of bars with a round width and an edge at 0, over all finite ``values`` (images,)."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    raw = (high - low) / BARS or 1.0
+    power = 10.0 ** math.floor(math.log10(raw))
+    width = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))
+    first, last = math.floor(low / width), math.floor(high / width)
+    place = np.clip(np.floor(values / width).astype(int), first, last) - first
+    counts = np.bincount(place, minlength=last - first + 1)
+    return {"start": round(first * width, 10), "width": round(width, 10), "counts": counts.tolist()}
+
+
+def _rhythm(rhythm: Rhythm, points: int) -> dict[str, Any]:
+    smooth, level, shares = (thin(table, points) for table in (rhythm.smooth, rhythm.level, rhythm.smooth_shares))
+    return {
+        "strategy": rhythm.outcome.strategy,
+        "title": f"{rhythm.title}, seed {rhythm.outcome.seed}",
+        "window": rhythm.window,
+        "words": rhythm.share_words.replace("\n", " "),
+        "loss": _curves(smooth),
+        "level": _curves(level),
+        "share": _curves(shares),
+    }
+
+
+def _curves(table: pd.DataFrame) -> dict[str, Any]:
+    lines = [{"name": str(name), "values": numbers(column)} for name, column in table.items()]
+    return {"x": [int(step) for step in table.index], "lines": lines}
+
+
+def _conflict(conflict: Conflict) -> dict[str, Any]:
+    mean = conflict.pairs.mean(axis=1)
+    worst = conflict.worst
+    return {
+        "strategy": conflict.strategy,
+        "title": conflict.title + (f", mean over {len(conflict.seeds)} seeds" if len(conflict.seeds) > 1 else ""),
+        "tasks": conflict.tasks,
+        "cosine": [numbers(row, 3) for row in conflict.cosine.to_numpy(dtype=float)],
+        "worst": list(worst) if worst else None,
+        "steps": [int(step) for step in conflict.pairs.index],
+        "mean": numbers(mean, 3),
+        "least": numbers(conflict.pairs[worst], 3) if worst else [],
+        "norms": _curves(conflict.norms),
+    }
+
+
+def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> dict[str, Any] | None:
+    """Gains of one baseline's strategies on every image of a test set; ``None`` where there are none."""
+    reference = table.cohort.counted(rows[0].baseline, REFERENCE) if rows else []
+    entries, level, names = [], None, []
+    for row in rows:
+        differences = table.images.get((row.baseline, row.strategy, dataset))
+        if differences is None or not np.isfinite(differences.to_numpy()).any():
+            continue
+        differences = differences[np.isfinite(differences.to_numpy()) & ~differences.index.duplicated()]
+        values = differences.to_numpy()
+        if level is None:
+            level = _reference(reference, dataset)
+            names = list(thin(level, dots).index)
+        view = row.cells[dataset, "psnr"].images
+        order = np.argsort(values, kind="stable")
+        worst, best = (
+            [[str(differences.index[i]), round(float(values[i]), 2)] for i in places[:EXTREMES]]
+            for places in (order, order[::-1])
+        )
+        entries.append({
+            "strategy": row.strategy,
+            "gains": numbers(differences.reindex(names), 3),
+            "bars": histogram(values),
+            "n": len(values),
+            "view": numbers((view.mean, view.low, view.high, view.p), 3) if view else [None] * 4,
+            "worst": worst,
+            "best": best,
+        })  # fmt: skip
+    if not entries:
+        return None
+    return {
+        "dataset": dataset,
+        "names": list(map(str, names)),
+        "level": numbers(level.reindex(names)),
+        "strategies": entries,
+    }
+
+
+def _reference(reference: Sequence, dataset: str) -> pd.Series:
+    """Mean over mix's runs of every image's PSNR."""
+    import pandas as pd
+
+    found = [o.images[dataset, "psnr"] for o in reference if (dataset, "psnr") in o.images]
+    series = [pd.Series(images.values, images.names) for images in found]
+    return pd.concat([one[~one.index.duplicated()] for one in series], axis=1).mean(axis=1)
+
+
+def _sweep(table: GainTable, sweep: Sweep) -> dict[str, Any]:
+    places, ticks = positions(sweep.values)
+    looks = style.strategy_styles([line.name for line in sweep.lines])
+    lines = []
+    for line in sweep.lines:
+        rows = [line.rows.get(value) for value in sweep.values]
+        means = [row.cells[AVERAGE, "psnr"].gain.mean if row else math.nan for row in rows]
+        seeds = [numbers(seed_gains(table.cohort, row, AVERAGE)) if row else [] for row in rows]
+        lines.append({"name": line.name, "colour": looks[line.name][0], "values": numbers(means), "seeds": seeds})
+    return {
+        "title": f"{sweep.parameter} of {sweep.strategy}",
+        "x": [places[value] for value in sweep.values],
+        "names": [f"{sweep.parameter}={value:g}" for value in sweep.values],
+        "ticks": [{"at": at, "label": label} for at, label in ticks.items()],
+        "lines": lines,
+    }
+
+
+def _dash(line: Any) -> str:
+    """matplotlib's line style as SVG's ``stroke-dasharray``, in units of a line 1.8 wide."""
+    return "" if line == "-" else " ".join(f"{1.8 * length:g}" for length in line[1])

@@ -1,0 +1,128 @@
+"""What stands above every table: where its numbers come from, so that it can be read apart from the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from reports.numbers.cohorts import Cohort, Outcome
+
+TRAINING = (
+    ("steps", "{} steps"),
+    ("batch", "batch {}"),
+    ("patch", "patch {}"),
+    ("optimizer", "{}"),
+    ("lr", "learning rate {:g}"),
+    ("schedule", "schedule {}"),
+    ("precision", "{}"),
+    ("clip_norm", "gradient norm clipped at {:g}"),
+    ("clip_percentile", "gradients clipped at percentile {:g} of their norms"),
+)
+"""Training settings told in the header, where the configuration has them."""
+
+DATA = {
+    "embedded": "embedded: procedural training images, photographs of scikit-image as test images, made degradations",
+    "files": "files in the published layouts",
+}
+
+
+def title(cohort: Cohort) -> str:
+    """The setting in words and by name."""
+    return cohort.title if cohort.title == cohort.setting else f"{cohort.title} ({cohort.setting})"
+
+
+def context(cohort: Cohort) -> str:
+    """What a reader of a figure must know about the numbers: ``tiny network, demo profile, embedded data``."""
+    config = cohort.config
+    source = {"embedded": "embedded data", "files": "data from files"}.get(config.get("data", {}).get("source"), "data")
+    return f"{config.get('size')} network, {config.get('profile')} profile, {source}"
+
+
+def facts(cohort: Cohort) -> list[tuple[str, str]]:
+    """``(label, value)`` lines; where runs differ, each value is told with its baselines."""
+    config = cohort.config
+    data = config.get("data", {})
+    source = DATA.get(data.get("source"), str(data.get("source", "not recorded")))
+    if data.get("missing") == "synthesise":
+        source += "; missing sets synthesised from clean images"
+    overrides = max(cohort.outcomes, key=lambda o: len(o.run.record.get("overrides") or [])).run.record.get("overrides")
+    lines = [
+        ("setting", title(cohort)),
+        ("data", source),
+        ("networks", f"size {config.get('size', 'not recorded')}"),
+        ("profile", str(config.get("profile", "not recorded"))),
+    ]
+    if overrides:
+        lines.append(("changed", ", ".join(overrides)))
+    lines += [("training", text) for text in _by_baseline(cohort, _training)]
+    lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
+    lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
+    lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
+    lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
+    lines += [(label, text) for label in ("commit", "device") for text in _environment(cohort, label)]
+    lines += [("trained on", text) for text in _by_baseline(cohort, _train_sets)]
+    lines.append(("test sets", "; ".join(_test_sets(cohort)) or "none scored"))
+    return lines
+
+
+def _training(outcome: Outcome) -> str:
+    train = outcome.run.config.get("train", {})
+    told = []
+    for key, template in TRAINING:
+        value = train.get(key)
+        if value not in (None, False, "", 0) and not isinstance(value, dict | list):
+            told.append(template.format(value) if not isinstance(value, str) else template.split("{")[0] + value)
+    return ", ".join(told) or "not recorded"
+
+
+def _mixing(outcome: Outcome) -> str:
+    return str(outcome.run.config.get("data", {}).get("mixing", "not recorded"))
+
+
+def _selection(outcome: Outcome) -> str:
+    average = outcome.run.config.get("train", {}).get("ema")
+    return f"after the last step, {f'exponential moving average (decay {average:g})' if average else 'no average'}"
+
+
+def _by_baseline(cohort: Cohort, tell: Any) -> Iterable[str]:
+    """One line where all baselines agree, otherwise one a text with its baselines in front."""
+    texts: dict[str, list[str]] = {}
+    for outcome in cohort.counted() or cohort.outcomes:
+        names = texts.setdefault(tell(outcome), [])
+        if outcome.display not in names:
+            names.append(outcome.display)
+    if len(texts) == 1:
+        return list(texts)
+    return [f"{', '.join(names)}: {text}" for text, names in texts.items() if text]
+
+
+def _environment(cohort: Cohort, label: str) -> list[str]:
+    values = sorted({str(outcome.run.environment.get(label) or "") for outcome in cohort.counted()} - {""})
+    if not values:
+        return []
+    text = ", ".join(values)
+    return [f"{text} (the runs are from {len(values)} commits)" if label == "commit" and len(values) > 1 else text]
+
+
+def _train_sets(outcome: Outcome) -> str:
+    """Every training set once: how many images, and whether they are what the set's name says."""
+    told = {}
+    for record in outcome.run.data:
+        if record["role"] == "train":
+            found, expected = record["found"], record["expected"]
+            count = f"{found} of {expected}" if expected and found < expected else f"{found} images"
+            kinds = {"synthesised": f"synthesised from {found} clean images", "absent": f"absent, 0 of {expected}"}
+            count += f", each {record['repeats']} times" if record.get("repeats") else ""
+            told[record["dataset"]] = kinds.get(record["origin"], count)
+    return "; ".join(f"{name} ({kind})" for name, kind in told.items()) or "not recorded"
+
+
+def _test_sets(cohort: Cohort) -> list[str]:
+    told = []
+    same = len({column.mark for column in cohort.columns}) == 1  # told by the data line already
+    for column in cohort.columns:
+        counts = {o.datasets[column.dataset] for o in cohort.counted() if column.dataset in o.datasets}
+        images = " or ".join(str(count) for count in sorted(counts))
+        mark = f", {column.mark}" if column.mark and not same else ""
+        told.append(f"{column.dataset} ({column.task}, {images} image{'' if counts == {1} else 's'}{mark})")
+    return told

@@ -1,0 +1,110 @@
+"""The rhythms to show of a baseline: one run a strategy, its losses, levels and weights as tables of step x task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.numbers.cohorts import COLLAPSED, COUNTED, UNFINISHED, UNSCORED, Cohort, Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = (COUNTED, COLLAPSED, UNSCORED, UNFINISHED)
+"""States of runs whose course may be shown; where one does not count, its state stands beside its name."""
+
+POINTS = 200
+"""Points a curve is thinned to: about the width of a panel in pixels."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """One strategy's curves: tables of step x task, ``smooth`` being the mean over ``window`` recorded steps."""
+
+    outcome: Outcome
+    loss: pd.DataFrame
+    smooth: pd.DataFrame
+    level: pd.DataFrame
+    weight: pd.DataFrame
+    window: int
+
+    @property
+    def title(self) -> str:
+        return named(self.outcome)
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """Weights of each step divided by their sum; steps without any weight are left out."""
+        filled = self.weight.fillna(0)
+        total = filled.sum(axis=1)
+        return filled[total > 0].div(total[total > 0], axis=0)
+
+    @cached_property
+    def smooth_shares(self) -> pd.DataFrame:
+        """Mean of the shares over the window: single steps of Art at tau 0.1 jump between 0 and 1 with batch noise."""
+        return self.shares.rolling(self.window, center=True, min_periods=1).mean()
+
+    @property
+    def share_words(self) -> str:
+        """How concentrated and how restless the weights are; empty where there are none."""
+        if self.shares.empty:
+            return ""
+        words = f"largest share of a step: {self.shares.max(axis=1).mean():.2f} on average"
+        leader = self.shares.to_numpy().argmax(axis=1)
+        changes = np.mean(leader[1:] != leader[:-1]) if len(leader) > 1 else 0
+        if changes >= 0.005 and not np.allclose(self.shares, self.shares.iloc[0], atol=1e-6):
+            words += f",\nchanging hands at {changes:.0%} of the steps"
+        return words
+
+
+def named(outcome: Outcome) -> str:
+    """The strategy, with the run's state where it does not count."""
+    return outcome.strategy if outcome.state == COUNTED else f"{outcome.strategy} ({outcome.state})"
+
+
+def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = None) -> list[Rhythm]:
+    """One run a strategy, of the seed that most strategies have; collapsed runs only where nothing else is left.
+
+    Args:
+        cohort, baseline: where to look.
+        strategies: which, in this order; ``None`` for all.
+    """
+    usable = [o for o in cohort.select(baseline) if o.state in SHOWN]
+    common = common_seed(usable)
+    chosen = []
+    for strategy in cohort.strategies(baseline) if strategies is None else strategies:
+        candidates = [o for o in usable if o.strategy == strategy]
+        candidates.sort(key=lambda o: (o.state != COUNTED, o.seed != common, o.seed))
+        for outcome in candidates:
+            table = outcome.run.rhythm()
+            if not table.empty:
+                chosen.append(_rhythm(outcome, table))
+                break
+    return chosen
+
+
+def common_seed(outcomes: list[Outcome]) -> int | None:
+    """The seed that most counted runs have, the smallest of several; ``None`` without a counted run."""
+    seeds = [o.seed for o in outcomes if o.state == COUNTED]
+    return max(sorted(set(seeds)), key=seeds.count, default=None)
+
+
+def thin(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
+    """At most ``points`` rows, evenly taken, the first and the last among them."""
+    if len(table) <= points:
+        return table
+    return table.iloc[np.unique(np.linspace(0, len(table) - 1, points).round().astype(int))]
+
+
+def _rhythm(outcome: Outcome, table: pd.DataFrame) -> Rhythm:
+    tasks = list(dict.fromkeys(table["task"]))
+    wide = {
+        name: table.pivot(index="step", columns="task", values=name)[tasks] for name in ("loss", "running", "weight")
+    }
+    window = max(5, len(wide["loss"]) // 20)
+    smooth = wide["loss"].rolling(window, center=True, min_periods=1).mean()
+    return Rhythm(outcome, wide["loss"], smooth, wide["running"], wide["weight"], window)

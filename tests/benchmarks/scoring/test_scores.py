@@ -1,0 +1,85 @@
+"""Scoring: the degraded input beside every score, noise by image, collapse noticed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniature import picture
+
+import baselines
+import benchmarks
+from benchmarks.config.settings import load
+from benchmarks.data import layouts
+from benchmarks.data.images import decode
+from benchmarks.data.sources import TestPool
+from benchmarks.scoring.scores import evaluate
+
+TASKS = {task.name: task for task in load("three_task").tasks}
+SHARED = Path(os.environ.get("RESTORATION_DATA", Path(__file__).parents[4] / "shared" / "data"))
+CPU = torch.device("cpu")
+
+
+class Untouched:
+    def restore(self, image):
+        return image
+
+
+class Constant:
+    def restore(self, image):
+        return torch.full_like(image, 0.4)
+
+
+def noisy(names):
+    return TestPool(TASKS["denoise_25"], names, [picture(ord(name), 65, 83) for name in names], dataset="mini-s25")
+
+
+def test_the_input_is_scored_as_a_network_that_does_nothing():
+    rows, collapsed = evaluate(Untouched(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert len(rows) == 4 and not collapsed
+    assert all(row["value"] == row["input_value"] for row in rows)
+    assert [round(row["value"]) for row in rows if row["metric"] == "psnr"] == [20, 20]
+
+
+def test_an_images_noise_does_not_depend_on_the_others():
+    alone, together = noisy(["b"]).pair(0)[0], noisy(["a", "b"]).pair(1)[0]
+    assert torch.equal(alone, together)
+    assert not torch.equal(together[:, :64, :80], noisy(["a", "b"]).pair(0)[0][:, :64, :80])
+
+
+def test_images_are_cut_at_the_centre_as_the_protocol_wants():
+    degraded, clean = noisy(["a"]).pair(0, multiple=16)
+    assert degraded.shape == clean.shape == (3, 64, 80)
+    expected = picture(ord("a"), 65, 83)[0:64, 1:81]
+    assert np.array_equal((clean * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_images_on_cores_of_their_own_score_the_same():
+    network, pools, before = baselines.build("nafnet", "tiny").eval(), [noisy(["a", "b", "c"])], torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found[threads], _ = evaluate(network, pools, "airnet_rgb", CPU)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert [row["image"] for row in found[2]] == ["a", "a", "b", "b", "c", "c"]
+    for one, two in zip(found[1], found[2], strict=True):
+        assert two == one | {"value": pytest.approx(one["value"], abs=1e-5)}
+    with pytest.raises(ValueError, match="evaluation mode"):
+        evaluate(network.train(), pools, "airnet_rgb", CPU)
+
+
+def test_a_constant_output_is_a_collapse():
+    _, collapsed = evaluate(Constant(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert collapsed == "collapsed: constant output on mini-s25"
+
+
+@pytest.mark.skipif(not (SHARED / "CBSD68").is_dir(), reason="needs the real CBSD68 (set RESTORATION_DATA)")
+def test_degraded_cbsd68_has_the_published_psnr():
+    pairs = layouts.locate("CBSD68", SHARED).pairs
+    pool = TestPool(TASKS["denoise_25"], [pair.name for pair in pairs], [decode(pair.target) for pair in pairs])
+    values = [benchmarks.score(*pool.pair(number, 16))["psnr"] for number in range(len(pool.names))]
+    assert np.mean(values) == pytest.approx(20.54, abs=0.02)
