@@ -201,7 +201,14 @@ def disk(folder: Path, count: int, seed: int) -> bool:
 def fuzz(folder: Path, count: int, seed: int) -> bool:
     """The property tests of everything that strangers write, with many cases."""
     environment = ENVIRONMENT | {"FUZZ_CASES": str(count)}
-    tests = [sys.executable, "-m", "pytest", "-q", "tests/benchmarks/config/test_strangers.py", f"--hypothesis-seed={seed}"]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/benchmarks/config/test_strangers.py",
+        f"--hypothesis-seed={seed}",
+    ]
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode == 0
 
 

@@ -40,7 +40,9 @@ for name in ("getppid_", "sysconf", "fork", "killpg", "getpgid", "sched_getaffin
 
 for name in sys.argv[1].split():
     importlib.import_module(name)
-from benchmarks import environment, run, tiling
+from benchmarks import run
+from benchmarks.execution import environment
+from benchmarks.scoring import tiling
 assert environment.peak_memory() is None
 assert run.main(["--setting", "three_task", "--dry-run", "--output", sys.argv[2]]) == 0
 """

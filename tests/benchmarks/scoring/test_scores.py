@@ -83,3 +83,27 @@ def test_degraded_cbsd68_has_the_published_psnr():
     pool = TestPool(TASKS["denoise_25"], [pair.name for pair in pairs], [decode(pair.target) for pair in pairs])
     values = [benchmarks.score(*pool.pair(number, 16))["psnr"] for number in range(len(pool.names))]
     assert np.mean(values) == pytest.approx(20.54, abs=0.02)
+
+
+class Broken(nn.Module):
+    """NaN for one image, another shape where asked for."""
+
+    multiple = 1
+
+    def __init__(self, shape=False):
+        super().__init__()
+        self.shape, self.seen = shape, 0
+
+    def restore(self, image):
+        self.seen += 1
+        if self.shape:
+            return image[:, :1]
+        return torch.full_like(image, torch.nan) if self.seen == 1 else image
+
+
+def test_scoring_names_images_that_are_not_finite_and_outputs_of_another_shape():
+    rows, fault = evaluate(Broken().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert fault[:-2] == "not finite: NaN or infinite output on mini-s25 (1 of 2 images: " and fault[-2] in "ab"
+    assert len({row["pixels"] for row in rows}) == 2
+    with pytest.raises(UserError, match="for an image of"):
+        evaluate(Broken(shape=True).eval(), [noisy(["a"])], "airnet_rgb", CPU)

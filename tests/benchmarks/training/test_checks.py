@@ -7,7 +7,6 @@ from torch import nn
 import art
 from benchmarks.config.errors import UserError
 from benchmarks.data.batches import Batch
-from benchmarks.scoring.scores import evaluate
 from benchmarks.training.checks import check_end, check_update
 from benchmarks.training.loop import task_losses
 
@@ -41,29 +40,3 @@ def test_an_end_without_learning_or_with_broken_weights_is_none():
     network.bias.data[1] = torch.nan
     with pytest.raises(UserError, match="weights are not finite at the end: bias"):
         check_end(network, True, "mine")
-
-
-class Broken(nn.Module):
-    """NaN for one image, another shape where asked for."""
-
-    multiple = 1
-
-    def __init__(self, shape=False):
-        super().__init__()
-        self.shape, self.seen = shape, 0
-
-    def restore(self, image):
-        self.seen += 1
-        if self.shape:
-            return image[:, :1]
-        return torch.full_like(image, torch.nan) if self.seen == 1 else image
-
-
-def test_scoring_names_images_that_are_not_finite_and_outputs_of_another_shape():
-    from test_evaluation import noisy
-
-    rows, fault = evaluate(Broken().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
-    assert fault[:-2] == "not finite: NaN or infinite output on mini-s25 (1 of 2 images: " and fault[-2] in "ab"
-    assert len({row["pixels"] for row in rows}) == 2
-    with pytest.raises(UserError, match="for an image of"):
-        evaluate(Broken(shape=True).eval(), [noisy(["a"])], "airnet_rgb", CPU)
