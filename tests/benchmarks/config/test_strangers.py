@@ -1,6 +1,6 @@
 """What strangers write: configuration, list files, results of a cluster's workers, image and run names.
 
-``FUZZ_CASES=10000 pytest tests/benchmarks/config/test_strangers.py`` (or ``python tests/endurance.py fuzz``) tries more.
+``FUZZ_CASES=10000 pytest tests/benchmarks/config/test_strangers.py`` (or ``tests/endurance.py fuzz``) tries more.
 """
 
 import contextlib

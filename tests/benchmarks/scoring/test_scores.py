@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from miniature import picture
 
 import baselines
 import benchmarks
+from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data import layouts
 from benchmarks.data.images import decode
