@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from miniature import picture
+from torch import nn
 
 import baselines
 import benchmarks
