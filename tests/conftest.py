@@ -3,6 +3,15 @@ import sys
 from pathlib import Path
 
 import torch
+from jaxtyping import install_import_hook
+
+# Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
+SHAPED = [
+    # art
+    # baselines
+    # benchmarks
+]
+install_import_hook(SHAPED, "beartype.beartype")
 
 sys.path.insert(0, str(Path(__file__).parent))  # miniature.py serves tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
