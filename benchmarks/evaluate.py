@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.scoring import weights
 from results.command import announce, framed, leave, waits_for
+from results.records import Origin, Role
 
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
@@ -93,7 +94,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     record = _record(loaded, config)
     folder = _folder(options.output, loaded, config, record)
     _write(folder, RECORD, record)
-    _write(folder, "data.json", prepared.records)
+    _write(folder, "data.json", [record.content() for record in prepared.records])
     _write(folder, "environment.json", environment.describe(device))
     scores, notes = _score(loaded, config, prepared, folder, device, further)
     return _report(loaded, config, prepared, folder, scores, notes, record["metrics"])
@@ -143,9 +144,9 @@ def _config(options: argparse.Namespace, loaded: Loaded) -> Config:
 
 def _trained(loaded: Loaded) -> list[str]:
     """The real sets that a run was trained on."""
-    records = [record for record in loaded.run.data if record["role"] == "train"]
-    made = [name for record in records for name in record.get("made_from", ())]
-    return [record["dataset"] for record in records if record["origin"] == "real"] + made
+    records = [record for record in loaded.run.data if record.role == Role.TRAIN]
+    makers = [name for record in records for name in record.made_from]
+    return [record.dataset for record in records if record.origin == Origin.REAL] + makers
 
 
 def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
         "data": config.data.model_dump(mode="json", include={"source", "root", "missing"}),
     }
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
-    told = {"metrics": metrics.facts(config.evaluate.metrics)}
+    told = {"metrics": {name: facts.content() for name, facts in metrics.facts(config.evaluate.metrics).items()}}
     return {"checkpoint": str(loaded.path), "about": loaded.about, "identity": identity} | about | told
 
 
@@ -173,7 +174,7 @@ def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]
 
     name = loaded.path.stem
     if loaded.run:
-        name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.run.record['hash']}"
+        name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.config.identity()['hash']}"
     name = folder_name(f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:

@@ -19,6 +19,7 @@ from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.execution import feasible
 from benchmarks.training import distributed
 from results.command import announce, framed, leave, waits_for
+from results.records import State
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -158,6 +159,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
     from benchmarks.execution import aside, grid
     from benchmarks.execution.locks import Busy, locked
     from results.integrity import differing
+    from results.records import Role
 
     try:
         records = _opened(plans, options).records
@@ -170,7 +172,7 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
     for plan, state in zip(plans, states, strict=True):
         if state != "done":
             continue
-        if differing(plan.run.data, records, "train"):
+        if differing(plan.run.data, records, Role.TRAIN):
             anew.append(plan)
             continue
         with suppress(Busy), locked(plan.folder / ".lock", wait=False):
@@ -345,7 +347,7 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
         raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
     ends = [(plan, outcomes.get(plan.folder) or grid.status(plan)) for plan in plans]
-    failed = [(plan, end) for plan, end in ends if end.state == "failed"]
+    failed = [(plan, end) for plan, end in ends if end.state == State.FAILED]
     if failed:
         print(f"{len(failed)} of {len(plans)} runs failed; the same command tries them again.", file=sys.stderr)
     for plan, end in failed:

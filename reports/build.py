@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results import Damaged, Run, check_writable, find_runs
-from results.archive import RUNS, kept_runs
+from results.kept import RUNS, kept_runs
 from results.command import announce, framed, leave
 from results.visible import visible
 

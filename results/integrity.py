@@ -8,12 +8,18 @@ import json
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import JsonValue, ValidationError
 
 from results import schema
+from results.records import DataRecord, Record, Role
 
 if TYPE_CHECKING:
     import pandas as pd
+
+R = TypeVar("R", bound=Record)
+J = TypeVar("J", dict[str, JsonValue], list[JsonValue])
 
 LARGEST = 2**30  # bytes of a file that is read whole
 DIGITS = 32  # of a digest, hexadecimal
@@ -57,7 +63,7 @@ def content(path: Path) -> bytes | None:
         raise Damaged(path, f"it cannot be read ({error.strerror})") from None
 
 
-def parsed(path: Path, found: bytes, sure: bool = True, kind: type = dict) -> Any:
+def parsed(path: Path, found: bytes, kind: type[J] = dict) -> J:
     """JSON of that kind.
 
     Raises:
@@ -73,42 +79,34 @@ def parsed(path: Path, found: bytes, sure: bool = True, kind: type = dict) -> An
     return value
 
 
-def config(path: Path, found: bytes, sure: bool = True) -> dict[str, Any]:
-    """``config.json``: identities, names for display and the resolved configuration.
+def record(kind: type[R], path: Path, value: JsonValue) -> R:
+    """A record of that kind.
+
+    Raises:
+        Damaged: where a field is missing or of another type, naming it.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Damaged(path, f"it holds no {kind.__name__}: {f'{where}: ' if where else ''}{first['msg']}") from None
+
+
+def records(path: Path, found: bytes) -> list[DataRecord]:
+    """``data.json``.
 
     Raises:
         Damaged: for anything else.
     """
-    value = parsed(path, found)
-    if sure:
-        return value
-    resolved = value.get("config")
-    parts = {"overrides": list, "display": dict, "parameters": dict}
-    whole = isinstance(resolved, dict) and all(isinstance(value.get(key, kind()), kind) for key, kind in parts.items())
-    whole = whole and all(isinstance(resolved.get(key, {}), dict) for key in ("data", "train", "evaluate"))
-    whole = whole and all(isinstance(resolved.get(key), str) for key in ("setting", "baseline", "strategy"))
-    if not whole or type(resolved.get("seed", 0)) is not int:
-        raise Damaged(path, "it holds no configuration")
-    return value
+    return [record(DataRecord, path, value) for value in parsed(path, found, list)]
 
 
-def records(path: Path, found: bytes, sure: bool = True) -> list[dict[str, Any]]:
-    """``data.json``: a list of records with :data:`results.schema.DATA_FIELDS`.
-
-    Raises:
-        Damaged: for anything else.
-    """
-    value = parsed(path, found, sure, list)
-    if not all(isinstance(record, dict) and record.keys() >= set(schema.DATA_FIELDS) for record in value):
-        raise Damaged(path, f"its records lack some of {', '.join(schema.DATA_FIELDS)}")
-    return value
-
-
-def differing(recorded: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], *roles: str) -> list[str]:
-    """Sets whose images have other pixels in one list of records than in another (:data:`results.schema.DATA_FIELDS`),
-    as far as both know them in the same way: the first letter of a digest tells of what it is."""
+def differing(recorded: Sequence[DataRecord], now: Sequence[DataRecord], *roles: Role) -> list[str]:
+    """Sets whose images have other pixels in one list of records than in another, as far as both know them in the same
+    way: the first letter of a digest tells of what it is."""
     digests = [
-        {record["dataset"]: record["digest"] for record in records if record["role"] in roles and record.get("digest")}
+        {record.dataset: record.digest for record in records if record.role in roles and record.digest}
         for records in (recorded, now)
     ]
     shared = digests[0].keys() & digests[1].keys()

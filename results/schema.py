@@ -3,9 +3,9 @@
 One run folder holds
 
 ==================  =======================================================================================
-``config.json``     the resolved configuration with its identities (see :class:`results.store.Run`)
-``environment.json``  commit, versions, device, threads, durations
-``data.json``       one record a data set that was used: :data:`DATA_FIELDS`
+``config.json``     the resolved configuration with its identities: :class:`results.records.RunRecord`
+``environment.json``  commit, versions, device, threads, durations: :class:`results.records.Environment`
+``data.json``       one record a data set that was used: :class:`results.records.DataRecord`
 ``status``          first line ``running``, ``done`` or ``failed``; further lines say why, or warn
 ``rhythm.parquet``  :data:`RHYTHM_COLUMNS`, one row a recorded step and task
 ``scores.csv``      :data:`SCORE_COLUMNS`, one row an image and metric
@@ -34,18 +34,6 @@ SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "inp
 clean image. ``pixels``: a digest of the test image's pixels (the clean file's, and the degraded one's where there is
 one), so that only scores of equal images are compared; empty in runs of older versions."""
 
-DATA_FIELDS = ("role", "task", "dataset", "found", "expected", "origin")
-"""``role``: ``train`` or ``test``. ``dataset``: the set, or the test set's column name. ``origin``: ``real``,
-``embedded``, ``synthesised`` (degradation applied to real clean images) or ``absent``. ``expected`` is null where no
-count is published."""
-
-DATA_NOTES = ("digest", "leaked", "made_from", "repeats")
-"""Present where there is something to say. ``digest``: stands for the pixels of all the set's images, in order (its
-first letter tells of what it was made; only alike ones are compared). ``leaked``: names (``image`` of the scores) of a
-test set's images whose clean version is known to be in the training data of the run, so that a score without them can
-be told. ``made_from``: the sets whose clean images a ``synthesised`` one was made from. ``repeats``: how often each
-sample of a further training set stands among those of its task, where that is more than once."""
-
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
@@ -54,9 +42,6 @@ PROGRESS = "progress.json"
 DIGESTS = "digests.json"
 GUARDED = (CONFIG, ENVIRONMENT, DATA, STATUS, RHYTHM, SCORES, CONFLICTS)
 """Files whose digests are kept."""
-
-STATES = ("running", "done", "failed")
-"""What the first line of ``status`` may be."""
 
 STORE = 2
 """Version of this layout, ``store`` in ``config.json``: from 2 on there are digests."""

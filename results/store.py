@@ -6,32 +6,34 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import JsonValue
 
 from results import integrity, schema
 from results.integrity import GONE, Damaged
+from results.records import (
+    WRITTEN,
+    DataRecord,
+    Environment,
+    Progress,
+    RunRecord,
+    State,
+    Status,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True)
-class Status:
-    """State of a run: ``absent`` (nothing there yet), ``running`` (started, perhaps interrupted), ``done``, ``failed``.
-
-    ``reason`` says why a run failed; on a finished run it is a warning that tables must show (a collapsed network).
-    """
-
-    state: str
-    reason: str = ""
+T = TypeVar("T")
+E = TypeVar("E")
 
 
 def write_atomically(
     path: Path,
-    write: Callable[[Path], Any],
+    write: Callable[[Path], object],
     keep: Path | None = None,
     before: Callable[[Path], None] = lambda temporary: None,
 ) -> None:
@@ -110,7 +112,7 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
+    def write(self, name: str, write: Callable[[Path], object], keep: str | None = None) -> None:
         """Write one file of the run as :func:`write_atomically` does; ``keep``: the name the old file gets.
 
         Its digest is noted before it takes its place, beside that of the file that is there: whenever a process ends
@@ -157,7 +159,7 @@ class Run:
             (self.folder / name).replace(self.folder / f"{name}.damaged")
         self._write_digests({other: known for other, known in self._digests().items() if other != name})
 
-    def _read(self, name: str, read: Callable[[Path, bytes, bool], Any], empty: Any) -> Any:
+    def _read(self, name: str, read: Callable[[Path, bytes, bool], T], empty: E) -> T | E:
         """What ``read`` makes of a file, its bytes, and whether they are known to be as they were written."""
         path = self.folder / name
         found, known = integrity.content(path), self._digests().get(name)
@@ -177,15 +179,15 @@ class Run:
     def damage(self) -> dict[str, str]:
         """What is wrong with the run's files, by name; empty where all are as they were written."""
         found = {}
-        for name, read in _READERS.items():
+        for name, read in READERS.items():
             try:  # what fits its digest need not be read
                 self._read(name, lambda path, content, sure, read=read: sure or read(path, content, sure), None)
             except Damaged as damaged:
                 found[damaged.path.name] = str(damaged)
-        if not found and self.status.state == "done":
+        if not found and self.status.state == State.DONE:
             gone = [self.folder / name for name in self._digests() if not (self.folder / name).exists()]
             found = {path.name: str(Damaged(path, GONE)) for path in gone}
-        if not found and not self._digests() and self.record.get("store", 1) >= schema.STORE:
+        if not found and not self._digests() and (record := self.record) and record.store >= schema.STORE:
             found[schema.DIGESTS] = str(Damaged(self.folder / schema.DIGESTS, GONE))
         return found
 
@@ -193,50 +195,56 @@ class Run:
         """The run without its damaged files."""
         return _Legible(self)
 
-    def write_json(self, name: str, content: Any) -> None:
+    def write_json(self, name: str, content: JsonValue) -> None:
         """Write one of the run's JSON files."""
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         self.write(name, lambda path: write_text(path, text))
 
-    def read_json(self, name: str) -> dict[str, Any]:
+    def read_json(self, name: str) -> dict[str, JsonValue]:
         """One of the run's other JSON files, such as what MLflow knows it by; empty where there is none."""
-        return self._read(name, integrity.parsed, {})
+        return self._read(name, lambda path, found, sure: integrity.parsed(path, found), {})
 
     @property
-    def record(self) -> dict[str, Any]:
-        """``config.json``: ``hash``, ``pair`` (hash without the strategy: equal for runs whose difference is the
-        strategy's), ``cohort`` (hash of what a table may not mix), ``overrides``, ``metrics`` (of each: which way is
-        better, title, unit, digits) and ``config``."""
-        return self._read(schema.CONFIG, integrity.config, {})
+    def record(self) -> RunRecord | None:
+        """``config.json``; ``None`` where there is none yet."""
+        return self._read(schema.CONFIG, _record, None)
+
+    def write_record(self, record: RunRecord) -> None:
+        self.write_json(schema.CONFIG, record.content())
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration."""
-        return self.record.get("config", {})
+    def environment(self) -> Environment:
+        """``environment.json``."""
+        return self._read(schema.ENVIRONMENT, _environment, Environment())
+
+    def write_environment(self, environment: Environment) -> None:
+        self.write_json(schema.ENVIRONMENT, environment.content())
 
     @property
-    def environment(self) -> dict[str, Any]:
-        return self._read(schema.ENVIRONMENT, integrity.parsed, {})
+    def data(self) -> list[DataRecord]:
+        """``data.json``."""
+        return self._read(schema.DATA, _data, [])
 
-    @property
-    def data(self) -> list[dict[str, Any]]:
-        """Records of :data:`results.schema.DATA_FIELDS`."""
-        return self._read(schema.DATA, integrity.records, [])
+    def write_data(self, records: Sequence[DataRecord]) -> None:
+        self.write_json(schema.DATA, [record.content() for record in records])
 
     @property
     def status(self) -> Status:
-        return self._read(schema.STATUS, _status, Status("absent"))
+        return self._read(schema.STATUS, _status, Status(State.ABSENT))
 
-    def write_status(self, state: str, reason: str = "") -> None:
-        text = f"{state}\n{reason}\n" if reason else f"{state}\n"
+    def write_status(self, status: Status) -> None:
+        text = f"{status.state}\n{status.words}\n" if status.words else f"{status.state}\n"
         self.write(schema.STATUS, lambda path: write_text(path, text))
 
-    def progress(self) -> dict[str, Any] | None:
-        """What a run at work last said of itself: phase, done, total, seconds left."""
+    def progress(self) -> Progress | None:
+        """What a run at work last said of itself."""
         try:
-            return self.read_json(schema.PROGRESS) or None
+            return self._read(schema.PROGRESS, _progress, None)
         except Damaged:  # words only
             return None
+
+    def write_progress(self, progress: Progress) -> None:
+        self.write_json(schema.PROGRESS, progress.content())
 
     def scores(self) -> pd.DataFrame:
         """Per-image scores with :data:`results.schema.SCORE_COLUMNS`; empty where there are none yet."""
@@ -244,8 +252,11 @@ class Run:
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         table = scores.reindex(columns=list(schema.SCORE_COLUMNS))
-        form = {"float_format": "%.6f", "lineterminator": "\n", "errors": "backslashreplace"}
-        self.write(schema.SCORES, lambda path: table.to_csv(path, index=False, **form))
+
+        def write(path: Path) -> None:
+            table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n", errors="backslashreplace")
+
+        self.write(schema.SCORES, write)
 
     def rhythm(self) -> pd.DataFrame:
         """The rhythm with :data:`results.schema.RHYTHM_COLUMNS`; empty where there is none yet."""
@@ -273,11 +284,27 @@ def _own_digest(files: dict[str, list[str]]) -> str:
     return integrity.digest(json.dumps(files, sort_keys=True).encode())
 
 
-def _status(path: Path, found: bytes, _: bool) -> Status:
-    state, _, reason = found.decode("utf-8", errors="replace").partition("\n")
-    if state.strip() not in schema.STATES:
-        raise Damaged(path, f"it begins with none of {', '.join(schema.STATES)}")
-    return Status(state.strip(), reason.strip())
+def _record(path: Path, found: bytes, sure: bool) -> RunRecord:
+    return integrity.record(RunRecord, path, integrity.parsed(path, found))
+
+
+def _environment(path: Path, found: bytes, sure: bool) -> Environment:
+    return integrity.record(Environment, path, integrity.parsed(path, found))
+
+
+def _progress(path: Path, found: bytes, sure: bool) -> Progress:
+    return integrity.record(Progress, path, integrity.parsed(path, found))
+
+
+def _data(path: Path, found: bytes, sure: bool) -> list[DataRecord]:
+    return integrity.records(path, found)
+
+
+def _status(path: Path, found: bytes, sure: bool) -> Status:
+    state, _, words = found.decode("utf-8", errors="replace").partition("\n")
+    if state.strip() not in WRITTEN:
+        raise Damaged(path, f"it begins with none of {', '.join(WRITTEN)}")
+    return Status.of(state.strip(), words.strip())
 
 
 def _table(columns: Iterable[str]) -> pd.DataFrame:
@@ -288,15 +315,16 @@ def _table(columns: Iterable[str]) -> pd.DataFrame:
 
 _NONE = "none"  # stands for the digest of a file that is not there
 
-_READERS = {
-    schema.CONFIG: integrity.config,
-    schema.ENVIRONMENT: integrity.parsed,
-    schema.DATA: integrity.records,
+READERS: dict[str, Callable[[Path, bytes, bool], object]] = {
+    schema.CONFIG: _record,
+    schema.ENVIRONMENT: _environment,
+    schema.DATA: _data,
     schema.STATUS: _status,
     schema.RHYTHM: integrity.rhythm,
     schema.SCORES: integrity.scores,
     schema.CONFLICTS: integrity.conflicts,
 }
+"""How each file is read: from its path (for messages), its bytes, and whether these are known to be as written."""
 
 
 class _Legible(Run):
@@ -313,36 +341,15 @@ class _Legible(Run):
     def _digests(self) -> dict[str, list[str]]:
         return {} if schema.DIGESTS in self._damaged else super()._digests()
 
-    def _read(self, name: str, read: Callable[[Path, bytes, bool], Any], empty: Any) -> Any:
+    def _read(self, name: str, read: Callable[[Path, bytes, bool], T], empty: E) -> T | E:
         return empty if name in self._damaged else super()._read(name, read, empty)
 
 
 class ReadOnlyRun(Run):
     """A run that another process writes: writing does nothing."""
 
-    def write(self, name: str, write: Callable[[Path], Any], keep: str | None = None) -> None:
+    def write(self, name: str, write: Callable[[Path], object], keep: str | None = None) -> None:
         """Leave it to the process that writes."""
 
     def keep(self, name: str, ending: str) -> None:
         """Leave it to the process that writes."""
-
-
-def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Iterable] | None = None) -> list[Run]:
-    """Runs of ``setting`` below ``<output>/runs``, by path, whatever their state; or those kept in ``output``.
-
-    Args:
-        output: the results folder of the command that made them, or a folder of :func:`results.archive.pack`.
-        setting: name of the setting.
-        wanted: optional filter on top-level configuration values, such as ``{"baseline": ["airnet"]}``; it leaves out
-            runs whose configuration is damaged.
-    """
-    from results.archive import kept_runs
-
-    folders = sorted(Path(output, "runs", setting).glob("*/*/*"))
-    there = (schema.CONFIG, schema.STATUS, schema.DIGESTS)
-    runs = [Run(folder) for folder in folders if any((folder / name).exists() for name in there)]
-    runs = runs or kept_runs(Path(output), setting)
-    for key, values in (wanted or {}).items():
-        allowed = set(values)
-        runs = [run for run in runs if run.legible().config.get(key) in allowed]
-    return runs

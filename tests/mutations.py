@@ -109,7 +109,8 @@ def of_a_report(run: Run) -> dict[str, Case]:
 
 def of_an_archive(run: Run, folder: Path) -> dict[str, Case]:
     """Runs kept in a few files."""
-    from results.archive import kept_runs, pack
+    from results.archive import pack
+    from results.kept import kept_runs
 
     pack(run.folder.parents[4], "three_task", folder)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.config.seeds import derive, generator
 from benchmarks.config.settings import Task
 from benchmarks.data.degradations import DEGRADATIONS, degrade
+from results.records import DataRecord, Origin, Role
 
 _LARGE = 2**20  # pixels from which on a depth is invented at reduced size
 _KEPT = 512 * 2**20  # bytes of invented depths that are kept
@@ -79,20 +80,33 @@ class TestPool(Pool):
 
 @dataclass
 class Prepared:
-    """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used
-    (:data:`results.schema.DATA_FIELDS`), ``notes`` what people should know of the files: what is left out, and why."""
+    """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used,
+    ``notes`` what people should know of the files: what is left out, and why."""
 
     train: list[Pool] = field(default_factory=list)
     tests: list[TestPool] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[DataRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def record(
-        self, role: str, task: Task, dataset: str, found: int, expected: int | None, origin: str, **more: Any
+        self,
+        role: Role,
+        task: Task,
+        dataset: str,
+        found: int,
+        expected: int | None,
+        origin: Origin,
+        *,
+        digest: str = "",
+        leaked: Sequence[str] = (),
+        made_from: Sequence[str] = (),
+        repeats: int = 0,
     ) -> None:
-        """Note a set that was used; ``more`` (:data:`results.schema.DATA_NOTES`) only where there is something."""
-        told = {"role": role, "task": task.name, "dataset": dataset, "found": found, "expected": expected}
-        self.records.append(told | {"origin": origin} | {key: value for key, value in more.items() if value})
+        """Note a set that was used; what there is nothing to say of is left out of the record."""
+        fields = {"role": role, "task": task.name, "dataset": dataset, "found": found, "expected": expected}
+        notes = {"digest": digest, "leaked": list(leaked), "made_from": list(made_from), "repeats": repeats}
+        content = fields | {"origin": origin} | {key: value for key, value in notes.items() if value}
+        self.records.append(DataRecord.model_validate(content))
 
 
 def joined(task: Task, pools: Sequence[Pool]) -> Pool:
@@ -116,8 +130,6 @@ def _chained(pools: Sequence[Pool], part: str) -> _Chain | None:
 def with_depths(pool: Pool, depths: InventedDepths | None = None) -> Pool:
     """The pool, with invented depths (by default its own) where its degradation needs some and has none; to be called
     before pools are joined."""
-    from benchmarks.data.degradations import DEGRADATIONS
-
     if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
         pool.depths = depths or InventedDepths(pool.names, pool.clean)
     return pool

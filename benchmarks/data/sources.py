@@ -20,6 +20,7 @@ from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
 from benchmarks.data.opening import Opened
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
+from results.records import Origin, Role
 
 __all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "notes", "open_images", "open_set",
            "prepare"]  # fmt: skip
@@ -141,12 +142,12 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
     for task in setting.tasks:
         if trains:
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record("train", task, "scenes", len(images), None, "embedded", digest=drawn)
+            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=drawn)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
             prepared.tests.append(pool)
-            prepared.record("test", task, pool.dataset, len(photos), None, "embedded", digest=shown)
+            prepared.record(Role.TEST, task, pool.dataset, len(photos), None, Origin.EMBEDDED, digest=shown)
     return prepared
 
 
@@ -310,13 +311,13 @@ class _Files:
             if pool is not None:
                 pools[name] = pool
                 count, digest = len(pool.names), self._trains([used])
-                self.prepared.record("train", task, used, count, data_set.expected, "real", digest=digest)
+                self.prepared.record(Role.TRAIN, task, used, count, data_set.expected, Origin.REAL, digest=digest)
             elif self.data.missing == "error":
                 self._missing(name, f"training of {task.name}")
                 return []
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
-                self.prepared.record("train", task, name, 0, data_sets.get(name).expected, "absent")
+                self.prepared.record(Role.TRAIN, task, name, 0, data_sets.get(name).expected, Origin.ABSENT)
         if pools:
             return [with_depths(pool) for pool in pools.values()]
         made = self._clean(self.setting.train_sets, "train", task)
@@ -326,7 +327,9 @@ class _Files:
             return []
         found, expected = len(made.names), data_sets.get(name).expected
         digest = self._trains(made.sets)
-        self.prepared.record("train", task, name, found, expected, "synthesised", made_from=made.sets, digest=digest)
+        self.prepared.record(
+            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=made.sets, digest=digest
+        )
         return [with_depths(Pool(task, made.names, made.images), made.depths)]
 
     def _further(self, task: Task) -> Iterator[Pool]:
@@ -339,8 +342,10 @@ class _Files:
                 self._missing(data_set.name, f"further training of {task.name}")
                 continue
             count = len(pool.names)
-            more = {"repeats": repeats if repeats > 1 else None, "digest": self._trains([data_set.name])}
-            self.prepared.record("train", task, data_set.name, count, data_set.expected, "real", **more)
+            self.prepared.record(
+                Role.TRAIN, task, data_set.name, count, data_set.expected, Origin.REAL,
+                digest=self._trains([data_set.name]), repeats=repeats if repeats > 1 else 0,
+            )  # fmt: skip
             yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
@@ -358,13 +363,21 @@ class _Files:
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
         self.prepared.tests.append(with_depths(opened, made.depths if made else None))
-        role, expected = ("extra" if extra else "test"), data_sets.get(test.set).expected
-        trained = {record["dataset"] for record in self.prepared.records if record["origin"] == "real"}
+        role, expected = (Role.EXTRA if extra else Role.TEST), data_sets.get(test.set).expected
+        trained = {record.dataset for record in self.prepared.records if record.origin == Origin.REAL}
         trained |= set(self.trained or ())
-        trained |= {name for record in self.prepared.records for name in record.get("made_from", ())}
-        found, origin = len(pool.names), "synthesised" if made else "real"
-        notes = {"made_from": made.sets} if made else {"leaked": leaked(test.set, trained, pool.names)}
-        self.prepared.record(role, task, test.name, found, expected, origin, digest=digest, **notes)
+        trained |= {name for record in self.prepared.records for name in record.made_from}
+        self.prepared.record(
+            role,
+            task,
+            test.name,
+            len(pool.names),
+            expected,
+            Origin.SYNTHESISED if made else Origin.REAL,
+            digest=digest,
+            made_from=made.sets if made else (),
+            leaked=() if made else leaked(test.set, trained, pool.names),
+        )
 
     def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
         """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""

@@ -15,24 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from results import Damaged, Status, integrity
+from results import Damaged, Status
 from results import schema as names
+from results.records import WRITTEN, Progress, RunRecord, State
+from results.store import READERS
 from results.visible import visible
 
 FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CHECKPOINT,
          names.PREVIOUS, names.STATUS, names.DIGESTS)  # fmt: skip
 """Files that travel both ways."""
 
-_READERS = {names.CONFIG: integrity.parsed, names.ENVIRONMENT: integrity.parsed, names.DATA: integrity.records,
-            names.RHYTHM: integrity.rhythm, names.SCORES: integrity.scores,
-            names.CONFLICTS: integrity.conflicts}  # fmt: skip
-"""How those files are looked at that numbers are made of; checkpoints carry a digest, and hold tensors only."""
-
 TRACE = "traceback.txt"
 DONE = (names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
 """Files without which no run is done."""
 
-STATES = ("done", "failed", "running")
 SMALL = 256 * 2**20  # bytes of a file that is no checkpoint
 MOST = 1000  # files of a run
 PIECE = 256 * 2**20  # bytes of a piece: Dask's messages are made of parts below 2 GiB
@@ -55,12 +51,12 @@ def packed(folder: Path, wanted: Iterable[str]) -> Files:
 def sealed(status: Status, files: Files) -> list[bytes]:
     """An answer's pieces."""
     listed = [[name, len(content)] for name, content in files.items()]
-    head = json.dumps({"state": status.state, "reason": status.reason, "files": listed}).encode() + b"\n"
+    head = json.dumps({"state": status.state, "reason": status.words, "files": listed}).encode() + b"\n"
     whole = b"".join([head, *files.values()])
     return [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
 
 
-def opened(answer: Any, record: Mapping[str, Any]) -> tuple[Status, Files]:
+def opened(answer: Any, record: RunRecord) -> tuple[Status, Files]:
     """Status and files of an answer, without those that the command writes itself: configuration, status, digests.
 
     Args:
@@ -86,15 +82,16 @@ def opened(answer: Any, record: Mapping[str, Any]) -> tuple[Status, Files]:
         raise AnswerError("two files of one name")
     check_files(files)
     try:
-        found = {name: _READERS[name](Path(name), files[name], False) for name in _READERS if name in files}
+        found = {name: read(Path(name), files[name], False) for name, read in READERS.items() if name in files}
     except Damaged as damaged:
         raise AnswerError(visible(damaged)) from None
-    if names.CONFIG in found and found[names.CONFIG].get("hash") != record["hash"]:
+    sent = found.get(names.CONFIG)
+    if isinstance(sent, RunRecord) and sent.hash != record.hash:
         raise AnswerError("the files of another run")
     for name in (names.CONFIG, names.STATUS, names.DIGESTS):
         files.pop(name, None)
     missing = [name for name in DONE if name not in files]
-    if status.state == "done" and missing:
+    if status.state == State.DONE and missing:
         raise AnswerError(f"a finished run without {', '.join(missing)}")
     return status, files
 
@@ -105,11 +102,11 @@ def _head(line: bytes) -> tuple[Status, list[tuple[str, int]]]:
         state, reason, listed = head["state"], head["reason"], [(name, size) for name, size in head["files"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise AnswerError("no list of files at its beginning") from None
-    if state not in STATES or not isinstance(reason, str):
+    if state not in WRITTEN or not isinstance(reason, str):
         raise AnswerError(f"the state {visible(repr(state)[:50])}, which is none")
     if not all(isinstance(name, str) and type(size) is int and size >= 0 for name, size in listed):
         raise AnswerError("a list of files that is none")
-    return Status(state, visible(reason[:_LONGEST_REASON], lines=True)), listed
+    return Status.of(state, visible(reason[:_LONGEST_REASON], lines=True)), listed
 
 
 def check_files(files: Mapping[str, bytes]) -> None:
@@ -147,7 +144,7 @@ def _device(stem: str) -> bool:
     return bool(re.fullmatch(r"(?i)con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]", stem))
 
 
-def words(message: Any) -> tuple[str, dict[str, Any]]:
+def words(message: Any) -> tuple[str, Progress]:
     """``(key of the task, progress)`` of a worker's words on its progress, with what the overview shows and no more.
 
     Raises:
@@ -166,8 +163,8 @@ def words(message: Any) -> tuple[str, dict[str, Any]]:
         fine = False
     if not fine:
         raise AnswerError("no words on a run's progress")
-    told = {"phase": progress["phase"], "done": done, "total": total, "left": max(0.0, float(left))}
-    return key, told | ({"tasks": tasks} if tasks else {})
+    content = {"phase": progress["phase"], "done": done, "total": total, "left": max(0.0, float(left)), "tasks": tasks}
+    return key, Progress.model_validate(content)
 
 
 def all_below(folder: Path, wanted: Sequence[str]) -> None:

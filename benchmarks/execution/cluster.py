@@ -28,6 +28,7 @@ from benchmarks.execution.grid import Plan
 from benchmarks.execution.locks import Busy, locked
 from results import Run, Status
 from results import schema as names
+from results.records import DataRecord, State
 from results.visible import visible
 
 START = "dask scheduler --host ADDRESS  and on every machine  dask worker tcp://ADDRESS:8786 --nworkers N --nthreads 1"
@@ -39,7 +40,7 @@ _ANSWER = 30  # seconds that a worker has to answer what the command asks it
 
 
 def run_all(
-    plans: Sequence[Plan], address: str, device: str, command: str, images: Sequence[dict[str, Any]]
+    plans: Sequence[Plan], address: str, device: str, command: str, images: Sequence[DataRecord]
 ) -> dict[Path, Status]:
     """Execute the plans on the cluster; what became of each run, by its folder.
 
@@ -58,17 +59,17 @@ def run_all(
     with _connected(address) as client:
         _check_workers(client, address)
         for patient in (False, True):  # runs of another command on this store: last
-            left = [plan for plan in plans if outcomes.get(plan.folder, Status("busy")).state == "busy"]
+            left = [plan for plan in plans if outcomes.get(plan.folder, Status(State.BUSY)).state == State.BUSY]
             with ExitStack() as locks:
                 mine = {}
                 for plan in left:
                     try:
                         locks.enter_context(locked(plan.folder / ".lock", wait=patient))
                     except Busy as busy:
-                        outcomes[plan.folder] = Status("busy", str(busy))
+                        outcomes[plan.folder] = Status(State.BUSY, str(busy))
                         continue
                     if grid.state(plan) == "done":
-                        outcomes[plan.folder] = Status("done")
+                        outcomes[plan.folder] = Status(State.DONE)
                     else:
                         mine[f"run-{uuid.uuid4().hex}"] = plan
                 if mine:
@@ -132,7 +133,7 @@ def facts() -> dict[str, str | None]:
 class _Round:
     """Runs that were handed to the cluster, by the key of their task."""
 
-    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan], images: Sequence[dict[str, Any]]):
+    def __init__(self, client: Any, address: str, plans: Mapping[str, Plan], images: Sequence[DataRecord]):
         self.client, self.address, self.plans, self.images = client, address, dict(plans), list(images)
         self.topic = f"progress-{uuid.uuid4().hex}"
         self.outcomes: dict[Path, Status] = {}
@@ -144,8 +145,8 @@ class _Round:
             grid.mend(plan.run)
             files = answers.packed(plan.folder, answers.FILES)
             arguments = (plan.config, files, self.images, device, command, self.topic)
-            plan.run.write_json(names.CONFIG, grid.record(plan.config))
-            plan.run.write_status("running")
+            plan.run.write_record(grid.record(plan.config))
+            plan.run.write_status(Status(State.RUNNING))
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:
             self._collect()
@@ -178,7 +179,7 @@ class _Round:
         try:
             status, files = answers.opened(future.result(timeout=120), grid.record(plan.config))
             _unpack(files, plan.folder)
-            plan.run.write_status(status.state, status.reason)  # last: a run whose results did not all come is not done
+            plan.run.write_status(status)  # last: a run whose results did not all come is not done
             self.outcomes[plan.folder] = status
         except OSError as error:
             self._lose(plan, f"its results could not be written here: {visible(error)}")
@@ -197,11 +198,11 @@ class _Round:
         with suppress(answers.AnswerError, OSError):  # words only
             key, progress = answers.words(event[1])
             if key in self._waiting:
-                self.plans[key].run.write_json(names.PROGRESS, progress)
+                self.plans[key].run.write_progress(progress)
 
 
 def perform(
-    key: str, config: Config, files: Files, images: list[dict[str, Any]], device: str, command: str, topic: str
+    key: str, config: Config, files: Files, images: list[DataRecord], device: str, command: str, topic: str
 ) -> list[bytes]:
     """On a worker: do one run, continuing what ``files`` hold of it, where its images are those of the command's
     machine; its status and everything it left, as :func:`benchmarks.execution.answers.sealed`."""
@@ -216,7 +217,7 @@ def perform(
             try:
                 status = _same_data(plan) or grid.execute(plan, cache, device, "none", command, expected=images)
             except KeyboardInterrupt:
-                status = Status("running", "interrupted")
+                status = Status(State.RUNNING, "interrupted")
         kept = plan.run.status
         left = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
         content = answers.packed(plan.folder, [*answers.FILES, *left, answers.TRACE])

@@ -17,10 +17,12 @@ def estimate(plan: Plan) -> float:
     measured = []
     for path in plan.folder.parents[1].glob("*/*/environment.json"):
         run = Run(path.parent).legible()
-        other = run.config.get("train", {})
-        seconds = run.environment.get("step_seconds")
-        if seconds and run.config.get("size") == plan.config.size:
-            measured.append(seconds / (other["batch"] * other["patch"] ** 2))
+        record, seconds = run.record, run.environment.step_seconds
+        if record is None or record.config.size != plan.config.size:
+            continue
+        other = record.config.train
+        if seconds and other.batch and other.patch:
+            measured.append(seconds / (other.batch * other.patch**2))
     if measured:
         step = sorted(measured)[len(measured) // 2] * work
     else:

@@ -21,15 +21,16 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.execution.local import run_in_workers
 from benchmarks.execution.locks import Busy, locked
+from benchmarks.scoring.scores import Flaw
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import resumable
 from results import Damaged, ReadOnlyRun, Run, Status
 from results.integrity import differing
+from results.records import DataRecord, Environment, Progress, Role, RunRecord, State
 from results.schema import (
     CONFIG,
     DATA,
     DIGESTS,
-    ENVIRONMENT,
     GUARDED,
     PREVIOUS,
     PROGRESS,
@@ -82,11 +83,11 @@ def state(plan: Plan) -> str:
     if plan.run.damage():
         return "to mend"
     found = plan.run.status.state
-    if found == "done":
-        if not plan.run.record:
+    if found == State.DONE:
+        if plan.run.record is None:
             return "to mend"
         return "done" if not _unscored(plan) and _directed(plan) else "to score"
-    if found == "failed":
+    if found == State.FAILED:
         return "failed"
     return "resume" if resumable(plan.folder) else "new"
 
@@ -94,13 +95,14 @@ def state(plan: Plan) -> str:
 def _unscored(plan: Plan) -> bool:
     """Whether a protocol, metric or further test set asked for is not among the scores."""
     scored = _scored(plan.run, plan.config)
-    wanted = {record["dataset"] for record in plan.run.data if record["role"] == "test"}
+    wanted = {record.dataset for record in plan.run.data if record.role == Role.TEST}
     return not scored or not wanted | set(plan.config.evaluate.extra) <= scored
 
 
 def _directed(plan: Plan) -> bool:
     """Whether it is recorded which way is better with the metrics asked for; runs of older versions lack it."""
-    return set(plan.config.evaluate.metrics) <= set(plan.run.record.get("metrics") or ())
+    record = plan.run.record
+    return record is not None and set(plan.config.evaluate.metrics) <= set(record.metrics or ())
 
 
 def _scored(run: Run, config: Config) -> set[str]:
@@ -118,7 +120,7 @@ def execute(
     tracking_uri: str,
     command: str,
     wait: bool = True,
-    expected: Sequence[dict[str, Any]] = (),
+    expected: Sequence[DataRecord] = (),
 ) -> Status:
     """Train and score one run; a failure is written to its status and returned, never raised.
 
@@ -129,7 +131,7 @@ def execute(
         tracking_uri: of the MLflow store that mirrors the run.
         command: the grid it is part of.
         wait: for another process that is working on the same run; otherwise return ``busy``.
-        expected: records of the images that this machine must have (:data:`results.schema.DATA_FIELDS`).
+        expected: records of the images that this machine must have.
 
     Raises:
         KeyboardInterrupt: passed on; the run stays resumable.
@@ -139,9 +141,9 @@ def execute(
         with nullcontext() if distributed.is_follower() else locked(plan.folder / ".lock", wait):
             if distributed.current().same(state(plan) != "done"):  # the process that had the lock may have done it
                 _execute(plan, run, cache, device_name, tracking_uri, command, expected)
-            return Status("done")
+            return Status(State.DONE)
     except Busy as busy:
-        return Status("busy", f"{busy}.")
+        return Status(State.BUSY, f"{busy}.")
     except UserError as error:
         return failed(run, str(error))
     except SystemExit as error:  # of somebody's strategy or network; the command and its other runs go on
@@ -162,15 +164,16 @@ def status(plan: Plan) -> Status:
     try:
         return plan.run.status
     except Damaged as damaged:
-        return Status("failed", f"{damaged}; the same command mends it.")
+        return Status(State.FAILED, f"{damaged}; the same command mends it.")
 
 
 def failed(run: Run, reason: str) -> Status:
     """Note a failure in the run's folder, as far as the disk takes it; its words may be those of a stranger's file."""
     reason = visible(reason, lines=True)
+    status = Status(State.FAILED, reason)
     with suppress(OSError):
-        run.write_status("failed", reason)
-    return Status("failed", reason)
+        run.write_status(status)
+    return status
 
 
 def _failed_alone(run: Run, reason: str) -> Status:
@@ -197,7 +200,7 @@ def _execute(
     device_name: str,
     tracking_uri: str,
     command: str,
-    expected: Sequence[dict[str, Any]],
+    expected: Sequence[DataRecord],
 ) -> None:
     import torch
 
@@ -210,34 +213,34 @@ def _execute(
     device = environment.device(device_name)
     setting, evaluate = settings.load(config.setting), config.evaluate
     prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
-    if other := differing(expected, prepared.records, "train", "test", "extra"):
+    if other := differing(expected, prepared.records, *Role):
         raise UserError(f"the images of {', '.join(other)} below {config.data.root} are not the same on this machine.")
     before, mended = distributed.current().same(None if distributed.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
-    run.write_json(CONFIG, record(config, set(run.scores()["metric"])))
-    run.write_json(DATA, prepared.records)
-    whole = before.state == "done" and mended <= {CONFIG, DATA} and not _unscored(plan)
+    run.write_record(record(config, set(run.scores()["metric"])))
+    run.write_data(prepared.records)
+    whole = before.state == State.DONE and mended <= {CONFIG, DATA} and not _unscored(plan)
     if distributed.current().same(whole):  # nothing to train or to score
         return
-    facts = run.environment | environment.describe(device) | {"processes": distributed.current().size}
-    run.write_json(ENVIRONMENT, facts)
-    run.write_status("running")
+    facts = run.environment.content() | environment.describe(device) | {"processes": distributed.current().size}
+    run.write_environment(Environment.model_validate(facts))
+    run.write_status(Status(State.RUNNING))
     tracker = Tracker(tracking_uri, run, config, command)
     tracker.start()
     try:
         network, trained = _train(config, prepared, run, device, tracker)
-        warning, scored = _score(config, prepared, run, device, network)
+        flaw, scored = _score(config, prepared, run, device, network)
     except BaseException as error:
         if isinstance(error, Exception):
             tracker.finish("failed")
         raise
-    run.write_json(ENVIRONMENT, facts | trained | scored | _peak())
+    run.write_environment(Environment.model_validate(facts | trained | scored | _peak()))
     skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
-    warning = "; ".join(filter(None, [warning, skipped, trained["remark"]]))
+    ended = Status(State.DONE, "; ".join(filter(None, [flaw.reason, skipped, trained["remark"]])), flaw.fault)
     tracker.finish("done")
-    earlier = before.reason if before.state == "done" else ""  # scoring again keeps an earlier warning
-    run.write_status("done", warning or earlier)
+    rescored = before.state == State.DONE and not ended.words  # that keeps an earlier warning
+    run.write_status(before if rescored else ended)
     if not distributed.is_follower():
         for name in (PROGRESS, PREVIOUS):
             (plan.folder / name).unlink(missing_ok=True)
@@ -271,26 +274,26 @@ def mend(run: Run) -> tuple[Status, set[str]]:
     return run.status, names
 
 
-def _check_same_images(plan: Plan, records: Sequence[dict[str, Any]]) -> None:
+def _check_same_images(plan: Plan, records: Sequence[DataRecord]) -> None:
     """Whether a run that goes on would go on with the images it began with.
 
     Raises:
         UserError: if not.
     """
     run = plan.run
-    if not resumable(plan.folder) or run.status.state == "done":
+    if not resumable(plan.folder) or run.status.state == State.DONE:
         return
-    if other := differing(run.data, records, "train"):
+    if other := differing(run.data, records, Role.TRAIN):
         raise UserError(
             f"the training images of {', '.join(other)} are others than those it began with, under the same names and "
             "with the same sizes; put those back, or start anew with --fresh."
         )
 
 
-def forget_other_scores(run: Run, records: Sequence[dict[str, Any]]) -> list[str]:
+def forget_other_scores(run: Run, records: Sequence[DataRecord]) -> list[str]:
     """Take away scores of test images that are others now, so that they are scored again; returns of which sets. The
     file as it was is kept as ``scores.csv.replaced``."""
-    other, scores = differing(run.data, records, "test", "extra"), run.scores()
+    other, scores = differing(run.data, records, Role.TEST, Role.EXTRA), run.scores()
     gone = scores["dataset"].isin(other)
     if gone.any():
         run.keep(SCORES, "replaced")
@@ -302,7 +305,8 @@ def replaced(plan: Plan) -> bool:
     """Whether there is the same run with training images of other names or sizes."""
     own = plan.config.model_dump(mode="json", exclude={"data": {"root", "fingerprint"}})
     for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
-        other = Run(path.parent).legible().config
+        found = Run(path.parent).legible().record
+        other = found.config.content() if found else {}
         data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
         if path.parent != plan.folder and {"definition": 1} | other | {"data": data} == own:
             return True
@@ -319,7 +323,7 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
     def report(step: int, rhythm: Any) -> None:
         spent = time.perf_counter() - started
         left = spent / max(step - first, 1) * (config.train.steps - step)
-        _tell(run, phase="training", done=step, total=config.train.steps, left=left, tasks=rhythm.last())
+        _tell(run, Progress(phase="training", done=step, total=config.train.steps, left=left, tasks=rhythm.last()))
         if step % config.train.checkpoint_every == 0:
             tracker.rhythm(rhythm.table())
 
@@ -338,8 +342,8 @@ def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -
     }
 
 
-def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -> tuple[str, dict[str, float]]:
-    """Score what is not scored yet by the wanted protocol; also what is wrong with the outputs, in words."""
+def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -> tuple[Flaw, dict[str, float]]:
+    """Score what is not scored yet by the wanted protocol; also what is wrong with the outputs."""
     import pandas as pd
 
     from benchmarks.scoring.metrics import further
@@ -351,20 +355,20 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
 
     def report(done: int, total: int) -> None:
         left = (time.perf_counter() - started) / done * (total - done)
-        _tell(run, phase="scoring", done=done, total=total, left=left)
+        _tell(run, Progress(phase="scoring", done=done, total=total, left=left))
 
     metrics, group = further(config.evaluate.metrics, device), distributed.current()
-    rows, fault = evaluate(network, pools, protocol, device, report, metrics, group=group)
+    rows, flaw = evaluate(network, pools, protocol, device, report, metrics, group=group)
     fresh, scores = pd.DataFrame(rows), run.scores()
     again = (scores["protocol"] == protocol) & scores["dataset"].isin([pool.dataset for pool in pools])
     kept = scores[~again]
     run.write_scores(pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh)
     if group.leads:
         write_samples(network, pools, run.folder / "samples", device)
-    return fault, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
+    return flaw, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 
-def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
+def record(config: Config, scored: Iterable[str] = ()) -> RunRecord:
     """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
     display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
     from benchmarks.scoring.metrics import facts
@@ -375,7 +379,7 @@ def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
         "setting": settings.load(config.setting).title,
         "baseline": baselines.describe(config.baseline)["name"],
     }
-    return {
+    content = {
         **config.identity(),
         "overrides": config.overrides(),
         "parameters": defaults | parameters,
@@ -384,17 +388,19 @@ def record(config: Config, scored: Iterable[str] = ()) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "store": STORE,
     }
+    return RunRecord.model_validate(content)
 
 
+_BUSY = Status(State.BUSY)
 _told: dict[Path, float] = {}
 
 
-def _tell(run: Run, **progress: Any) -> None:
+def _tell(run: Run, progress: Progress) -> None:
     """Leave word for the overview, at most twice a second."""
     now = time.monotonic()
     if now - _told.get(run.folder, 0) > 0.5:
         _told[run.folder] = now
-        run.write_json(PROGRESS, progress)
+        run.write_progress(progress)
 
 
 def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options: Any) -> dict[Path, Status]:
@@ -414,7 +420,7 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options:
     """
     outcomes: dict[Path, Status] = {}
     for patient in [True] if distributed.several() else [False, True]:
-        left = [item for item in plans if outcomes.get(item.folder, Status("busy")).state == "busy"]
+        left = [item for item in plans if outcomes.get(item.folder, _BUSY).state == State.BUSY]
         if left:
             outcomes |= _run_some(left, min(jobs, len(left)), devices, options | {"wait": patient})
     return outcomes
@@ -427,7 +433,7 @@ def _run_some(plans: Sequence[Plan], jobs: int, devices: Sequence[str], options:
     threads = max(item.config.train.threads for item in plans)
     found = run_in_workers(execute, plans, places, threads)
     return {
-        item.folder: _killed(item, status) if status.state == "killed" else status
+        item.folder: _killed(item, status) if status.state == State.KILLED else status
         for item, status in zip(plans, found, strict=True)
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.execution.display import share_terminal
 from results import Status
 from results.command import waits_for
+from results.records import State
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
@@ -46,7 +47,7 @@ def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, 
     """
     import joblib.externals.loky  # noqa: F401  # here: several threads importing it at once see half of it
 
-    waiting, done = deque(range(len(items))), [Status("absent")] * len(items)
+    waiting, done = deque(range(len(items))), [Status(State.ABSENT)] * len(items)
     lanes = [_Lane(work, place, threads) for place in places]
     stopping = threading.Event()
 
@@ -101,10 +102,10 @@ class _Lane:
         try:
             return self._executor.submit(_in_worker, self.work, item, os.getpid(), self.place).result()
         except KeyboardInterrupt:  # of the worker: it was told to stop, and has saved
-            return Status("running")
+            return Status(State.RUNNING)
         except BrokenProcessPool as error:
             self.close()
-            return Status("killed", _death(error))
+            return Status(State.KILLED, _death(error))
 
     def ask(self) -> None:
         """Let the worker save and stop."""

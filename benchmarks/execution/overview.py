@@ -8,17 +8,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
-from typing import Any
 
 from benchmarks.execution.display import Display, clipped, folded
 from benchmarks.execution.grid import Plan
 from results import Damaged, Status
 from results.command import has_cursor
+from results.records import Progress, State
 from results.schema import PROGRESS
 
 EVERY = 20  # seconds between lines where there is no terminal
 _BAR = 24  # columns at most
-_ENDED = ("done", "failed")
+_ENDED = (State.DONE, State.FAILED)
 
 
 def duration(seconds: float) -> str:
@@ -32,10 +32,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-Told = Mapping[str, Any]  # what a run says of its progress: results.Run.progress
-
-
-def run_lines(title: str, progress: Told, columns: int, aligned: int = 0, plain: bool = False) -> list[str]:
+def run_lines(title: str, progress: Progress, columns: int, aligned: int = 0, plain: bool = False) -> list[str]:
     """What a run is at, in lines of at most so many columns: its name, phase and time left, and what else has room.
 
     Args:
@@ -45,7 +42,7 @@ def run_lines(title: str, progress: Told, columns: int, aligned: int = 0, plain:
         aligned: columns that the titles of all runs take.
         plain: draw with ASCII.
     """
-    done, total = progress["done"], max(progress["total"], 1)
+    done, total = progress.done, max(progress.total, 1)
     told, name = _words(progress), f"  {title:{aligned}}  "
     if len(name) + len(told) > columns:
         dots = "..." if plain else "…"
@@ -56,16 +53,16 @@ def run_lines(title: str, progress: Told, columns: int, aligned: int = 0, plain:
         width = min(room, _BAR)
         filled = min(width * done // total, width)
         line = f"{name}{full * filled}{empty * (width - filled)} {told:34}"
-    tasks = progress.get("tasks", {}).values()
+    tasks = progress.tasks.values()
     for key, digits in (("loss", 3), ("weight", 2)):
-        values = f" {key} {' '.join(f'{row[key]:.{digits}f}' for row in tasks)}"
+        values = f" {key} {' '.join(f'{getattr(row, key):.{digits}f}' for row in tasks)}"
         if tasks and len(line) + len(values) <= columns:
             line += values
     return [line.rstrip()[:columns]]
 
 
-def _words(progress: Told) -> str:
-    return f"{progress['phase']} {progress['done']}/{progress['total']}, {duration(progress['left'])} left"
+def _words(progress: Progress) -> str:
+    return f"{progress.phase} {progress.done}/{progress.total}, {duration(progress.left)} left"
 
 
 class Overview:
@@ -113,7 +110,7 @@ class Overview:
                 told = f"{type(error).__name__}: {error}"
                 print(f"warning: progress cannot be shown ({told}); the runs go on.", file=sys.stderr, flush=True)
 
-    def _at_work(self, last: bool) -> dict[Plan, Told]:
+    def _at_work(self, last: bool) -> dict[Plan, Progress]:
         """What the runs at work say; those that have ended are told."""
         working, now = {}, time.monotonic()
         for plan in self.plans:
@@ -127,7 +124,7 @@ class Overview:
                 self._tell_end(plan)
         return working
 
-    def _show(self, working: Mapping[Plan, Told]) -> None:
+    def _show(self, working: Mapping[Plan, Progress]) -> None:
         if self.display is None:
             if time.monotonic() >= self._next_lines:
                 self._next_lines = time.monotonic() + EVERY
@@ -143,13 +140,13 @@ class Overview:
         summary = [part for told in self._summary(working) for part in folded(told, columns, 2).splitlines()]
         self.display.draw([*lines[: max(height - len(summary), 0)], *summary][:height])
 
-    def _summary(self, working: Mapping[Plan, Told]) -> list[str]:
+    def _summary(self, working: Mapping[Plan, Progress]) -> list[str]:
         """One line on the whole grid, where it has several runs: how many are in which state, and the time left."""
         if len(self.plans) == 1:
             return []
         states = [_status(plan).state for plan in self.plans if plan not in working]
         done, failed = (states.count(wanted) for wanted in _ENDED)
-        starting = states.count("running")
+        starting = states.count(State.RUNNING)
         waiting = len(states) - done - failed - starting
         told = f"  {done} of {len(self.plans)} runs done"
         counts = {"failed": failed, "at work": len(working), "starting": starting, "waiting": waiting}
@@ -157,10 +154,10 @@ class Overview:
         left = self._left(working)
         return [told if left is None else f"{told}, about {duration(left)} left"]
 
-    def _left(self, working: Mapping[Plan, Told]) -> float | None:
+    def _left(self, working: Mapping[Plan, Progress]) -> float | None:
         """Seconds until the whole grid is done; ``None`` while nothing is known."""
         now = time.monotonic()
-        left = {plan: told["left"] for plan, told in working.items()}
+        left = {plan: told.left for plan, told in working.items()}
         took = self._over | {plan: now - self._since[plan] + more for plan, more in left.items()}
         expected = sum(self._costs.get(plan, 0) for plan in took)
         if not left or not expected:
@@ -178,11 +175,11 @@ class Overview:
 
     def _tell_end(self, plan: Plan) -> None:
         status = _status(plan)
-        line = f"  {plan.title}: {'interrupted' if status.state == 'running' else status.state}"
-        line += f", {status.reason}" if status.reason else ""
-        if status.state == "done":
+        line = f"  {plan.title}: {'interrupted' if status.state == State.RUNNING else status.state}"
+        line += f", {status.words}" if status.words else ""
+        if status.state == State.DONE:
             facts = plan.run.environment
-            seconds = facts.get("train_seconds", 0), facts.get("evaluate_seconds", 0)
+            seconds = facts.train_seconds or 0, facts.evaluate_seconds or 0
             line += f" (training {duration(seconds[0])}, scoring {duration(seconds[1])})"
         if self.display is not None:
             line = folded(line, self.display.size[0])
@@ -193,7 +190,7 @@ def _status(plan: Plan) -> Status:
     try:
         return plan.run.status
     except Damaged as damaged:
-        return Status("damaged", str(damaged))
+        return Status(State.DAMAGED, str(damaged))
 
 
 def _encodes(text: str, encoding: str | None) -> bool:

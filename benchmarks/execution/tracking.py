@@ -22,6 +22,7 @@ from benchmarks.config.configuration import Config
 from benchmarks.execution.addresses import reason, shown
 from results import Damaged, Run
 from results import schema as names
+from results.records import State
 
 NONE = "none"
 POINTS = 500  # at most so many points a series
@@ -153,8 +154,8 @@ class Tracker:
             "data": self.config.data.source,
             "hash": self.config.identity()["hash"],
             "folder": str(self.run.folder),
-            "commit": str(environment.get("commit")),
-            "device": str(environment.get("device")),
+            "commit": str(environment.commit),
+            "device": str(environment.device),
         }
         return {key: value[:_TAG] for key, value in tags.items()}
 
@@ -233,15 +234,19 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
     if uri == NONE:
         return
     whole = [run for run in runs if not run.damage()]  # the report names the others
-    ended = [run for run in whole if run.status.state in ("done", "failed") and run.config]
-    noted = [_noted(run, uri, complete=True) for run in ended]
+    ended = [
+        (run, record.config)
+        for run in whole
+        if run.status.state in (State.DONE, State.FAILED) and (record := run.record)
+    ]
+    noted = [_noted(run, uri, complete=True) for run, _ in ended]
     try:
-        there = _there(_client(uri), ended[0].config["setting"], [*filter(None, noted)]) if ended else set()
+        there = _there(_client(uri), ended[0][1].setting, [*filter(None, noted)]) if ended else set()
     except Exception as error:  # as everywhere in the mirror
         print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
         return
-    for run in (run for run, name in zip(ended, noted, strict=True) if name not in there):
-        tracker = Tracker(uri, run, Config.model_validate(run.config), grid)
+    for run, config in (end for end, name in zip(ended, noted, strict=True) if name not in there):
+        tracker = Tracker(uri, run, Config.model_validate(config.content()), grid)
         tracker.start()
         tracker.rhythm(run.rhythm())
         if tracker.working:

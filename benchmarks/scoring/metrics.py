@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.config.errors import UserError, nearest
+from results.records import PROTOCOL_METRICS, MetricFacts
 
 _UNFIT = {
     **dict.fromkeys(("psnr", "ssim"), "is the protocol's own, and always there"),
@@ -27,12 +28,6 @@ _UNFIT = {
     "clipscore": "compares an image with a caption",
     "fgresq_pair": "gives four numbers for a pair of images, not one for an image",
 }
-
-OWN = {
-    "psnr": {"lower_is_better": False, "title": "PSNR", "unit": "dB", "digits": 2},
-    "ssim": {"lower_is_better": False, "title": "SSIM", "unit": "", "digits": 3},
-}
-"""Facts of the metrics that are always there."""
 
 _POINTS = {
     "dmm": True,  # a distance, 0 for equal images, that pyiqa's table does not mark as one
@@ -106,36 +101,35 @@ def further(names: Sequence[str], device: torch.device | str = "cpu") -> dict[st
             except Exception as error:  # pyiqa passes on what urllib, torch, transformers and others raise
                 problems.append(_unavailable(name, error))
                 continue
-            points = facts([name])[name]["lower_is_better"]
+            points = facts([name])[name].lower_is_better
             found[name] = Metric(name, model.metric_mode == "FR", points, model, torch.device(device))
     if problems:
         raise UserError("these metrics cannot be computed:", problems)
     return found
 
 
-def facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def facts(names: Iterable[str]) -> dict[str, MetricFacts]:
     """What reports must know of PSNR, SSIM and the metrics of those names, without setting them up.
 
     Args:
         names: of pyiqa; of others, or where pyiqa is missing, nothing but a title is known.
 
     Returns:
-        By name ``lower_is_better`` (``None``: not known, or neither way is), ``title``, ``unit`` (empty: none) and
-        ``digits`` (to print after the point).
+        By name, PSNR and SSIM first.
     """
-    further = [name for name in dict.fromkeys(names) if name not in OWN]
+    further = [name for name in dict.fromkeys(names) if name not in PROTOCOL_METRICS]
     table = _table() if further else {}
-    return OWN | {name: _facts(name, table.get(name)) for name in further}
+    return PROTOCOL_METRICS | {name: _facts(name, table.get(name)) for name in further}
 
 
-def _facts(name: str, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+def _facts(name: str, entry: Mapping[str, Any] | None) -> MetricFacts:
     points = None if entry is None else bool(entry.get("lower_better", False))  # pyiqa's default, too
-    return {
-        "lower_is_better": _POINTS.get(name, points),
-        "title": _TITLES.get(name, name.upper()),
-        "unit": "dB" if name == "psnry" else "",
-        "digits": _digits(str((entry or {}).get("score_range") or "0, 1")),
-    }
+    return MetricFacts(
+        lower_is_better=_POINTS.get(name, points),
+        title=_TITLES.get(name, name.upper()),
+        unit="dB" if name == "psnry" else "",
+        digits=_digits(str((entry or {}).get("score_range") or "0, 1")),
+    )
 
 
 def _digits(score_range: str) -> int:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +18,20 @@ from benchmarks.data.images import digest_of, identity
 from benchmarks.data.sources import TestPool
 from benchmarks.scoring.fidelity import score
 from benchmarks.scoring.tiling import Tell, fits, restore
+from results.records import Fault
 from results.schema import SCORE_COLUMNS
 
 AT_ONCE = 4  # images restored at the same time on a CPU
 BESIDE = 2  # threads that open and score images beside a network that restores one at a time
 NAMED = 3  # images that a warning names
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
+
+
+class Flaw(NamedTuple):
+    """What is wrong with a network's outputs, and on which test sets in words."""
+
+    fault: Fault = Fault.NONE
+    reason: str = ""
 
 
 class Processes(Protocol):
@@ -51,7 +59,7 @@ def evaluate(
     further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
     tell: Tell = warnings.warn,
     group: Processes | None = None,
-) -> tuple[list[dict[str, Any]], str]:
+) -> tuple[list[dict[str, Any]], Flaw]:
     """Score every image of every pool.
 
     Args:
@@ -66,8 +74,7 @@ def evaluate(
         group: processes that share the images among them; all of them call this and get everything.
 
     Returns:
-        Rows of :data:`results.schema.SCORE_COLUMNS`, and what is wrong with the outputs, for people: ``collapsed: ...``
-        where most of a test set's are constant, ``not finite: ...`` where some hold NaN or infinite values.
+        Rows of :data:`results.schema.SCORE_COLUMNS`, and what is wrong with the outputs.
     """
     if getattr(network, "training", False):
         raise ValueError("a network is scored in evaluation mode")
@@ -76,7 +83,7 @@ def evaluate(
     own = images[group.rank :: group.size] if group else images
     workers = _Workers(device)
 
-    def scored(place: int, number: int) -> tuple[str, list[dict[str, Any]]]:
+    def scored(place: int, number: int) -> tuple[Fault, list[dict[str, Any]]]:
         pool = pools[place]
         degraded, clean = pool.pair(number, multiple)
         with workers.room(network, degraded.shape):
@@ -141,21 +148,22 @@ class _Workers:
 
 
 def _together(
-    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[str, list[dict[str, Any]]]]
-) -> tuple[list[dict[str, Any]], str]:
+    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[Fault, list[dict[str, Any]]]]
+) -> tuple[list[dict[str, Any]], Flaw]:
     """What :func:`evaluate` returns, from the fault and the rows of each pool's images."""
     rows, flat, broken = [], [], []
     for place, pool in enumerate(pools):
         scored = [found[place, number] for number in range(len(pool.names))]
         rows += [row for _, its in scored for row in its]
         faults = [fault for fault, _ in scored]
-        if sum(fault == "flat" for fault in faults) > len(scored) / 2:
+        if sum(fault == Fault.COLLAPSED for fault in faults) > len(scored) / 2:
             flat.append(pool.dataset)
-        if names := [name for name, fault in zip(pool.names, faults, strict=True) if fault == "not finite"]:
+        if names := [name for name, fault in zip(pool.names, faults, strict=True) if fault == Fault.NOT_FINITE]:
             shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
             broken.append(f"{pool.dataset} ({len(names)} of {len(faults)} images: {shown})")
-    told = f"not finite: NaN or infinite output on {', '.join(broken)}" if broken else ""
-    return rows, told or (f"collapsed: constant output on {', '.join(flat)}" if flat else "")
+    if broken:
+        return rows, Flaw(Fault.NOT_FINITE, f"NaN or infinite output on {', '.join(broken)}")
+    return rows, Flaw(Fault.COLLAPSED, f"constant output on {', '.join(flat)}") if flat else Flaw()
 
 
 def _rows(
@@ -170,12 +178,12 @@ def _rows(
     ]
 
 
-def _fault(restored: Tensor, clean: Tensor) -> str:
-    """``not finite``, ``flat`` (constant) or nothing."""
+def _fault(restored: Tensor, clean: Tensor) -> Fault:
+    """Of one output: not finite, or constant."""
     if not restored.isfinite().all():
-        return "not finite"
+        return Fault.NOT_FINITE
     spread = [float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean)]
-    return "" if spread[0] >= FLAT * spread[1] else "flat"
+    return Fault.NONE if spread[0] >= FLAT * spread[1] else Fault.COLLAPSED
 
 
 def pixels(pool: TestPool, number: int) -> str:

@@ -137,7 +137,7 @@ def load_run(folder: Path) -> Loaded:
     """
     run, path = Run(folder), folder / CHECKPOINT
     try:
-        config, wanted, _ = _config(run), run.record.get("hash"), run.data
+        (config, wanted), _ = _config(run), run.data
     except Damaged as error:
         raise UserError(f"{folder}: {error}; take another run, or do this one anew.") from error
     if not path.exists():
@@ -209,15 +209,17 @@ def _safetensors(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no checkpoint: damaged or cut short ({unpacking.reason(error)}).") from error
 
 
-def _config(run: Run) -> Config:
+def _config(run: Run) -> tuple[Config, str]:
+    """The run's configuration and its hash."""
     from pydantic import ValidationError
 
     from benchmarks.config.configuration import Config
 
-    if not run.config:
+    record = run.record
+    if record is None:
         raise UserError(f"{run.folder} is not the folder of a run: there is no {CONFIG} in it.")
     try:
-        return Config.model_validate(run.config)
+        return Config.model_validate(record.config.content()), record.hash
     except ValidationError as error:
         told = (f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors())
         raise UserError(f"{run.folder / CONFIG} is not a configuration of this version:", told) from error

@@ -10,7 +10,8 @@ import pytest
 from synthetic_store import probe, simulate, write_run
 
 from results import Damaged, Run
-from results.archive import kept_runs, pack
+from results.archive import pack
+from results.kept import kept_runs
 from results.schema import DIGESTS, GUARDED
 
 

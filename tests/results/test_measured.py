@@ -21,7 +21,7 @@ PAGES = (MEASURED / "README.md", ROOT / "README.md")
 def table_of(folder):
     from reports.numbers.cohorts import gather
     from reports.numbers.tables import gain_table
-    from results.archive import kept_runs
+    from results.kept import kept_runs
 
     (cohort,) = gather(kept_runs(MEASURED / folder))
     return gain_table(cohort, images=False)
@@ -64,7 +64,7 @@ def test_tables_in_prose_are_those_of_the_files(page):
 
 def test_the_kept_reports_are_those_of_the_files(tmp_path):
     from reports.build import build
-    from results.archive import kept_runs
+    from results.kept import kept_runs
 
     for folder in ("real", "length", "batch", "leaderboard"):
         build("three_task", tmp_path / folder, kept_runs(MEASURED / folder), formats=["md", "csv"])

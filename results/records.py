@@ -1,0 +1,306 @@
+"""What a run says of itself, typed: benchmarks writes these records, reports reads them.
+
+Records are read leniently: of older versions fields are missing (``None`` or empty), of newer ones some are not known
+here; both are kept as they are when a record is written again. A meaning never travels as a sentence: states, faults,
+origins are enumerations, and words come beside them for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+
+class State(StrEnum):
+    """Where a run is. Only :data:`WRITTEN` ones stand in its ``status``; the others are seen from outside."""
+
+    ABSENT = "absent"  # nothing there yet
+    RUNNING = "running"  # started, perhaps interrupted
+    DONE = "done"
+    FAILED = "failed"
+    BUSY = "busy"  # another command works on it
+    KILLED = "killed"  # its process has died
+    DAMAGED = "damaged"  # its status cannot be read
+
+
+WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
+
+
+class Fault(StrEnum):
+    """What is wrong with a finished run's outputs, so that its scores do not count."""
+
+    NONE = ""
+    COLLAPSED = "collapsed"  # most outputs of a test set are constant
+    NOT_FINITE = "not finite"  # outputs hold NaN or infinite values
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a run.
+
+    Attributes:
+        state: where it is.
+        reason: why it failed; of a finished run a warning that tables must show.
+        fault: why a finished run does not count.
+    """
+
+    state: State
+    reason: str = ""
+    fault: Fault = Fault.NONE
+
+    @property
+    def words(self) -> str:
+        """Fault and reason as ``status`` holds them: ``collapsed: constant output on Rain100L``."""
+        return ": ".join(filter(None, (self.fault, self.reason)))
+
+    @classmethod
+    def of(cls, state: str, words: str) -> Self:
+        """The status of a state and its :attr:`words`.
+
+        Raises:
+            ValueError: for a state that is none.
+        """
+        head, _, rest = words.partition(":")
+        if state == State.DONE and head.strip() in (Fault.COLLAPSED, Fault.NOT_FINITE):
+            return cls(State.DONE, rest.strip(), Fault(head.strip()))
+        return cls(State(state), words)
+
+
+class Record(BaseModel):
+    """A part of a JSON file; fields that are not declared are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    def content(self) -> dict[str, JsonValue]:
+        """What is written: the fields that were given."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class MetricFacts(Record):
+    """What a metric's numbers mean.
+
+    Attributes:
+        title: as the field writes it.
+        unit: empty for none.
+        digits: to print after the point.
+        lower_is_better: ``None`` where it is not known, or neither way is better.
+    """
+
+    lower_is_better: bool | None = None
+    title: str
+    unit: str = ""
+    digits: int = 3
+
+    @property
+    def name(self) -> str:
+        """``PSNR, dB``."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+PROTOCOL_METRICS = {
+    "psnr": MetricFacts(lower_is_better=False, title="PSNR", unit="dB", digits=2),
+    "ssim": MetricFacts(lower_is_better=False, title="SSIM", unit="", digits=3),
+}
+"""The metrics of every protocol."""
+
+
+class DataConfig(Record):
+    """``config.data``: where images came from."""
+
+    source: Literal["embedded", "files"] | None = None
+    root: str | None = None
+    missing: str | None = None
+    mixing: str | None = None
+    fingerprint: str = ""
+
+
+class TrainConfig(Record):
+    """``config.train``: the recipe, as far as reports look at it."""
+
+    steps: int | None = None
+    batch: int | None = None
+    patch: int | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    schedule: str | None = None
+    precision: str | None = None
+    clip_norm: float | None = None
+    clip_percentile: float | None = None
+    ema: float | None = None
+    threads: int | None = None
+
+
+class EvaluateConfig(Record):
+    """``config.evaluate``: how the network was scored."""
+
+    protocol: str = ""
+    extra: list[str] = []
+    metrics: list[str] = []
+
+
+class RunConfig(Record):
+    """The resolved configuration of a run (``benchmarks.config.configuration.Config``)."""
+
+    setting: str
+    baseline: str
+    strategy: str
+    definition: int = 1
+    seed: int = 0
+    profile: str | None = None
+    size: str | None = None
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+class Display(Record):
+    """Names for people."""
+
+    setting: str = ""
+    baseline: str = ""
+
+
+class RunRecord(Record):
+    """``config.json``.
+
+    Attributes:
+        hash: of everything that training depends on.
+        pair: the same without the strategy: equal for runs whose difference is the strategy's.
+        cohort: of what a table may not mix.
+        overrides: departures from the recipe, as ``key=value``.
+        parameters: of the strategy, with their defaults.
+        display: names for people.
+        metrics: what the numbers of every metric mean; ``None`` in runs of older versions.
+        config: the resolved configuration.
+        store: version of the folder's layout (:data:`results.schema.STORE`).
+    """
+
+    hash: str = ""
+    pair: str = ""
+    cohort: str = ""
+    overrides: list[str] = []
+    parameters: dict[str, JsonValue] | None = None
+    display: Display = Display()
+    metrics: dict[str, MetricFacts] | None = None
+    config: RunConfig
+    store: int = 1
+
+
+class Environment(Record):
+    """``environment.json``: what a run was computed with, and what it took.
+
+    Attributes:
+        commit: of this project, with ``+changes`` where the work tree differed.
+        versions: of the libraries, by name.
+        train_seconds, evaluate_seconds: of the training and of scoring.
+        step_seconds: of one update, on average.
+        peak_memory_mib: main memory of the process at most, MiB.
+        skipped_updates: updates left out because they were not finite.
+    """
+
+    commit: str | None = None
+    python: str | None = None
+    versions: dict[str, str | None] = {}
+    device: str | None = None
+    device_type: str | None = None
+    threads: int | None = None
+    platform: str | None = None
+    processes: int | None = None
+    train_seconds: float | None = None
+    step_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    peak_memory_mib: int | None = None
+    skipped_updates: int | None = None
+    remark: str | None = None
+
+
+class Origin(StrEnum):
+    """Where the images of a set come from."""
+
+    REAL = "real"
+    EMBEDDED = "embedded"
+    SYNTHESISED = "synthesised"  # degradation applied to real clean images
+    ABSENT = "absent"
+
+
+class Role(StrEnum):
+    """What a set is for."""
+
+    TRAIN = "train"
+    TEST = "test"
+    EXTRA = "extra"  # a test set outside the average
+
+
+class DataRecord(Record):
+    """A set that was used, an entry of ``data.json``.
+
+    Attributes:
+        role: what it is for.
+        task: the task it belongs to.
+        dataset: the set, or the test set's column name.
+        found: samples that were there.
+        expected: samples that were published; ``None`` where no count is.
+        origin: where its images come from.
+        digest: stands for the pixels of all its images, in order; the first letter tells of what it was made, and only
+            alike ones are compared.
+        leaked: names (``image`` of the scores) of a test set's images whose clean version is known to be in the
+            training data of the run, so that a score without them can be told.
+        made_from: the sets whose clean images a synthesised one was made from.
+        repeats: how often each sample of a further training set stands among those of its task, where more than once.
+    """
+
+    role: str
+    task: str
+    dataset: str
+    found: int | None
+    expected: int | None
+    origin: str
+    digest: str = ""
+    leaked: list[str] = []
+    made_from: list[str] = []
+    repeats: int = 0
+
+
+class TaskProgress(Record):
+    """The last recorded loss and weight of a task; NaN where there is none."""
+
+    loss: float
+    weight: float
+
+
+class Progress(Record):
+    """``progress.json``: what a run at work last said of itself."""
+
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    left: float = 0.0  # seconds
+    tasks: dict[str, TaskProgress] = {}
+
+
+class Severity(StrEnum):
+    """Where a note belongs."""
+
+    WARNING = "warning"  # must be seen before the numbers are read
+    NOTE = "note"  # beneath the table
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader must know of a table.
+
+    Attributes:
+        severity: where it belongs.
+        code: what it is about, a short name that does not change with the words.
+        text: for people.
+    """
+
+    severity: Severity
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
