@@ -61,7 +61,7 @@ def test_a_run_gets_its_own_scores_again(run, tmp_path, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "(after step 2 of 2, moving average)" in printed and "2 of 100, extra" in printed
     (folder,) = (tmp_path / "evaluations/three_task").iterdir()
-    assert folder.name == f"transweather-mix-0-{run.record['hash']}"
+    assert folder.name == f"transweather-mix-0-{run.record.hash}"
     scores = pd.read_csv(folder / "scores.csv", dtype={"image": str})
     assert tuple(scores.columns) == SCORE_COLUMNS and set(scores["dataset"]) == {*SETS, "Rain100H"}
     pd.testing.assert_frame_equal(scores, run.scores())
