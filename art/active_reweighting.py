@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torchjd.scalarization import Scalarizer
+
+from art.shapes import PerTask, Present, Scalar
 
 # log10 L is read between these: at L = 1 the score's ratio of logarithms divides by zero and beyond it changes sign,
 # at L = 0 it is infinite. Restoration losses live well inside.
@@ -84,9 +85,7 @@ class Art(Scalarizer):
             learns[stuck] = False
         self.register_buffer("_learns", learns, persistent=False)
 
-    def __call__(
-        self, values: Float[Tensor, " tasks"], /, present: Bool[Tensor, " tasks"] | None = None
-    ) -> Float[Tensor, ""]:
+    def __call__(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Combine the task losses into one scalar.
 
         Args:
@@ -100,9 +99,7 @@ class Art(Scalarizer):
         """
         return torch.nn.Module.__call__(self, values, present)
 
-    def forward(
-        self, values: Float[Tensor, " tasks"], /, present: Bool[Tensor, " tasks"] | None = None
-    ) -> Float[Tensor, ""]:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """See :meth:`__call__`."""
         if values.shape != self.running.shape:
             raise ValueError(f"Art expects {self.running.numel()} task losses; got shape {tuple(values.shape)}.")

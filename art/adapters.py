@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchjd import Stateful
 from torchjd.aggregation import Aggregator
@@ -15,38 +15,11 @@ from torchjd.scalarization import Scalarizer
 
 from art.gradients import task_gradients
 from art.learning import Learner
+from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.strategy import Conditions, Strategy, same_as_equal
 from art.task_losses import TaskLosses
 
 _NEEDS_ALL = "needs every task in every batch"
-
-
-@runtime_checkable
-class LearnsItself(Protocol):
-    """A scalarizer whose parameters are learned by an Adam of their own with this constant rate."""
-
-    learning_rate: float
-
-
-@runtime_checkable
-class LearnsFromSteps(Protocol):
-    """A scalarizer that learns its weights from what the optimizer's step did to the losses (FAMO)."""
-
-    def update(self, values: Tensor, /) -> None: ...
-
-
-@runtime_checkable
-class ComparesEpochs(Protocol):
-    """A scalarizer that wants to know when an epoch ends (DWA)."""
-
-    def step(self) -> None: ...
-
-
-@runtime_checkable
-class Remarks(Protocol):
-    """A scalarizer with a sentence of its own for :meth:`art.Strategy.remark`."""
-
-    def remark(self) -> str: ...
 
 
 class ScalarizerStrategy(Strategy):
@@ -54,8 +27,12 @@ class ScalarizerStrategy(Strategy):
 
     The scalarizer sees the losses as a leaf of its own, so its gradient there *is* the factor of each task loss,
     whatever the method, at the cost of K numbers. It is called with ``present``, (K,) bool, if its ``forward`` takes
-    that; otherwise every batch must hold all tasks. Its parameters are learned along with the network's, unless it is
-    :class:`LearnsItself`.
+    that; otherwise every batch must hold all tasks.
+
+    If the scalarizer has methods of these names, they are called: ``update(losses)``, with the new losses after each
+    step of the optimizer (FAMO); ``step()`` at the end of an epoch (DWA); ``remark()`` for :meth:`Strategy.remark`. If
+    it has an attribute ``learning_rate``, its parameters are learned here, by an Adam of their own with that constant
+    rate; otherwise along with the network's.
     """
 
     def __init__(self, tasks: Sequence[str], scalarizer: Scalarizer):
@@ -63,15 +40,17 @@ class ScalarizerStrategy(Strategy):
         self.scalarizer = scalarizer
         self._takes_present = "present" in inspect.signature(scalarizer.forward).parameters
         self.learners = nn.ModuleList()
-        if isinstance(scalarizer, LearnsItself):
-            self.learners.extend(Learner(value.shape, scalarizer.learning_rate) for value in scalarizer.parameters())
+        if (rate := getattr(scalarizer, "learning_rate", None)) is not None:
+            self.learners.extend(Learner(parameter.shape, rate) for parameter in scalarizer.parameters())
+
+    def _method(self, name: str) -> Callable[..., object] | None:
+        method = getattr(self.scalarizer, name, None)
+        return method if callable(method) else None
 
     def unsupported(self, conditions: Conditions) -> str | None:
         return _NEEDS_ALL if conditions.absent_tasks and not self._takes_present else None
 
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         values = losses.values.requires_grad_()
         present = {"present": losses.present} if self._takes_present else {}
         nn.Module.__call__(self.scalarizer, values, **present).backward()
@@ -79,7 +58,7 @@ class ScalarizerStrategy(Strategy):
         self._learn(losses.present)
 
     @torch.no_grad()
-    def _learn(self, present: Bool[Tensor, " tasks"]) -> None:
+    def _learn(self, present: Present) -> None:
         learners = cast("Iterable[Learner]", self.learners)
         for learner, parameter in zip(learners, self.scalarizer.parameters(), strict=False):
             if parameter.grad is not None:
@@ -87,16 +66,17 @@ class ScalarizerStrategy(Strategy):
                 parameter.copy_(learner.step(parameter, parameter.grad, present if per_task else None))
                 parameter.grad = None  # nothing is left for the network's optimizer
 
-    def after_step(self, losses_again: Callable[[], Tensor]) -> None:
-        if isinstance(self.scalarizer, LearnsFromSteps):
-            self.scalarizer.update(losses_again())
+    def after_step(self, losses_again: Callable[[], PerTask]) -> None:
+        if update := self._method("update"):
+            update(losses_again())
 
     def end_epoch(self) -> None:
-        if isinstance(self.scalarizer, ComparesEpochs) and callable(self.scalarizer.step):  # it may be a counter
-            self.scalarizer.step()
+        if step := self._method("step"):
+            step()
 
-    def remark(self, weights: Float[Tensor, "steps tasks"]) -> str:
-        return self.scalarizer.remark() if isinstance(self.scalarizer, Remarks) else same_as_equal(weights)
+    def remark(self, weights: WeightsOfSteps) -> str:
+        remark = self._method("remark")
+        return str(remark()) if remark else same_as_equal(weights)
 
 
 class AggregatorStrategy(Strategy):
@@ -137,9 +117,7 @@ class AggregatorStrategy(Strategy):
         self.aggregator.register_forward_pre_hook(add_up_rows)
         self.aggregator.register_forward_hook(divide)
 
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         present = [task for task, count in enumerate(losses.counts.tolist()) if count]
         separate = losses.separate

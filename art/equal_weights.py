@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
 from torchjd.scalarization import Scalarizer
 
+from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.strategy import Conditions, Strategy
 from art.task_losses import TaskLosses
 
@@ -22,21 +19,17 @@ class Mix(Strategy):
     def unsupported(self, conditions: Conditions) -> str | None:
         return None
 
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         self.backward_weighted(losses, losses.counts / losses.counts.sum().clamp_min(1), auxiliary)
 
-    def remark(self, weights: Float[Tensor, "steps tasks"]) -> str:
+    def remark(self, weights: WeightsOfSteps) -> str:
         return ""
 
 
 class Equal(Scalarizer):
     """The mean of the task losses over the tasks present: every *task* weighs the same."""
 
-    def forward(
-        self, values: Float[Tensor, " tasks"], /, present: Bool[Tensor, " tasks"] | None = None
-    ) -> Float[Tensor, ""]:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Mean of ``values`` (K,) where ``present`` (K,) bool; 0 if no task is."""
         if present is None:
             return values.mean()

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from art.shapes import Scalar
+
 
 def task_gradients(
-    losses: Sequence[Float[Tensor, ""]], parameters: Sequence[nn.Parameter], retain: bool = False
+    losses: Sequence[Scalar], parameters: Sequence[nn.Parameter], retain: bool = False
 ) -> Float[Tensor, "tasks numbers"]:
     """The Jacobian of task losses: (len(losses), P) float32, for P numbers in all parameters.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from art.gradients import no_output_layer, output_layer, task_gradients
 from art.learning import Learner
+from art.shapes import Parameters, PerTask, Scalar
 from art.strategy import Conditions, Strategy
 from art.task_losses import TaskLosses
 
@@ -54,15 +54,13 @@ class GradNorm(Strategy):
     def bind(self, network: nn.Module) -> None:
         self._layer = [output_layer(network).get_parameter("weight")]
 
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         norms = task_gradients(losses.separate, self._layer, retain=True).norm(dim=1)
         self.backward_weighted(losses, self.factors.clone(), auxiliary)
         self._learn(losses.values, norms)
 
     @torch.no_grad()
-    def _learn(self, losses: Float[Tensor, " tasks"], norms: Float[Tensor, " tasks"]) -> None:
+    def _learn(self, losses: PerTask, norms: PerTask) -> None:
         self.first = torch.where(self.first.isnan(), losses, self.first)
         ratio = losses / self.first.clamp_min(1e-12)
         scaled = self.factors * norms

@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchjd import Stateful
 from torchjd.scalarization import Scalarizer
+
+from art.shapes import PerTask, Present, Scalar
 
 _LOWEST = 1e-8  # losses are read as at least this: the logarithm of 0 is no start
 
@@ -41,22 +42,15 @@ class LearnedWeights(Scalarizer, Stateful):
 
     @staticmethod
     @abstractmethod
-    def best(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def best(losses: PerTask) -> PerTask:
         """s (K,) that steady losses (K,) lead to."""
 
     @staticmethod
     @abstractmethod
-    def optimum(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
-        """Weights (K,) that steady losses (K,) lead to."""
-
-    @staticmethod
-    @abstractmethod
-    def terms(learned: Float[Tensor, " tasks"], values: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def terms(learned: PerTask, values: PerTask) -> PerTask:
         """What is summed over the tasks (K,), for s and losses."""
 
-    def forward(
-        self, values: Float[Tensor, " tasks"], /, present: Bool[Tensor, " tasks"] | None = None
-    ) -> Float[Tensor, ""]:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Combine (K,) losses to a scalar; entries of tasks that are not ``present`` (K,) bool are not read."""
         present = torch.ones_like(values, dtype=torch.bool) if present is None else present
         values = torch.where(present, values, 1)
@@ -67,6 +61,11 @@ class LearnedWeights(Scalarizer, Stateful):
                 learned.copy_(torch.where(present & ~self.started, best, learned))
                 self.started = self.started | present
         return torch.where(present, self.terms(learned, values), 0).sum()
+
+    def optimum(self, losses: PerTask) -> PerTask:
+        """Weights (K,) that steady losses (K,) lead to: the derivatives of the terms at the best s."""
+        values = losses.clone().requires_grad_()
+        return torch.autograd.grad(self.terms(self.best(losses), values).sum(), values)[0]
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -85,15 +84,11 @@ class UW(LearnedWeights):
     parameter_name = "log_var"
 
     @staticmethod
-    def best(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def best(losses: PerTask) -> PerTask:
         return losses.log()
 
     @staticmethod
-    def optimum(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
-        return 0.5 / losses
-
-    @staticmethod
-    def terms(learned: Float[Tensor, " tasks"], values: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def terms(learned: PerTask, values: PerTask) -> PerTask:
         return 0.5 * (-learned).exp() * values + 0.5 * learned
 
 
@@ -107,13 +102,9 @@ class IMTLL(LearnedWeights):
     parameter_name = "log_scale"
 
     @staticmethod
-    def best(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def best(losses: PerTask) -> PerTask:
         return -losses.log()
 
     @staticmethod
-    def optimum(losses: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
-        return 1 / losses
-
-    @staticmethod
-    def terms(learned: Float[Tensor, " tasks"], values: Float[Tensor, " tasks"]) -> Float[Tensor, " tasks"]:
+    def terms(learned: PerTask, values: PerTask) -> PerTask:
         return learned.exp() * values - learned

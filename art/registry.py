@@ -48,8 +48,9 @@ class Entry:
 
 
 def _aggregator(
-    name: str, about: str, source: str, solver: bool = False, universal: bool = False, **defaults: Parameter
+    name: str, about: str, source: str, solver: bool = False, stateful: bool = False, **defaults: Parameter
 ) -> Entry:
+    universal = not (solver or stateful)
     return Entry(f"torchjd.aggregation:{name}", about, source, defaults, "gradients", solver, universal)
 
 
@@ -71,7 +72,7 @@ _KNOWN = {
         "Wu et al., AAAI 2025",
         {"eps": 1e-6, "released": False},
         "features",
-        definition=2,  # a scalar a task before
+        definition=2,  # 1: one number per task
     ),
     "gradnorm": Entry(
         "art.gradnorm:GradNorm",
@@ -86,7 +87,7 @@ _KNOWN = {
         "Kendall et al., CVPR 2018",
         {"lr": 0.025},
         universal=True,
-        definition=2,  # learned at the network's rate from equal weights before
+        definition=2,  # 1: learned at the network's rate, from equal weights on
     ),
     "dwa": Entry(
         "torchjd.scalarization:DWA",
@@ -94,7 +95,7 @@ _KNOWN = {
         "Liu et al., CVPR 2019",
         {"temperature": 2.0},
         epochs=2,
-        definition=2,  # an epoch was always a pass over the training list before
+        definition=2,  # 1: an epoch was always a pass over the training list
     ),
     "famo": Entry(
         "torchjd.scalarization:FAMO",
@@ -109,7 +110,7 @@ _KNOWN = {
         "Liu et al., ICLR 2021",
         {"lr": 0.025},
         universal=True,
-        definition=2,  # as uw
+        definition=2,  # as of uw
     ),
     "geometric_mean": Entry(
         "torchjd.scalarization:GeometricMean", "geometric mean of the losses", "Chennupati et al., CVPRW 2019"
@@ -122,9 +123,9 @@ _KNOWN = {
         {"mu": 1.0, "warmup": 4},
         universal=True,
         epochs=5,
-        definition=2,  # of losses as they are before
+        definition=2,  # 1: of the losses as they are
     ),
-    "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020", universal=True),
+    "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
     "cagrad": _aggregator(
         "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", solver=True, c=0.5
     ),
@@ -132,7 +133,6 @@ _KNOWN = {
         "MGDA",
         "minimum-norm point of the gradients' hull (epsilon, max_iters: TorchJD's)",
         "Desideri 2012; Sener, Koltun, NeurIPS 2018",
-        universal=True,
         epsilon=1e-3,
         max_iters=100,
     ),
@@ -149,22 +149,20 @@ _KNOWN = {
         "AlignedMTL",
         "aligned principal components (scale_mode: the paper's; its code's is rmse)",
         "Senushkin et al., CVPR 2023",
-        universal=True,
         scale_mode="min",
     ),
-    "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021", universal=True),
-    "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020", universal=True),
+    "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021"),
+    "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020"),
     "gradvac": _aggregator(
         "GradVac",
         "aligns gradients to running similarities (beta: LibMTL's; the paper's is 0.01)",
         "Wang et al., ICLR 2021",
+        stateful=True,
         beta=0.5,
         eps=1e-8,
     ),
-    "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025", universal=True),
-    "fairgrad": _aggregator(
-        "FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", universal=True, alpha=1.0
-    ),
+    "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
+    "fairgrad": _aggregator("FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", alpha=1.0),
     "dualproj": _aggregator(
         "DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017", solver=True
     ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from art.shapes import Parameters, PerTask, Scalar, WeightsOfSteps
 from art.state import allow_late_buffers, hidden_state, restore_hidden_state
 from art.task_losses import TaskLosses
 
@@ -80,9 +80,7 @@ class Strategy(nn.Module, ABC):
         """
 
     @abstractmethod
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         """Add the update's gradients to the parameters' ``.grad`` and set :attr:`weights`.
 
         Args:
@@ -91,21 +89,19 @@ class Strategy(nn.Module, ABC):
             parameters: the network's; strategies that ``needs_gradients`` require them.
         """
 
-    def backward_weighted(
-        self, losses: TaskLosses, weights: Float[Tensor, " tasks"], auxiliary: Float[Tensor, ""] | None
-    ) -> None:
+    def backward_weighted(self, losses: TaskLosses, weights: PerTask, auxiliary: Scalar | None) -> None:
         """Set :attr:`weights` and differentiate the sum of the task losses weighted by them, plus ``auxiliary``."""
         self.weights = weights
         total = (weights * losses.stacked).sum()
         (total if auxiliary is None else total + auxiliary).backward()
 
-    def after_step(self, losses_again: Callable[[], Tensor]) -> None:
+    def after_step(self, losses_again: Callable[[], PerTask]) -> None:
         """After the optimizer's step; ``losses_again()`` gives the batch's new (K,) task losses without gradient."""
 
     def end_epoch(self) -> None:
         """At the end of an epoch."""
 
-    def remark(self, weights: Float[Tensor, "steps tasks"]) -> str:
+    def remark(self, weights: WeightsOfSteps) -> str:
         """What readers of a finished run must know about how the strategy worked, in a sentence; usually nothing.
 
         Args:
@@ -124,7 +120,7 @@ class Strategy(nn.Module, ABC):
         return super().load_state_dict(state_dict, strict, assign)
 
 
-def same_as_equal(weights: Float[Tensor, "steps tasks"]) -> str:
+def same_as_equal(weights: WeightsOfSteps) -> str:
     """A sentence if a strategy did nothing, else an empty one.
 
     Args:

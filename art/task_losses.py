@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
+
+from art.shapes import Images, PerTask, Present, Scalar
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,26 +24,26 @@ class TaskLosses:
             samples of a task side by side, in task order; ``None`` where the losses have graphs of their own.
     """
 
-    losses: Float[Tensor, " tasks"] | Sequence[Float[Tensor, ""]]
-    counts: Float[Tensor, " tasks"]
-    pixel_errors: Float[Tensor, "batch 3 height width"] | None = None
+    losses: PerTask | Sequence[Scalar]
+    counts: PerTask
+    pixel_errors: Images | None = None
 
     @property
-    def stacked(self) -> Float[Tensor, " tasks"]:
+    def stacked(self) -> PerTask:
         """(K,) with graph."""
         return self.losses if isinstance(self.losses, Tensor) else torch.stack(list(self.losses))
 
     @property
-    def separate(self) -> list[Float[Tensor, ""]]:
+    def separate(self) -> list[Scalar]:
         """K scalars with graph."""
         return [self.losses[task] for task in range(len(self.losses))]
 
     @property
-    def values(self) -> Float[Tensor, " tasks"]:
+    def values(self) -> PerTask:
         """(K,) without graph."""
         return self.stacked.detach()
 
     @property
-    def present(self) -> Bool[Tensor, " tasks"]:
+    def present(self) -> Present:
         """(K,) whether the task has samples in the batch."""
         return self.counts > 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torchjd import Stateful
 from torchjd.scalarization import Scalarizer
+
+from art.shapes import PerTask, Present, Scalar
 
 _TINY = 1e-20  # the authors' guard inside their logarithms
 
@@ -49,9 +50,7 @@ class STCH(Scalarizer, Stateful):
         self.register_buffer("nadir", torch.full((tasks,), torch.nan))
         self.register_buffer("sums", torch.zeros(2, tasks))
 
-    def forward(
-        self, values: Float[Tensor, " tasks"], /, present: Bool[Tensor, " tasks"] | None = None
-    ) -> Float[Tensor, ""]:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Combine (K,) positive losses to a scalar; entries of tasks not ``present`` (K,) bool are not read."""
         present = torch.ones_like(values, dtype=torch.bool) if present is None else present
         values = torch.where(present, values, 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from art.gradients import no_output_layer, output_layer
+from art.shapes import Images, Parameters, PerTask, Scalar
 from art.strategy import Conditions, Strategy
 from art.task_losses import TaskLosses
 
@@ -61,9 +61,7 @@ class TUR(Strategy):
         if layer.training:
             self._features = inputs[0]
 
-    def backward(
-        self, losses: TaskLosses, auxiliary: Tensor | None = None, parameters: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         if self._features is None or losses.pixel_errors is None:
             raise ValueError("TUR needs the error of every pixel, after a forward pass of the network it is bound to.")
         maps = self.predictor(self._features.float()) + self.eps
@@ -74,11 +72,11 @@ class TUR(Strategy):
 
 
 def uncertain_loss(
-    errors: Float[Tensor, "batch 3 height width"],
-    maps: Float[Tensor, "batch 3 height width"],
-    counts: Float[Tensor, " tasks"],
+    errors: Images,
+    maps: Images,
+    counts: PerTask,
     released: bool = False,
-) -> tuple[Float[Tensor, ""], Float[Tensor, " tasks"]]:
+) -> tuple[Scalar, PerTask]:
     """TUR's loss.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torchjd.scalarization import Mean
 
 import art
+from art import TaskLosses
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
@@ -270,7 +271,8 @@ def spoiled(one, steps):
     backward = one.strategy.backward
 
     def spoil(losses, *others):
-        backward(losses * torch.inf if one.step in steps else losses, *others)
+        infinite = TaskLosses(losses.stacked * torch.inf, losses.counts)
+        backward(infinite if one.step in steps else losses, *others)
 
     one.strategy.backward = spoil
     return one
