@@ -127,6 +127,7 @@ class Art(Scalarizer):
         self.minimum = torch.where(usable, torch.minimum(self.minimum, losses), self.minimum)
 
     def extra_repr(self) -> str:
+        """What ``repr`` shows."""
         return (
             f"tasks={self.running.numel()}, tau={self.tau}, momentum={self.momentum}, "
             f"start={self.start}, released={self.released}"

@@ -48,9 +48,11 @@ class ScalarizerStrategy(Strategy):
         return method if callable(method) else None
 
     def unsupported(self, conditions: Conditions) -> str | None:
+        """Batches that lack tasks, without ``present`` in the scalarizer's ``forward``."""
         return _NEEDS_ALL if conditions.absent_tasks and not self._takes_present else None
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        """Ask the scalarizer for the weights, apply them and learn from them."""
         values = losses.values.requires_grad_()
         present = {"present": losses.present} if self._takes_present else {}
         nn.Module.__call__(self.scalarizer, values, **present).backward()
@@ -67,14 +69,17 @@ class ScalarizerStrategy(Strategy):
                 parameter.grad = None  # nothing is left for the network's optimizer
 
     def after_step(self, losses_again: Callable[[], PerTask]) -> None:
+        """``update`` of the scalarizer."""
         if update := self._method("update"):
             update(losses_again())
 
     def end_epoch(self) -> None:
+        """``step`` of the scalarizer."""
         if step := self._method("step"):
             step()
 
     def remark(self, weights: WeightsOfSteps) -> str:
+        """``remark`` of the scalarizer, or whether its weights were equal."""
         remark = self._method("remark")
         return str(remark()) if remark else same_as_equal(weights)
 
@@ -100,7 +105,7 @@ class AggregatorStrategy(Strategy):
         self._row_weights = weights.detach()
 
     def unsupported(self, conditions: Conditions) -> str | None:
-        # A method that remembers something of each task needs all of them in every batch.
+        """Batches that lack tasks, for an aggregator that remembers something of each."""
         stateful = any(isinstance(part, Stateful) for part in self.aggregator.modules())
         return _NEEDS_ALL if conditions.absent_tasks and stateful else None
 
@@ -118,6 +123,7 @@ class AggregatorStrategy(Strategy):
         self.aggregator.register_forward_hook(divide)
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        """Aggregate the gradients of the tasks present; the weights are those of its rows, if it has any."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         present = [task for task, count in enumerate(losses.counts.tolist()) if count]
         separate = losses.separate

@@ -46,6 +46,7 @@ class ToyNetwork(nn.Module):
         self.output = nn.Conv2d(6, 3, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) to the same shape."""
         return image + self.output(F.gelu(self.body(image)))
 
 

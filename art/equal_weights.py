@@ -17,12 +17,15 @@ class Mix(Strategy):
     """
 
     def unsupported(self, conditions: Conditions) -> str | None:
+        """Nothing."""
         return None
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        """Weigh each task by its share of the samples."""
         self.backward_weighted(losses, losses.counts / losses.counts.sum().clamp_min(1), auxiliary)
 
     def remark(self, weights: WeightsOfSteps) -> str:
+        """Nothing: equal weights are what it is for."""
         return ""
 
 
@@ -36,4 +39,5 @@ class Equal(Scalarizer):
         return torch.where(present, values, 0).sum() / present.sum().clamp_min(1)
 
     def remark(self) -> str:
+        """Nothing: equal weights are what it is for."""
         return ""

@@ -47,14 +47,17 @@ class GradNorm(Strategy):
         self._layer: list[nn.Parameter] = []  # a list, so that it is not registered as a parameter of the strategy
 
     def unsupported(self, conditions: Conditions) -> str | None:
+        """Batches that lack tasks or are shared, and networks that do not name their output layer."""
         if conditions.absent_tasks:
             return "needs every task in every batch"
         return no_output_layer(conditions.network) or super().unsupported(conditions)
 
     def bind(self, network: nn.Module) -> None:
+        """Find the output layer."""
         self._layer = [output_layer(network).get_parameter("weight")]
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        """Apply the weights there are, then learn those of the next update."""
         norms = task_gradients(losses.separate, self._layer, retain=True).norm(dim=1)
         self.backward_weighted(losses, self.factors.clone(), auxiliary)
         self._learn(losses.values, norms)

@@ -69,6 +69,7 @@ class LearnedWeights(Scalarizer, Stateful):
 
     @torch.no_grad()
     def reset(self) -> None:
+        """Start again from the next losses."""
         self.get_parameter(self.parameter_name).zero_()
         self.started.zero_()
 
@@ -85,10 +86,12 @@ class UW(LearnedWeights):
 
     @staticmethod
     def best(losses: PerTask) -> PerTask:
+        """See :meth:`LearnedWeights.best`."""
         return losses.log()
 
     @staticmethod
     def terms(learned: PerTask, values: PerTask) -> PerTask:
+        """See :meth:`LearnedWeights.terms`."""
         return 0.5 * (-learned).exp() * values + 0.5 * learned
 
 
@@ -103,8 +106,10 @@ class IMTLL(LearnedWeights):
 
     @staticmethod
     def best(losses: PerTask) -> PerTask:
+        """See :meth:`LearnedWeights.best`."""
         return -losses.log()
 
     @staticmethod
     def terms(learned: PerTask, values: PerTask) -> PerTask:
+        """See :meth:`LearnedWeights.terms`."""
         return learned.exp() * values - learned

@@ -83,6 +83,5 @@ def _unpacked(value: Any) -> Any:
 
 def _restore_optimizer(part: nn.Module, key: str, state: dict[str, Any]) -> None:
     if isinstance(part, FAMO) and getattr(part, key) is None:  # it makes its own Adam at its first update
-        logits = part._w  # pyright: ignore[reportPrivateUsage] (no public way to them)
-        setattr(part, key, torch.optim.Adam([logits], lr=part.lr, weight_decay=part.weight_decay))
+        setattr(part, key, torch.optim.Adam(part.parameters(), lr=part.lr, weight_decay=part.weight_decay))
     getattr(part, key).load_state_dict(state)

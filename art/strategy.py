@@ -110,12 +110,15 @@ class Strategy(nn.Module, ABC):
         return same_as_equal(weights)
 
     def get_extra_state(self) -> dict[str, dict[str, object]]:
+        """What :meth:`state_dict` would leave out, see :mod:`art.state`."""
         return hidden_state(self)
 
     def set_extra_state(self, state: Mapping[str, Mapping[str, object]]) -> None:
+        """Restore what :meth:`get_extra_state` returned."""
         restore_hidden_state(self, state)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of :class:`torch.nn.Module`, also before buffers exist that are made on first use."""
         allow_late_buffers(self, state_dict)
         return super().load_state_dict(state_dict, strict, assign)
 

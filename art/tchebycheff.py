@@ -85,6 +85,7 @@ class STCH(Scalarizer, Stateful):
         return f"no smooth maximum: the run ended within the {self.warmup + 1} epochs that sum the losses' logarithms"
 
     def reset(self) -> None:
+        """Forget nadirs and epochs."""
         self.nadir.fill_(torch.nan)
         self.sums.zero_()
         self.epoch, self.called = 0, False

@@ -46,9 +46,11 @@ class TUR(Strategy):
         self._features: Tensor | None = None
 
     def unsupported(self, conditions: Conditions) -> str | None:
+        """Shared batches, and networks that do not name their output layer."""
         return no_output_layer(conditions.network) or super().unsupported(conditions)
 
     def bind(self, network: nn.Module) -> None:
+        """Build the predictor of the maps on the features that the output layer gets."""
         layer = output_layer(network)
         weight = layer.get_parameter("weight")
         width = weight.shape[1]  # channels of the last feature map
@@ -62,6 +64,7 @@ class TUR(Strategy):
             self._features = inputs[0]
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        """Divide the error of every pixel by the maps predicted for it."""
         if self._features is None or losses.pixel_errors is None:
             raise ValueError("TUR needs the error of every pixel, after a forward pass of the network it is bound to.")
         maps = self.predictor(self._features.float()) + self.eps

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import art
 from benchmarks.config.errors import UserError
 from benchmarks.training import distributed, schedules
 
@@ -18,7 +19,6 @@ def check_schedules(plans: Sequence) -> None:
 
 def check_strategies(plans: Sequence) -> None:
     """What a strategy cannot do is said before training; those that can do everything need no import for it."""
-    import art
     from benchmarks.config import settings
 
     problems = [
@@ -48,7 +48,6 @@ def check_strategies(plans: Sequence) -> None:
 
 def tell_epochs(plans: Sequence) -> None:
     """Warn of strategies that act from some epoch on which their run never reaches."""
-    import art
     from benchmarks.training.schedules import epoch_steps
 
     known, told = art.entries(), []
@@ -77,7 +76,6 @@ def _leaves_out(config: Any) -> bool:
 
 def check_networks(plans: Sequence) -> None:
     """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
-    import art
     import baselines
     from benchmarks.config import settings
 

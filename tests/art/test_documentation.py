@@ -1,4 +1,4 @@
-"""art/README.md is true: its table is the registry's, its example conforms and trains."""
+"""art/README.md is true: its table is the registry's, its examples conform and train."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,14 @@ def test_the_table_is_the_registrys():
     assert art.__main__.table() in TEXT
 
 
-def test_the_example_conforms_and_trains_beside_the_others(tmp_path, monkeypatch, capsys):
+def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     package = tmp_path / "mypkg"
     package.mkdir()
     (package / "opt.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    assert conformance.main(["mypkg.opt:Mine:gamma=1"]) == 0
+    assert conformance.main(["mypkg.opt:Mine:gamma=1", "mypkg.opt:Inverse"]) == 0
+    specs = ["mypkg.opt:Mine:gamma=1", "mypkg.opt:Inverse"]
     command = [
         "--setting",
         "three_task",
@@ -32,8 +33,10 @@ def test_the_example_conforms_and_trains_beside_the_others(tmp_path, monkeypatch
         "--tracking-uri",
         "none",
     ]
-    command += ["--baselines", "nafnet", "--strategies", "mix", "mypkg.opt:Mine:gamma=1", "--jobs", "1"]
+    command += ["--baselines", "nafnet", "--strategies", "mix", *specs, "--jobs", "1"]
     assert main([*command, "--set", "train.steps=3", "train.batch=5", "train.patch=32"]) == 0
-    (run,) = find_runs(tmp_path / "out", "three_task", {"strategy": ["mypkg.opt:Mine:gamma=1"]})
-    assert run.status.state == "done" and "mypkg.opt:Mine:gamma=1" in capsys.readouterr().out
-    assert run.rhythm().groupby("step")["weight"].sum().between(0.999, 1.001).all()
+    assert specs[0] in capsys.readouterr().out
+    for spec in specs:
+        (run,) = find_runs(tmp_path / "out", "three_task", {"strategy": [spec]})
+        assert run.status.state == "done"
+        assert run.rhythm().groupby("step")["weight"].sum().between(0.999, 1.001).all()

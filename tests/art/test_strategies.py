@@ -95,6 +95,46 @@ def test_strategy_equals_the_bare_scalarizer():
     torch.testing.assert_close(one_step(strategy, losses, counts), parameter.grad)
 
 
+@pytest.mark.parametrize("name", sorted(set(art.names()) - {"tur"}))
+@pytest.mark.filterwarnings("ignore:You are solving a parameterized problem")
+def test_one_graph_and_a_graph_per_task_are_one_update(name):
+    if name in SOLVERS:
+        pytest.importorskip(SOLVERS[name], reason="an optional solver")
+    updates = []
+    for separate in (False, True):
+        torch.manual_seed(0)
+        network, strategy = conformance.ToyNetwork(), art.make(name, TASKS)
+        strategy.bind(network)
+        errors = (network(torch.rand(6, 3, 8, 8)) - torch.rand(6, 3, 8, 8)).abs()
+        losses = conformance.task_losses(errors, (1, 3, 2))
+        strategy.backward(
+            TaskLosses(losses.separate, losses.counts) if separate else losses, None, network.parameters()
+        )
+        updates.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert updates[0].any() and torch.equal(*updates)
+
+
+@pytest.mark.parametrize("name", art.names())
+def test_what_the_registry_calls_universal_works_under_all_conditions(name):
+    entry = art.entries()[name]
+    if name in SOLVERS:
+        pytest.importorskip(SOLVERS[name], reason="an optional solver")
+    strategy, nameless = art.make(name, TASKS), torch.nn.Linear(2, 2)
+    conditions = [Conditions(absent_tasks=True), Conditions(processes=2), Conditions(network=nameless)]
+    reasons = [strategy.unsupported(condition) for condition in conditions]
+    assert strategy.unsupported(Conditions(network=conformance.ToyNetwork())) is None
+    assert entry.universal == (reasons == [None] * 3 and not entry.solver)
+    assert (reasons[2] is not None) == (name in ("tur", "gradnorm"))
+
+
+def test_aggregators_see_the_gradients_of_all_processes():
+    """Two processes with the same samples: twice the gradients, half of their mean from each."""
+    parameter, strategy = torch.nn.Parameter(torch.ones(3)), art.make("torchjd.aggregation:Mean", TASKS)
+    strategy.distribute(2, lambda rows: rows.mul_(2))
+    strategy.backward(TaskLosses(parameter * torch.arange(1.0, 4), torch.ones(3)), None, [parameter])
+    torch.testing.assert_close(parameter.grad, torch.arange(1.0, 4) / 3)
+
+
 def test_registered_parameters_are_those_of_the_classes():
     for name, entry in art.entries().items():
         module, _, attribute = entry.target.partition(":")
