@@ -14,7 +14,7 @@ from results.kept import RUNS, kept_runs
 from results.visible import visible
 
 if TYPE_CHECKING:
-    from reports.numbers.cohorts import Cohort
+    from reports.numbers.model import Cohort
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -106,7 +106,7 @@ def check_output(folder: Path) -> None:
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
     from reports.formats.files import named, remove_stale, write_cohort
-    from reports.formats.text import width, wrapped
+    from reports.formats.layout import width, wrapped
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
@@ -187,7 +187,7 @@ def _kept_settings(folder: Path) -> list[str]:
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:
-    from reports.numbers.cohorts import REFERENCE
+    from reports.numbers.model import REFERENCE
 
     for key, wanted in (("baseline", baselines), ("strategy", strategies)):
         names = {run.folder: getattr(record.config, key) for run in runs if (record := run.record)}

@@ -44,6 +44,7 @@ class Rates:
 
     @property
     def single(self) -> float:
+        """Share of tables with one strategy and a false verdict."""
         return self.gain + self.loss
 
 
@@ -124,7 +125,7 @@ def _scores(kind: str, seeds: int, strategies: int, generator: np.random.Generat
 
 
 def _text(trials: int) -> str:
-    from reports.formats.text import grid, wrapped
+    from reports.formats.layout import grid, wrapped
 
     rows = [["runs differ by seed", "seeds", "gain", "loss", "either", f"of {STRATEGIES}, Holm", "uncorrected"]]
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""Draw what a step costs against tasks, batch and patch: python -m reports.speed results/measured/speed-cpu.csv
+"""Draw what a step costs against tasks, batch and patch: ``python -m reports.speed results/measured/speed-cpu.csv``.
 
 The rows of kind ``scaling`` that ``python -m benchmarks.speed --csv`` wrote.
 """

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from reports.figures import style
 from reports.figures.labels import label_ends, log_scale
 from reports.numbers import header
-from reports.numbers.cohorts import Cohort
 from reports.numbers.conflicts import Conflict, pair_name
+from reports.numbers.model import Cohort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

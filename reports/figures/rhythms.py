@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reports.figures import style
 from reports.figures.labels import label_ends, log_scale
 from reports.numbers import header
-from reports.numbers.cohorts import Cohort
+from reports.numbers.model import Cohort
 from reports.numbers.rhythms import POINTS, Rhythm, rhythms, thin
 
 if TYPE_CHECKING:

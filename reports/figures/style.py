@@ -10,17 +10,23 @@ import re
 import textwrap
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from reports.numbers.cohorts import REFERENCE
+from reports.numbers.model import REFERENCE
 from results.visible import visible
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+LineStyle = str | tuple[int, tuple[float, ...]]
+"""As matplotlib takes it: ``-``, or offset and lengths of strokes and gaps."""
 
 SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
     "#56B4E9",
@@ -32,10 +38,18 @@ SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
     "#CC79A7",
 )
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 1)))
+LINES: tuple[LineStyle, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2, 1)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-TASKS = {
+TASKS: dict[str, tuple[str, LineStyle]] = {
     "denoise_15": (SKY, LINES[0]),
     "denoise_25": (BLUE, LINES[1]),
     "denoise_50": (BLACK, LINES[2]),
@@ -58,7 +72,7 @@ COLUMNS = 4
 """Strategies side by side in one figure."""
 
 
-def task_styles(tasks: Iterable[str]) -> dict[str, tuple]:
+def task_styles(tasks: Iterable[str]) -> dict[str, tuple[str, LineStyle]]:
     """``{task: (colour, line style)}``; a known task always looks the same, others avoid the looks taken."""
     tasks = list(dict.fromkeys(tasks))
     styles = {task: TASKS[task] for task in tasks if task in TASKS}
@@ -85,7 +99,7 @@ def strategy_styles(strategies: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 @contextmanager
-def look() -> Iterator[None]:
+def look() -> Generator[None]:
     """Draw inside this: fonts and lines for print, no window system, no random identifiers in SVG files, and no text
     read as anything but text."""
     import matplotlib as mpl
@@ -124,7 +138,7 @@ def canvas(width: float, height: float, fixed: bool = False) -> Figure:
     return figure
 
 
-def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> np.ndarray:
+def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> NDArray[np.object_]:
     """Axes (rows x columns, shared y along rows, x along columns) at fixed margins.
 
     Args:
@@ -146,7 +160,7 @@ def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) 
     return figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
 
 
-def in_groups(items: Sequence, stem: Path, strategy: Callable[[Any], str]) -> Iterator[tuple[Path, list]]:
+def in_groups(items: Sequence[T], stem: Path, strategy: Callable[[T], str]) -> Iterator[tuple[Path, list[T]]]:
     """``(stem of the file, items)`` for figures of at most :data:`COLUMNS` strategies, the reference first in each."""
     first = [item for item in items if strategy(item) == REFERENCE]
     others = [item for item in items if strategy(item) != REFERENCE]
@@ -162,7 +176,7 @@ def headline(figure: Figure, *sentences: str) -> None:
     figure.suptitle("\n".join(textwrap.fill(sentence, characters) for sentence in sentences), fontsize=9)
 
 
-def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
     """The names of ``handles`` below all panels; matplotlib would leave out those that begin with an underscore."""
     numbers = [str(number) for number in range(len(names))]
     place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
@@ -173,11 +187,9 @@ def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns
 def file_name(text: str) -> str:
     """``text`` with nothing in it that a file name should not have; a long one is cut, with its digest in place."""
     name = re.sub(r"[^\w.-]+", "_", text)
-    return (
-        name
-        if len(name.encode()) <= 120
-        else f"{name.encode()[:110].decode(errors='ignore')}-{zlib.crc32(text.encode()):08x}"
-    )
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:110].decode(errors='ignore')}-{zlib.crc32(text.encode()):08x}"
 
 
 def _only_text(figure: Figure) -> None:
