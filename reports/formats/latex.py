@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from reports.formats.columns import MEASURES, P_VALUE, SEEDS
+from reports.formats.text import legend
 from reports.numbers import header
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import LEAK_FREE, GainTable, Row
@@ -69,7 +70,7 @@ def latex(table: GainTable) -> str:
 
 
 def _tables(table: GainTable, metric: str) -> Iterable[str]:
-    parts = [(rows, datasets) for rows in _pages(table.ranked) for datasets in _even(table.datasets, COLUMNS)]
+    parts = [(rows, datasets) for rows in _pages(table.ranked, _height) for datasets in _even(table.datasets, COLUMNS)]
     bodies = [(1 + len(datasets), _body(table, rows, datasets, metric)) for rows, datasets in parts]
     return _environments(table, metric, _caption(table, metric), bodies)
 
@@ -93,7 +94,8 @@ def _environments(
 def _comparison(table: GainTable) -> Iterator[str]:
     columns = [column for column in (SEEDS, *MEASURES, P_VALUE)
                if any(column.text(row) not in ("", EMPTY) for row in table.rows)]  # fmt: skip
-    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
+    words = escape("; ".join(legend(table)).capitalize())
+    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)} {words}."
 
     def body(rows: Sequence[Row]) -> Iterator[str]:
         yield _line(["", *(escape(column.heading) for column in columns)])
@@ -101,10 +103,11 @@ def _comparison(table: GainTable) -> Iterator[str]:
             yield from _group(table.cohort.display(baseline), len(columns))
             for row in group:
                 name, *rest = [escape(part) for part in _folded(row.strategy)]
-                yield _line([name, *(_plain(escape(column.text(row))) for column in columns)])
+                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in columns)])
                 yield from (_line([part, *[""] * len(columns)]) for part in rest)
 
-    return _environments(table, "comparison", caption, [(len(columns), body(rows)) for rows in _pages(table.ranked)])
+    pages = _pages(table.ranked, lambda row: len(_folded(row.strategy)))
+    return _environments(table, "comparison", caption, [(len(columns), body(rows)) for rows in pages])
 
 
 def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -117,19 +120,24 @@ def _group(display: str, columns: int) -> Iterator[str]:
     yield _line([rf"\multicolumn{{{1 + columns}}}{{l}}{{\textit{{{escape(display)}}}}}"])
 
 
-def _pages(rows: Sequence[Row]) -> list[list[Row]]:
-    """At most :data:`LINES` a page; baselines stay whole where they can."""
+def _pages(rows: Sequence[Row], height: Callable[[Row], int]) -> list[list[Row]]:
+    """At most :data:`LINES` a page, a row being of a ``height`` in lines; baselines stay whole where they can."""
+
+    def lines(part: Sequence[Row]) -> int:
+        return sum(map(height, part))
+
     pages: list[list[Row]] = [[]]
     for block in _by_baseline(rows).values():
-        for part in _even(block, max(1, LINES * len(block) // _lines(block))):
-            if pages[-1] and _lines(pages[-1]) + _lines(part) > LINES:
+        for part in _even(block, max(1, LINES * len(block) // lines(block))):
+            if pages[-1] and lines(pages[-1]) + lines(part) > LINES:
                 pages.append([])
             pages[-1] += part
     return pages
 
 
-def _lines(rows: Sequence[Row]) -> int:
-    return sum(max(2, len(_folded(row.strategy))) + bool(row.published) for row in rows)
+def _height(row: Row) -> int:
+    """Lines of a row with its spreads and its published figures."""
+    return max(2, len(_folded(row.strategy))) + bool(row.published)
 
 
 def _even(items: Sequence[T], most: int) -> list[list[T]]:
@@ -218,6 +226,11 @@ def _small(text: str) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
+
+
+def _signed(text: str) -> str:
+    """``text`` with the signs of its numbers as LaTeX sets them, not as hyphens."""
+    return re.sub(r"(?<!\S)[+-](?=\d)", r"$\g<0>$", text)
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 from synthetic_store import SETS, records, write_run
 
 from reports.numbers.comparability import figures
-from reports.published import claims, compare, main, report
+from reports.numbers.reproduction import claims, compare
+from reports.published import main, report
 from results import published
 
 PAPER = {"size": "paper", "profile": "paper", "data.source": "files"}
@@ -49,7 +50,7 @@ def test_reproduced_within_the_tolerance(tmp_path, change, tolerance, word):
 def test_what_does_not_compare_gets_its_reason_and_no_difference(tmp_path, change, reason):
     measured(tmp_path, **change)
     result = comparison(tmp_path)
-    assert result.verdict == "not comparable" and reason in result.told
+    assert result.verdict == "not comparable" and reason in result.judgement
     assert not result.differences and result.row is not None
     assert "difference" not in report("three_task", tmp_path).text.partition("PSNR, dB")[2]
 
@@ -64,14 +65,14 @@ def test_an_average_over_other_test_sets_is_told_apart(tmp_path):
     test = [{"role": "test", "task": "t", "dataset": "Photos", "found": 5, "expected": None, "origin": "embedded"}]
     write_run(tmp_path, "promptir", "mix", 0, 3.0, data=test)
     result = comparison(tmp_path)
-    assert result.measured("average", "psnr") is None and "other test sets, 23.00 dB on average" in result.told
+    assert result.measured("average", "psnr") is None and "other test sets, 23.00 dB on average" in result.judgement
     assert "1 not comparable, 20 no run" in " ".join(report("three_task", tmp_path).text.split())
 
 
 def test_only_complete_test_sets_are_compared(tmp_path):
     measured(tmp_path, 0.1, data=records("real", {"Rain100L": 2}))
     result = comparison(tmp_path)
-    assert result.verdict == "reproduced" and "test set Rain100L (2 of 100)" in result.told
+    assert result.verdict == "reproduced" and "test set Rain100L (2 of 100)" in result.judgement
     assert ("Rain100L", "psnr") not in result.differences and ("average", "psnr") not in result.differences
 
 
@@ -126,15 +127,15 @@ def test_unknown_setting_gets_a_sentence_and_code_2(tmp_path, capsys):
 def test_second_printings_stand_beside_the_first_and_are_told():
     table = published()
     settings = set(table["setting"]) - {"headline"}
-    found = {key: figure for setting in settings for key, figure in figures(setting).items()}
-    every = [figure for setting in settings for figure in figures(setting).values()]
+    found = {key: row for setting in settings for key, row in figures(setting).items()}
+    every = [figure for setting in settings for row in figures(setting).values() for figure in row.values()]
     several = [figure for figure in every if figure.others]
     assert len(every) + len(several) == sum(table["setting"] != "headline") and len(several) == 12
     for figure in several:  # what most sources print counts
         assert all(figure.source.count(";") >= other.source.count(";") for other in figure.others)
-    restormer = figures("three_task")["restormer", "mix", "average", "psnr"]
+    restormer = figures("three_task")["restormer", "mix"]["average", "psnr"]
     assert (restormer.value, [other.value for other in restormer.others]) == (30.75, [31.98])
-    assert found["swinir", "sequential", "MiO-rain", "psnr"].value == 36.69
+    assert found["swinir", "sequential"]["MiO-rain", "psnr"].value == 36.69
 
 
 @pytest.mark.parametrize(
@@ -158,9 +159,9 @@ def test_a_printed_average_is_the_mean_of_its_columns_or_says_so():
     table = published().query("setting != 'headline'")
     known, told = {setting: figures(setting) for setting in set(table["setting"])}, []
     for average in table[table["dataset"] == "average"].itertuples():
-        row = known[average.setting]
-        if sets := row[average.baseline.casefold(), average.strategy, "average", average.metric].sets:
-            columns = [row[average.baseline.casefold(), average.strategy, n, average.metric].value for n in sets]
+        row = known[average.setting][average.baseline.casefold(), average.strategy]
+        if sets := row["average", average.metric].sets:
+            columns = [row[name, average.metric].value for name in sets]
         else:
             own = ("setting", "baseline", "strategy", "metric", "source")
             same = (table[list(own)] == [getattr(average, name) for name in own]).all(axis=1)
@@ -182,7 +183,7 @@ def test_an_average_of_some_test_sets_is_not_compared_with_one_of_all(tmp_path):
     config = PAPER | {"evaluate.protocol": "weather_y"}
     write_run(tmp_path, "transweather", "mix", 0, values, data=data, config=config, setting="all_weather")
     result = next(c for c in compare("all_weather", tmp_path) if c.name == "TransWeather, mix")
-    assert result.verdict == "reproduced" and "the published average is of Outdoor-Rain, RainDrop-A" in result.told
+    assert result.verdict == "reproduced" and "the published average is of Outdoor-Rain, RainDrop-A" in result.judgement
     assert result.measured("average", "psnr") is None and ("average", "psnr") not in result.differences
 
 
@@ -198,4 +199,4 @@ def test_a_row_of_an_average_alone_is_compared_by_it(tmp_path, monkeypatch):
         measured(folder)
         (result,) = compare("three_task", folder)
         assert result.verdict == verdict
-        assert ("the published protocol is not stated" in result.told) == (verdict == "not comparable")
+        assert ("the published protocol is not stated" in result.judgement) == (verdict == "not comparable")
