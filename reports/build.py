@@ -136,7 +136,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.build", description="Build the report of a setting from its run files."
+    )
     parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
     parser.add_argument(

@@ -108,7 +108,7 @@ def _slim(table: pd.DataFrame) -> pd.DataFrame:
     if "loss" in table and len(table):
         steps = table["step"].unique()
         table = table[table["step"].isin(steps[:: -(-len(steps) // STEPS)])]
-    for column in table:
+    for column in map(str, table):
         if column in DIGITS:
             table[column] = table[column].round(DIGITS[column])
         elif table[column].dtype.kind == "f":
@@ -133,11 +133,17 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     names = [field.name for field in arrow.schema if pa.types.is_string(field.type) or field.name in ("run", "step")]
     floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
-    form = {"compression": "zstd", "compression_level": 19, "use_dictionary": names, "use_byte_stream_split": floats}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # pyarrow opens no path that is not UTF-8
-            pq.write_table(arrow, file, **form)
+            pq.write_table(
+                arrow,
+                file,
+                compression="zstd",
+                compression_level=19,
+                use_dictionary=names,  # pyright: ignore[reportArgumentType]: pyarrow takes names as well
+                use_byte_stream_split=floats,  # pyright: ignore[reportArgumentType]: as above
+            )
 
     write_atomically(path, write)
 
@@ -148,7 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser("python -m results.archive", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m results.archive",
+        description="Grids kept in git: all runs of an output folder in a few small files, read as if they were run folders.",
+    )
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)

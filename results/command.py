@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import errno
+import io
 import math
 import os
 import shutil
@@ -23,7 +24,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -47,10 +48,12 @@ _HELP = {
 }
 
 _waits: list[str] = []
+_Mistakes = type[Exception] | tuple[type[Exception], ...]
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @contextmanager
-def waits_for(what: str) -> Iterator[None]:
+def waits_for(what: str) -> Generator[None]:
     """While entered, who stops the command is told ``stopping: <what>``."""
     _waits.append(what)
     try:
@@ -85,7 +88,7 @@ def has_cursor(stream: TextIO) -> bool:
 
 def framed(
     work: Callable[[], int],
-    mistakes: type[Exception] | tuple[type[Exception], ...] = (),
+    mistakes: _Mistakes = (),
     interrupted: str = "interrupted.",
     leads: bool = True,
     again: bool = True,
@@ -120,7 +123,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: _Signals) -> int:
+def _outcome(work: Callable[[], int], mistakes: _Mistakes, interrupted: str, signals: _Signals) -> int:
     try:
         return work()
     except BaseException as error:
@@ -146,7 +149,7 @@ def _of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     link = " " if reason.startswith("cannot") else ": "
     told = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
-    advice = _HELP.get(error.errno)
+    advice = _HELP.get(error.errno or 0)
     return f"{told}; {advice}." if advice else f"{told}."
 
 
@@ -162,7 +165,7 @@ class _Signals:
         self._answered = threading.Event()
         self._what = ""  # is waited for, where the first signal met the command
         self._own = 0  # signals that are repetitions of ours
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is not threading.main_thread():
@@ -216,7 +219,7 @@ class _Signals:
                     elif number in self._before:
                         self._answer(number)
 
-    def _unraisable(self, unraisable: Any) -> None:
+    def _unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
         """An interruption in the middle of a destructor, which Python only prints: it is raised again at once."""
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             self._hook(unraisable)
@@ -234,9 +237,10 @@ class _Signals:
         if self._settled or self._over:
             return
         self._own += 1
-        number = self.received[0] if self.received else signal.SIGINT
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, number)
+        number = signal.Signals(self.received[0] if self.received else signal.SIGINT)
+        main = threading.main_thread().ident
+        if main is not None and hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)
         else:
             _thread.interrupt_main(number)
 
@@ -272,7 +276,7 @@ class _Words:
 
     def __init__(self, stream: TextIO):
         self._stream, self.gone = stream, False
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
@@ -284,7 +288,7 @@ class _Words:
         if not self.gone:
             self._guarded(self._stream.flush)
 
-    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _guarded(self, call: Callable[..., object], *arguments: str) -> None:
         try:
             call(*arguments)
         except OSError as error:
@@ -301,7 +305,7 @@ class _Words:
 
 
 @contextmanager
-def _streams() -> Iterator[list[_Words]]:
+def _streams() -> Generator[list[_Words]]:
     before = sys.stdout, sys.stderr  # None where they were closed by who started the command
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = words = [_Words(stream or nowhere) for stream in before]

@@ -98,7 +98,7 @@ def _tables(path: Path) -> dict[int, pd.DataFrame]:
     if path.stem == "scores" and "pixels" not in table:  # kept by an older version
         table["pixels"] = ""
     groups = table.groupby("run", sort=False)
-    return {int(number): rows[columns].reset_index(drop=True) for number, rows in groups}
+    return {int(str(number)): rows[columns].reset_index(drop=True) for number, rows in groups}
 
 
 def kept_runs(folder: Path, setting: str | None = None) -> list[KeptRun]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from results import integrity, schema
 from results.integrity import GONE, Damaged
@@ -132,7 +132,7 @@ class Run:
         self._write_digests(known | {name: digests})
 
     def _write_digests(self, files: dict[str, list[str]]) -> None:
-        text = json.dumps({"digest": _own_digest(files), "files": files}, indent=1, sort_keys=True)
+        text = json.dumps({"digest": _digest_of(files), "files": files}, indent=1, sort_keys=True)
         write_atomically(self.folder / schema.DIGESTS, lambda path: write_text(path, text))
 
     def _digests(self) -> dict[str, list[str]]:
@@ -141,10 +141,13 @@ class Run:
         if found is None:
             return {}
         value = integrity.parsed(path, found)
-        files = value.get("files")
-        if not isinstance(files, dict) or value.get("digest") != _own_digest(files):
+        try:
+            digests = _DIGESTS.validate_python(value.get("files"))
+        except ValidationError:
+            raise Damaged(path, "it is not as it was written") from None
+        if value.get("digest") != _digest_of(digests):
             raise Damaged(path, "it is not as it was written")
-        return files
+        return digests
 
     def keep(self, name: str, ending: str) -> None:
         """Keep a copy of a file before it is written anew, as ``NAME.ENDING``; an earlier one goes."""
@@ -280,7 +283,7 @@ class Run:
         self.write(name, write)
 
 
-def _own_digest(files: dict[str, list[str]]) -> str:
+def _digest_of(files: dict[str, list[str]]) -> str:
     return integrity.digest(json.dumps(files, sort_keys=True).encode())
 
 
@@ -312,6 +315,8 @@ def _table(columns: Iterable[str]) -> pd.DataFrame:
 
     return pd.DataFrame(columns=list(columns))
 
+
+_DIGESTS = TypeAdapter(dict[str, list[str]], config={"strict": True})
 
 _NONE = "none"  # stands for the digest of a file that is not there
 

@@ -28,6 +28,9 @@ T = TypeVar("T")
 LineStyle = str | tuple[int, tuple[float, ...]]
 """As matplotlib takes it: ``-``, or offset and lengths of strokes and gaps."""
 
+Styles = dict[str, tuple[str, LineStyle]]
+"""Colour and line style by name."""
+
 SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
     "#56B4E9",
     "#0072B2",
@@ -49,7 +52,7 @@ LINES: tuple[LineStyle, ...] = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-TASKS: dict[str, tuple[str, LineStyle]] = {
+TASKS: Styles = {
     "denoise_15": (SKY, LINES[0]),
     "denoise_25": (BLUE, LINES[1]),
     "denoise_50": (BLACK, LINES[2]),
@@ -72,10 +75,10 @@ COLUMNS = 4
 """Strategies side by side in one figure."""
 
 
-def task_styles(tasks: Iterable[str]) -> dict[str, tuple[str, LineStyle]]:
+def task_styles(tasks: Iterable[str]) -> Styles:
     """``{task: (colour, line style)}``; a known task always looks the same, others avoid the looks taken."""
     tasks = list(dict.fromkeys(tasks))
-    styles = {task: TASKS[task] for task in tasks if task in TASKS}
+    styles: Styles = {task: TASKS[task] for task in tasks if task in TASKS}
     for task in tasks:
         if task not in styles:
             used = [colour for colour, _ in styles.values()]
@@ -130,12 +133,9 @@ def canvas(width: float, height: float, fixed: bool = False) -> Figure:
 
     ``fixed`` leaves the layout to :func:`panels`; otherwise matplotlib fits it to the texts.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="none" if fixed else "constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI, layout=None if fixed else "constrained")
 
 
 def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> NDArray[np.object_]:
@@ -179,8 +179,8 @@ def headline(figure: Figure, *sentences: str) -> None:
 def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
     """The names of ``handles`` below all panels; matplotlib would leave out those that begin with an underscore."""
     numbers = [str(number) for number in range(len(names))]
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
-    for text, name in zip(figure.legend(handles, numbers, **place).get_texts(), names, strict=True):
+    legend = figure.legend(handles, numbers, loc="outside lower center", ncols=columns, frameon=False)
+    for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)
 
 
@@ -202,12 +202,13 @@ def _only_text(figure: Figure) -> None:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
         if isinstance(formatter, FuncFormatter):
-            formatter.func = lambda value, place, told=formatter.func: visible(told(value, place), lines=True)
+            formatter.func = lambda value, place, text=formatter.func: visible(text(value, place), lines=True)
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     """Write ``<stem>.png`` (150 dots an inch, 256 colours: a third of the size) and ``<stem>.svg``, or one of them."""
     import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in kinds}
@@ -215,8 +216,9 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it stands as a box; the page has the name
         if "png" in paths:
-            figure.canvas.draw()
-            image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
             few = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             few.save(paths["png"], dpi=(DPI, DPI))
         if "svg" in paths:

@@ -61,7 +61,7 @@ def escape(text: str) -> str:
 def latex(table: GainTable) -> str:
     """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
-    lines = [PREAMBLE, *facts, *(note.text for note in table.notes)]
+    lines = [PREAMBLE, *facts, *legend(table), *(note.text for note in table.notes)]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
     if any(row.pairs for row in table.rows):
@@ -94,8 +94,7 @@ def _environments(
 def _comparison(table: GainTable) -> Iterator[str]:
     columns = [column for column in (SEEDS, *MEASURES, P_VALUE)
                if any(column.text(row) not in ("", EMPTY) for row in table.rows)]  # fmt: skip
-    words = escape("; ".join(legend(table)).capitalize())
-    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)} {words}."
+    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
 
     def body(rows: Sequence[Row]) -> Iterator[str]:
         yield _line(["", *(escape(column.heading) for column in columns)])

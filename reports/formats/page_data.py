@@ -97,7 +97,7 @@ def numbers(values: Iterable[float], digits: int = 4) -> list[float | None]:
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
-def histogram(values: NDArray[np.float64]) -> Entry:
+def histogram(values: NDArray[np.floating]) -> Entry:
     """``start, width, counts`` of bars with a round width and an edge at 0, over all finite ``values`` (images,)."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     raw = (high - low) / BARS or 1.0

@@ -27,7 +27,7 @@ def figures(setting: str) -> dict[tuple[str, str], dict[tuple[str, str], Figure]
     return found
 
 
-def printings(row: Figures) -> dict[str, Figures]:
+def printings(row: Figures) -> dict[str, dict[tuple[str, str], Figure]]:
     """What other sources print for a row, by source."""
     found: dict[str, dict[tuple[str, str], Figure]] = {}
     for key, figure in row.items():

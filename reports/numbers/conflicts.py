@@ -85,8 +85,9 @@ class Conflict:
     @property
     def worst(self) -> tuple[str, str] | None:
         """The pair with the lowest mean cosine."""
-        means = self.pairs.mean().dropna()
-        return means.idxmin() if len(means) else None
+        means = self.pairs.mean()
+        pairs = [pair for pair in combinations(self.tasks, 2) if not math.isnan(means.get(pair, math.nan))]
+        return min(pairs, key=lambda pair: means[pair], default=None)
 
 
 def pair_name(pair: tuple[str, str]) -> str:

@@ -107,7 +107,7 @@ def _train_sets(outcome: Outcome) -> str:
         if record.role == Role.TRAIN:
             found, expected = record.found, record.expected
             count = f"{found} of {expected}" if record.partial else f"{found} images"
-            kinds = {
+            kinds: dict[str, str] = {
                 Origin.SYNTHESISED: f"synthesised from {found} clean images",
                 Origin.ABSENT: f"absent, 0 of {expected}",
             }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -175,15 +175,19 @@ class Outcome:
         """
         table = self.run.scores()
         table = table[table["protocol"] == self.protocol]
-        tasks, names = table["task"], table["image"]
+        tasks: pd.Series[str] = table["task"]
+        names: pd.Series[str] = table["image"]
         values, inputs = (table[column].to_numpy(dtype=float) for column in ("value", "input_value"))
         pixels = table["pixels"].to_numpy(dtype=object)
         found: dict[tuple[str, str], Images] = {}
         leaked = self.leaked
-        for (dataset, metric), rows in table.groupby(["dataset", "metric"], sort=False).indices.items():
+        groups = cast(
+            "dict[tuple[str, str], NDArray[np.intp]]", table.groupby(["dataset", "metric"], sort=False).indices
+        )
+        for (dataset, metric), rows in groups.items():
             parts = {dataset: rows}
             if dataset in leaked:
-                parts[dataset + LEAK_FREE] = rows[~names.iloc[rows].isin(leaked[dataset]).to_numpy()]
+                parts[dataset + LEAK_FREE] = rows[~np.isin(names.iloc[rows].to_numpy(), leaked[dataset])]
             for name, places in parts.items():
                 if len(places):
                     shared = self.shared(name, pd.Index(names.iloc[places]))

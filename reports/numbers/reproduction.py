@@ -8,10 +8,9 @@ printed.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from reports.numbers.cohorts import gather
 from reports.numbers.comparability import figures, obstacles, run_obstacles, sources
@@ -161,7 +160,10 @@ def claims(
             claim = replace(claim, measured=measured, pairs=pairs, verdict=verdict)
         found.append(claim)
     newest = _measured(find_runs(output, setting), None)
-    return found + [_headline(row, newest) for row in published("headline").to_dict("records")]
+    for row in published("headline").to_dict("records"):
+        claim = Claim(row["baseline"], row["strategy"], "headline average", row["value"], row["source"], NO_RUN)
+        found.append(_headline(claim, row["note"], newest))
+    return found
 
 
 def _measured(runs: Sequence[Run], protocol: str | None) -> list[tuple[Cohort, list[Row]]]:
@@ -195,15 +197,8 @@ def _comparison(blank: Comparison, cohort: Cohort, row: Row, tolerance: float) -
     return replace(comparison, reasons=tuple(reasons))
 
 
-def _headline(figure: Mapping[Hashable, Any], measured: Sequence[tuple[Cohort, list[Row]]]) -> Claim:
-    claim = Claim(
-        baseline=figure["baseline"],
-        strategy=figure["strategy"],
-        what="headline average",
-        gain=figure["value"],
-        source=figure["source"],
-        verdict=f"{NO_RUN} ({figure['note']})",
-    )
+def _headline(claim: Claim, note: str, measured: Sequence[tuple[Cohort, list[Row]]]) -> Claim:
+    """The claim with the measured gain of the newest cohort that has one, never judged."""
     for cohort, rows in measured:
         for row in rows:
             if (row.display.casefold(), row.strategy) == (claim.baseline.casefold(), claim.strategy) and row.pairs:
@@ -213,9 +208,9 @@ def _headline(figure: Mapping[Hashable, Any], measured: Sequence[tuple[Cohort, l
                     for outcome in cohort.counted(row.baseline, row.strategy)
                     for reason in run_obstacles(outcome.record, outcome.data, outcome.protocol)
                 ]
-                words = "; ".join(dict.fromkeys([figure["note"], *reasons]))
+                words = "; ".join(dict.fromkeys([note, *reasons]))
                 return replace(claim, measured=gain, pairs=pairs, verdict=f"{NOT_COMPARABLE} ({words})")
-    return claim
+    return replace(claim, verdict=f"{NO_RUN} ({note})")
 
 
 def _measured_gain(row: Row | None, datasets: Sequence[str]) -> tuple[float, int]:

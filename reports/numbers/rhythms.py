@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from reports.numbers.model import Cohort, Outcome, Standing
+
+F = TypeVar("F", pd.DataFrame, "pd.Series[float]")
 
 SHOWN = (Standing.COUNTED, Standing.COLLAPSED, Standing.UNSCORED, Standing.UNFINISHED)
 """Standings of runs whose course may be shown; where one does not count, its standing is beside its name."""
@@ -86,7 +89,7 @@ def candidate_runs(cohort: Cohort, baseline: str, strategies: Sequence[str] | No
     return [[outcome for outcome in usable if outcome.strategy == name] for name in names]
 
 
-def thin(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
+def thin(table: F, points: int = POINTS) -> F:
     """At most ``points`` rows, evenly taken, the first and the last among them."""
     if len(table) <= points:
         return table

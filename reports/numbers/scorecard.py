@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pandas as pd
 
@@ -93,7 +94,7 @@ def scorecard(evaluated: Evaluated, scores: pd.DataFrame) -> Scorecard:
 
 def _means(scores: pd.DataFrame, sets: Sequence[DataRecord], value: str) -> Cells:
     """Means over images, and their mean over the test sets."""
-    cells: Cells = scores.groupby(["dataset", "metric"])[value].mean().to_dict()
+    cells = cast(Cells, scores.groupby(["dataset", "metric"])[value].mean().to_dict())
     tested = [images.dataset for images in sets if images.role != Role.EXTRA]
     for metric in dict.fromkeys(scores["metric"]):
         cells[AVERAGE, metric] = sum(cells[dataset, metric] for dataset in tested) / len(tested)

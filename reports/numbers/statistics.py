@@ -136,7 +136,9 @@ def image_gains(several: Sequence[ArrayLike], seed: int = 0) -> list[ImageGain]:
         ends = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
         for place, (low, high) in zip(places, ends, strict=True):
             array, mean = arrays[place], found[place].mean
-            p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
+            p = 1.0
+            if np.any(array):
+                p = float(stats.wilcoxon(array).pvalue)  # pyright: ignore[reportAttributeAccessIssue]: scipy has no stubs
             found[place] = ImageGain(mean, images, float(mean + low), float(mean + high), p)
     return found
 

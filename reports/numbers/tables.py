@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.numbers import summary
 from reports.numbers.comparability import figures, obstacles
@@ -144,7 +145,7 @@ def _image_differences(
             values = np.stack([strategy.values - mix.values for strategy, mix in pairs])
         finite = ~np.isnan(values)
         means = np.where(finite, values, 0).sum(axis=0) / np.maximum(1, finite.sum(axis=0))
-        known = finite.any(axis=0)
+        known: NDArray[np.bool_] = np.logical_or.reduce(finite)
         return pd.Series(means, names) if known.all() else pd.Series(means[known], names[known])
     series = [pd.Series(strategy.values, strategy.names) - pd.Series(mix.values, mix.names) for strategy, mix in pairs]
     return pd.concat(series, axis=1).mean(axis=1).dropna()
