@@ -7,40 +7,48 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.build import NothingToReport, Report, check_output
-from reports.formats import published
-from reports.numbers.reproduction import TOLERANCE, NothingPublished, claims, compare
-from results import Damaged, write_atomically, write_text
+from results import Damaged, published, write_atomically, write_text
 from results.command import announce, framed, leave
 from results.visible import visible
+
+TOLERANCE = 0.2
+"""Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
 
 
 def report(setting: str, output: Path | str = "results", tolerance: float = TOLERANCE) -> Report:
     """Write ``published.md`` and ``published.csv`` below ``<output>/reports/<setting>``.
 
     Args:
-        setting, output, tolerance: see :func:`reports.numbers.reproduction.compare`.
+        setting: name of the setting.
+        output: the results folder.
+        tolerance: see :data:`TOLERANCE`.
 
     Raises:
-        NothingPublished: for a setting without published figures.
-        NothingToReport: where the folder cannot be written.
+        NothingToReport: for a setting without published figures, or where the folder cannot be written.
     """
+    from reports.formats.published import csv, page, text
+    from reports.numbers.reproduction import claims, compare
+
     comparisons = compare(setting, output, tolerance)
+    if not comparisons:
+        known = ", ".join(name for name in published()["setting"].unique() if name != "headline")
+        raise NothingToReport(f"No published figures for setting {setting!r}; there are some for: {known}.")
     gains = claims(setting, comparisons, output, tolerance)
     folder = Path(output, "reports", setting)
     check_output(folder)
-    text = published.text(setting, comparisons, gains, tolerance)
     contents = {
-        "published.md": published.page(setting, comparisons, gains, tolerance),
-        "published.csv": published.csv(setting, comparisons),
+        "published.md": page(setting, comparisons, gains, tolerance),
+        "published.csv": csv(setting, comparisons),
     }
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    return Report(visible(text, lines=True), [folder / name for name in contents])
+    words = visible(text(setting, comparisons, gains, tolerance), lines=True)
+    return Report(words, [folder / name for name in contents])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if nothing is published (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), (NothingPublished, NothingToReport, Damaged))
+    return framed(lambda: _main(arguments), (NothingToReport, Damaged))
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         "python -m results.archive",
-        description="Grids kept in git: all runs of an output folder in a few small files, read as if they were run folders.",
+        description="Keep all runs of an output folder in a few small files, read as if they were run folders.",
     )
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")

@@ -1,4 +1,4 @@
-"""The frame around every command: what it says first, how it stops, and with which exit code.
+r"""The frame around every command: what it says first, how it stops, and with which exit code.
 
 Exit codes: 0; 1 where a part failed (a run, a file) or the system refused (disk, memory); 2 for a mistake in the
 command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTERM; 141 where nobody read to the end.
@@ -6,7 +6,7 @@ command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTER
 * A signal is answered at once, also while an import or a tensor operation keeps Python busy, with what is waited for;
   a second one, after a second, stops at once.
 * A reader that goes away (``| head``, a closed terminal) ends the words, not the work.
-* What the encoding of a terminal lacks, names that are not UTF-8 included, is printed as ``\\udcff``.
+* What the encoding of a terminal lacks, names that are not UTF-8 included, is printed as ``\udcff``.
 * No mistake of a user, no signal, no full or read-only disk ends in a traceback.
 """
 

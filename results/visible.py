@@ -16,7 +16,7 @@ _FORMULA = re.compile("(^|;)(\\s*)(?=[=+@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH P
 
 
 def visible(text: object, lines: bool = False) -> str:
-    """``text`` with control characters, escape sequences, half characters and changes of direction shown as ``\\x1b``.
+    r"""``text`` with control characters, escape sequences, half characters and changes of direction shown as ``\x1b``.
 
     Whatever is printed of names, reasons and answers that come from outside passes through this, so that it can
     neither colour nor move nor rename anything in a terminal.
