@@ -53,13 +53,15 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     import pandas as pd
 
     found = [(run, run.damage()) for run in find_runs(output, setting)]
-    damaged = [f"{run.folder}: {'; '.join(told.values())}" for run, told in found if told]
-    damaged += [f"{run.folder}: {schema.CONFIG} is missing" for run, told in found if not told and run.record is None]
-    ended = [run for run, told in found if not told and run.status.state in (State.DONE, State.FAILED)]
+    damaged = [f"{run.folder}: {'; '.join(damage.values())}" for run, damage in found if damage]
+    damaged += [
+        f"{run.folder}: {schema.CONFIG} is missing" for run, damage in found if not damage and run.record is None
+    ]
+    ended = [run for run, damage in found if not damage and run.status.state in (State.DONE, State.FAILED)]
     runs = [(run, record) for run in ended if (record := run.record)]
     if not runs:
-        more = "".join(f"\n{told}" for told in damaged)
-        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+        lines = "".join(f"\n{reason}" for reason in damaged)
+        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{lines}")
     try:
         check_writable(folder)
     except OSError as error:
@@ -164,8 +166,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
     count, damaged = pack(options.output, options.setting, options.folder)
-    for told in damaged:
-        print(f"left out: {told}", file=sys.stderr)
+    for reason in damaged:
+        print(f"left out: {reason}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
     print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
     return 0

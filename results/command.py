@@ -54,7 +54,7 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 @contextmanager
 def waits_for(what: str) -> Generator[None]:
-    """While entered, who stops the command is told ``stopping: <what>``."""
+    """While entered, who stops the command reads ``stopping: <what>``."""
     _waits.append(what)
     try:
         yield
@@ -97,8 +97,8 @@ def framed(
 
     Args:
         work: parses the arguments and does what they ask for; returns its exit code.
-        mistakes: exceptions whose words are for the user, told without a traceback.
-        interrupted: told when the command has stopped.
+        mistakes: exceptions whose message is for the user, printed without a traceback.
+        interrupted: printed when the command has stopped.
         leads: whether this process answers signals: of several that ``torchrun`` started only one does.
         again: whether a second signal stops at once.
 
@@ -134,23 +134,23 @@ def _outcome(work: Callable[[], int], mistakes: _Mistakes, interrupted: str, sig
                 print(interrupted, file=sys.stderr, flush=True)
             return code
         if isinstance(error, mistakes):
-            told, code = str(error), 2
+            message, code = str(error), 2
         elif isinstance(error, MemoryError):
-            told, code = "there is not enough memory; close other programs, or do less at a time.", 1
+            message, code = "there is not enough memory; close other programs, or do less at a time.", 1
         elif isinstance(error, OSError):
-            told, code = _of_system(error), 1
+            message, code = _of_system(error), 1
         else:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return code
 
 
 def _of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     link = " " if reason.startswith("cannot") else ": "
-    told = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
+    message = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
     advice = _HELP.get(error.errno or 0)
-    return f"{told}; {advice}." if advice else f"{told}."
+    return f"{message}; {advice}." if advice else f"{message}."
 
 
 class _Signals:

@@ -250,7 +250,7 @@ class DataRecord(Record):
         digest: stands for the pixels of all its images, in order; the first letter tells of what it was made, and only
             alike ones are compared.
         leaked: names (``image`` of the scores) of a test set's images whose clean version is known to be in the
-            training data of the run, so that a score without them can be told.
+            training data of the run, so that a score without them can be given.
         made_from: the sets whose clean images a synthesised one was made from.
         repeats: how often each sample of a further training set stands among those of its task, where more than once.
     """

@@ -45,7 +45,7 @@ def write_atomically(
         path: the file.
         write: writes a file of that path.
         keep: where the old file goes.
-        before: told of the whole new file just before it is moved.
+        before: called with the whole new file just before it is moved.
 
     Raises:
         OSError: if it cannot be written, with the file's name; what was there is as it was.
@@ -178,8 +178,8 @@ class Run:
     def _difference(self, path: Path, found: bytes | None) -> str:
         if found is None:
             return GONE
-        more = integrity.striking(path, found) if path.name == schema.SCORES else ""
-        return "it is not as it was written" + (f"; it holds {more}" if more else "")
+        striking = integrity.striking(path, found) if path.name == schema.SCORES else ""
+        return "it is not as it was written" + (f"; it holds {striking}" if striking else "")
 
     def damage(self) -> dict[str, str]:
         """What is wrong with the run's files, by name; empty where all are as they were written."""

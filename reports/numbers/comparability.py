@@ -1,7 +1,7 @@
 """When a published figure may stand beside a measured one, and why not.
 
-Rule: of several printings of one figure the first in the file counts (see :mod:`results.published`); the others are
-told beside it, and never replace it.
+Rule: of several printings of one figure the first in the file counts (see :mod:`results.published`); the others
+stand beside it, and never replace it.
 """
 
 from __future__ import annotations

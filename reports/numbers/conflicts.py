@@ -67,8 +67,8 @@ class Conflict:
     @cached_property
     def norms(self) -> pd.DataFrame:
         """Norms of the gradients over time: step x task."""
-        own = self.table[self.table["task"] == self.table["other"]]
-        return own.pivot(index="step", columns="task", values="norm").reindex(columns=self.tasks)
+        diagonal = self.table[self.table["task"] == self.table["other"]]
+        return diagonal.pivot(index="step", columns="task", values="norm").reindex(columns=self.tasks)
 
     @property
     def mean(self) -> float:

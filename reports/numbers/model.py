@@ -416,7 +416,7 @@ class Row:
 
 @dataclass(frozen=True)
 class GainTable:
-    """Rows of a cohort, the degraded input's scores, and what a reader must be told below the table.
+    """Rows of a cohort, the degraded input's scores, and the notes below the table.
 
     Keys of metrics are their names, PSNR and SSIM first; of cells and inputs ``(dataset, metric)``, the average under
     :data:`AVERAGE`. ``images``: PSNR gains by the image's name, mean over pairs, for every ``(baseline, strategy,
