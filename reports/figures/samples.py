@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from reports.numbers.model import LEAK_FREE, Cohort, Outcome
 from reports.numbers.rhythms import candidate_runs
@@ -26,23 +26,6 @@ BUDGET = 3_000_000
 
 LARGEST = 60_000_000
 """Pixels of a strip beyond which it is left out."""
-
-
-class Restored(TypedDict):
-    """The picture that a strategy's network restored, by its number in the album."""
-
-    name: str
-    picture: int
-
-
-class Sample(TypedDict):
-    """A picture of a test set, degraded, clean and restored, by its numbers in the album."""
-
-    dataset: str
-    task: str
-    degraded: int
-    clean: int
-    restored: list[Restored]
 
 
 class Album:
@@ -77,29 +60,22 @@ class Album:
         return files
 
 
-def samples(cohort: Cohort, baseline: str, strategies: list[str], album: Album) -> list[Sample]:
-    """A sample a test set; a strategy's picture is of the seed that most have, strips that cannot be read are left
-    out."""
+def samples(cohort: Cohort, baseline: str, strategies: list[str], album: Album) -> list[dict[str, object]]:
+    """By test set: ``dataset, task, degraded, clean`` and ``restored``, a list of ``name, picture``; numbers of the
+    album. A strategy's is of the seed that most have; strips that cannot be read are left out.
+    """
     chosen: list[Outcome] = []
     for candidates in candidate_runs(cohort, baseline, strategies):
         chosen += [outcome for outcome in candidates if (outcome.run.folder / FOLDER).is_dir()][:1]
-    found: list[Sample] = []
+    found: list[dict[str, object]] = []
     for column in cohort.columns or cohort.unseen:
         if not column.dataset.endswith(LEAK_FREE):
             shown = list(_strips(chosen, column.dataset))
             if shown:
                 degraded, _, clean = shown[0][1]
-                restored = [Restored(name=outcome.title, picture=album.add(parts[1])) for outcome, parts in shown]
-                numbers = album.add(degraded), album.add(clean)
-                found.append(
-                    Sample(
-                        dataset=column.dataset,
-                        task=column.task,
-                        degraded=numbers[0],
-                        clean=numbers[1],
-                        restored=restored,
-                    )
-                )
+                restored = [{"name": outcome.title, "picture": album.add(parts[1])} for outcome, parts in shown]
+                pictures = {"degraded": album.add(degraded), "clean": album.add(clean), "restored": restored}
+                found.append({"dataset": column.dataset, "task": column.task, **pictures})
     return found
 
 

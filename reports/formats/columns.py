@@ -45,11 +45,20 @@ def _verdict(row: Row) -> str:
 
 def _difference(row: Row) -> float:
     """Test sets won less those lost."""
-    return (
-        math.nan
-        if row.measures.won is None or row.measures.lost is None
-        else float(row.measures.won - row.measures.lost)
-    )
+    won, lost = row.measures.won, row.measures.lost
+    return math.nan if won is None or lost is None else float(won - lost)
+
+
+def _measure(heading: str, name: str, digits: int, signed: bool = False, unit: str = "") -> Column[Row]:
+    """A column of one of :class:`reports.numbers.model.Measures`."""
+
+    def value(row: Row) -> float:
+        return getattr(row.measures, name)
+
+    def text(row: Row) -> str:
+        return EMPTY if math.isnan(value(row)) else number(value(row), digits, signed) + unit
+
+    return Column(heading, text, value, {name: value})
 
 
 SEEDS = Column[Row](
@@ -80,30 +89,10 @@ MEASURES: list[Column[Row]] = [
         _difference,
         {"won": lambda row: row.measures.won, "lost": lambda row: row.measures.lost},
     ),
-    Column(
-        "delta-m",
-        lambda row: EMPTY if math.isnan(row.measures.delta_m) else number(row.measures.delta_m, 2, signed=True) + " %",
-        lambda row: row.measures.delta_m,
-        {"delta_m": lambda row: row.measures.delta_m},
-    ),
-    Column(
-        "rank",
-        lambda row: number(row.measures.mean_rank, 2),
-        lambda row: row.measures.mean_rank,
-        {"mean_rank": lambda row: row.measures.mean_rank},
-    ),
-    Column(
-        "pace spread",
-        lambda row: number(row.measures.pace_spread, 3),
-        lambda row: row.measures.pace_spread,
-        {"pace_spread": lambda row: row.measures.pace_spread},
-    ),
-    Column(
-        "weights",
-        lambda row: number(row.measures.weight_sum, 2),
-        lambda row: row.measures.weight_sum,
-        {"weight_sum": lambda row: row.measures.weight_sum},
-    ),
+    _measure("delta-m", "delta_m", 2, signed=True, unit=" %"),
+    _measure("rank", "mean_rank", 2),
+    _measure("pace spread", "pace_spread", 3),
+    _measure("weights", "weight_sum", 2),
     VERDICT,
 ]
 """The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`)."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 import jinja2
 from pydantic import JsonValue
@@ -36,25 +36,16 @@ RANGE = 150
 """Width of the picture of an interval in pixels."""
 
 
-class Span(TypedDict):
-    """An interval to draw: places in pixels of zero, of both ends (or none), of the mean, and of the seeds."""
-
-    zero: float
-    ends: list[float]
-    mean: float | None
-    seeds: list[float]
-
-
 @dataclass(frozen=True)
 class TableCell:
     """``text`` of a table's cell, the number its column is sorted by (``None``: last), its look, a smaller ``note``
-    behind it, an interval to draw, and what a phone shows ``above`` the text instead of a column."""
+    behind it, an interval to draw (:func:`_span`), and what a phone shows ``above`` the text instead of a column."""
 
     text: str
     value: float | None = None
     kind: str = ""
     note: str = ""
-    span: Span | None = None
+    span: dict[str, object] | None = None
     above: str = ""
 
 
@@ -91,12 +82,6 @@ def page(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
         configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
-        has={
-            "rhythms": any(baseline["rhythms"] for baseline in data["baselines"]),
-            "conflicts": any(baseline["conflicts"] for baseline in data["baselines"]),
-            "images": any(baseline["images"] for baseline in data["baselines"]),
-            "samples": any(baseline["samples"] for baseline in data["baselines"]),
-        },
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -167,21 +152,21 @@ def _axis(table: GainTable) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _span(table: GainTable, row: Row, axis: tuple[float, float]) -> Span:
-    """The drawn interval; what leaves the frame is cut there."""
+def _span(table: GainTable, row: Row, axis: tuple[float, float]) -> dict[str, object]:
+    """The drawn interval: places in pixels of zero, of both ends, the mean and the seeds; what leaves the frame is cut
+    there."""
     (low, high), gain = axis, row.average.gain
 
     def place(value: float) -> float:
         return round(RANGE * min(1.0, max(0.0, (value - low) / (high - low))), 1)
 
-    if not gain.n:
-        return Span(zero=place(0.0), ends=[], mean=None, seeds=[])
-    return Span(
-        zero=place(0.0),
-        ends=[] if math.isnan(gain.low) else [place(gain.low), place(gain.high)],
-        mean=place(gain.mean),
-        seeds=[place(value) for value in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(value)],
-    )
+    seeds = seed_gains(table.cohort, row, AVERAGE) if gain.n else []
+    return {
+        "zero": place(0.0),
+        "ends": [] if math.isnan(gain.low) else [place(gain.low), place(gain.high)],
+        "mean": place(gain.mean) if gain.n else None,
+        "seeds": [place(value) for value in seeds if math.isfinite(value)],
+    }
 
 
 def _scores(table: GainTable) -> list[PageTable]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reports.figures import style
-from reports.figures.samples import Album, Sample, samples
+from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
 from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
@@ -35,27 +34,7 @@ Entry = dict[str, object]
 """What the script draws as one chart; its keys are those of ``page_charts.js``."""
 
 
-class BaselineData(TypedDict):
-    """What is drawn of a baseline."""
-
-    name: str
-    strategies: list[str]
-    rhythms: list[Entry]
-    conflicts: list[Entry]
-    images: list[Entry]
-    samples: list[Sample]
-
-
-class PageData(TypedDict):
-    """What is drawn of a cohort; ``pictures`` are the files of the samples."""
-
-    baselines: list[BaselineData]
-    tasks: list[Entry]
-    sweeps: list[Entry]
-    pictures: list[str]
-
-
-def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> PageData:
+def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
     cohort, album = table.cohort, Album()
     shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
@@ -66,7 +45,7 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
     sets = [c.dataset for c in cohort.columns if not c.dataset.endswith(LEAK_FREE)]
     pairs = [row for row in table.ranked if row.pairs]
     dots = max(LEAST_DOTS, DOTS // max(1, len(pairs) * len(sets)))
-    baselines: list[BaselineData] = [
+    baselines = [
         {
             "name": cohort.display(baseline),
             "strategies": sorted(
