@@ -59,7 +59,8 @@ def escape(text: str) -> str:
 
 
 def latex(table: GainTable) -> str:
-    """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
+    """``table`` environments, one or more a metric and for the comparison; need :data:`PREAMBLE`. The header and notes
+    are comments above them."""
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
     lines = [PREAMBLE, *facts, *legend(table), *(note.text for note in table.notes)]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
