@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.scoring import weights
 from results.command import announce, framed, leave, waits_for
-from results.records import MetricFacts, Origin, Role, State, Status
+from results.records import Evaluated, Origin, Role, State, Status
 
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
@@ -97,7 +97,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     _write(folder, "data.json", [record.content() for record in prepared.records])
     _write(folder, "environment.json", environment.describe(device))
     scores, notes = _score(loaded, config, prepared, folder, device, further)
-    return _report(loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
+    return _report(loaded, config, prepared, folder, scores, notes)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -236,17 +236,33 @@ def _report(
     folder: Path,
     scores: Any,
     notes: list[str],
-    facts: dict[str, MetricFacts],
 ) -> str:
     """Write the table; returns it for a terminal."""
     from benchmarks.config import settings
+    from benchmarks.scoring import metrics
+    from reports.formats.scorecard import scorecard_page, scorecard_text
     from reports.numbers.scorecard import scorecard
     from results import write_atomically, write_text
 
-    title = settings.load(config.setting).title
-    card = scorecard(title, loaded, config, prepared.records, scores, notes, facts)
-    write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
-    return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
+    evaluated = Evaluated(
+        setting=config.setting,
+        setting_title=settings.load(config.setting).title,
+        network=loaded.title,
+        size=loaded.size,
+        checkpoint=loaded.path,
+        contents=loaded.about,
+        source=config.data.source,
+        root=config.data.root,
+        protocol=config.evaluate.protocol,
+        metrics=metrics.facts(config.evaluate.metrics),
+        sets=prepared.records,
+        run=loaded.run.record if loaded.run else None,
+        trained=loaded.run.data if loaded.run else (),
+        notes=notes,
+    )
+    card = scorecard(evaluated, scores)
+    write_atomically(folder / "table.md", lambda path: write_text(path, scorecard_page(card)))
+    return f"{scorecard_text(card)}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from results.kept import RUNS, kept_runs
 from results.visible import visible
 
 if TYPE_CHECKING:
-    from reports.numbers.cohorts import Cohort
+    from reports.numbers.model import Cohort
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -60,7 +60,7 @@ def build(
         baselines, strategies: report these only; the reference strategy always stays.
         protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
-        collect: runs may still be going: tell which of the grid have not begun.
+        collect: runs may still be going: name those of the grid that have not begun.
 
     Raises:
         ValueError: a format that is none.
@@ -81,8 +81,8 @@ def build(
     cohorts = gather(found, protocol)
     if not cohorts:
         listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.words}".rstrip() for run in found)
-        told = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
-        return Report(visible(told, lines=True))
+        text = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
+        return Report(visible(text, lines=True))
     folder = Path(output, "reports", setting)
     check_output(folder)
     for cohort in cohorts if collect else ():
@@ -106,7 +106,7 @@ def check_output(folder: Path) -> None:
 
 def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
     from reports.formats.files import named, remove_stale, write_cohort
-    from reports.formats.text import width, wrapped
+    from reports.formats.layout import width, wrapped
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     texts, tables, figures = [], [], []
@@ -128,19 +128,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     options = _parsed(arguments)
-    announce(f"Building reports from {options.kept or options.output}.", beside=True)
-    settings = [options.setting] if options.setting else _kept_settings(options.kept)
+    announce(f"Building reports from {options.archive or options.output}.", beside=True)
+    settings = [options.setting] if options.setting else _kept_settings(options.archive)
     if not settings:
-        raise NothingToReport(f"No runs are kept in {options.kept}: there is no {RUNS}.")
+        raise NothingToReport(f"No runs are kept in {options.archive}: there is no {RUNS}.")
     return max(_report(setting, options) for setting in settings)
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reports.build", description=__doc__.split(":")[0] + ".")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.build", description="Build the report of a setting from its run files."
+    )
     parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
     parser.add_argument(
-        "--from", type=Path, dest="kept", metavar="DIR",
+        "--from", type=Path, dest="archive", metavar="DIR",
         help="read the runs kept in this folder, such as results/measured/leaderboard",
     )  # fmt: skip
     parser.add_argument("--baselines", nargs="+", default=[], metavar="NAME", help="only these baselines")
@@ -152,21 +154,21 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--format", nargs="+", default=FORMATS, choices=FORMATS, metavar="KIND", dest="formats",
         help=f"write these only, of {' '.join(FORMATS)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--collect", action="store_true", help="runs are still going: tell what is missing as such")
+    parser.add_argument("--collect", action="store_true", help="runs are still going: name what is missing")
     options = parser.parse_args(arguments)
-    if not (options.setting or options.kept):
+    if not (options.setting or options.archive):
         parser.error("name a --setting, or a folder of kept runs with --from")
-    options.output = options.output or options.kept or Path("results")
+    options.output = options.output or options.archive or Path("results")
     return options
 
 
 def _report(setting: str, options: argparse.Namespace) -> int:
-    elsewhere = options.kept and options.output != options.kept
+    elsewhere = options.archive and options.output != options.archive
     try:
         report = build(
             setting,
             options.output,
-            kept_runs(options.kept, setting) if elsewhere else None,
+            kept_runs(options.archive, setting) if elsewhere else None,
             baselines=options.baselines,
             strategies=options.strategies,
             protocol=options.protocol,
@@ -187,32 +189,32 @@ def _kept_settings(folder: Path) -> list[str]:
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:
-    from reports.numbers.cohorts import REFERENCE
+    from reports.numbers.model import REFERENCE
 
     for key, wanted in (("baseline", baselines), ("strategy", strategies)):
         names = {run.folder: getattr(record.config, key) for run in runs if (record := run.record)}
-        there = sorted(set(names.values()))
-        if unknown := [name for name in wanted if name not in there]:
+        known = sorted(set(names.values()))
+        if unknown := [name for name in wanted if name not in known]:
             raise NothingToReport(
                 f"No run of {key} {', '.join(map(repr, unknown))} in setting {setting!r}; "
-                f"there are: {', '.join(there)}."
+                f"there are: {', '.join(known)}."
             )
         if wanted:
-            kept = {*wanted, REFERENCE} if key == "strategy" else set(wanted)
-            runs = [run for run in runs if names.get(run.folder) in kept]
+            chosen = {*wanted, REFERENCE} if key == "strategy" else set(wanted)
+            runs = [run for run in runs if names.get(run.folder) in chosen]
     return runs
 
 
 def _check_protocol(runs: Iterable[Run], protocol: str) -> None:
-    there = sorted({name for run in runs for name in run.scores()["protocol"].unique()})
-    if protocol not in there:
-        known = f"there are: {', '.join(there)}" if there else "no run has scores yet"
-        raise NothingToReport(f"No scores with protocol {protocol!r}; {known}.")
+    known = sorted({name for run in runs for name in run.scores()["protocol"].unique()})
+    if protocol not in known:
+        choice = f"there are: {', '.join(known)}" if known else "no run has scores yet"
+        raise NothingToReport(f"No scores with protocol {protocol!r}; {choice}.")
 
 
 def _no_runs(setting: str, output: Path) -> str:
-    there = sorted(path.name for path in (output / "runs").glob("*") if path.is_dir())
-    others = f" (settings with runs: {', '.join(there)})" if there else ""
+    settings = sorted(path.name for path in (output / "runs").glob("*") if path.is_dir())
+    others = f" (settings with runs: {', '.join(settings)})" if settings else ""
     return (
         f"No runs of setting {setting!r} below {output / 'runs'}{others}; "
         f"make some with: python -m benchmarks.run --setting {setting}"

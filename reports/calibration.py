@@ -44,6 +44,7 @@ class Rates:
 
     @property
     def single(self) -> float:
+        """Share of tables with one strategy and a false verdict."""
         return self.gain + self.loss
 
 
@@ -124,7 +125,7 @@ def _scores(kind: str, seeds: int, strategies: int, generator: np.random.Generat
 
 
 def _text(trials: int) -> str:
-    from reports.formats.text import grid, wrapped
+    from reports.formats.layout import grid, wrapped
 
     rows = [["runs differ by seed", "seeds", "gain", "loss", "either", f"of {STRATEGIES}, Holm", "uncorrected"]]
     for kind in KINDS:
@@ -133,7 +134,7 @@ def _text(trials: int) -> str:
             shares = (rates.gain, rates.loss, rates.single, rates.family, rates.uncorrected)
             rows.append([kind, str(seeds), *(f"{share:.1%}" for share in shares)])
     images = image_rates(trials)
-    told = [
+    parts = [
         f"False verdicts over {trials} trials a line; {1 - LEVEL:.0%} is what the tables promise.",
         grid(rows),
         wrapped("  ", f"gain, loss, either: one comparison; of {STRATEGIES}: a table of {STRATEGIES} strategies with "
@@ -142,7 +143,7 @@ def _text(trials: int) -> str:
                 f"{WITHIN:g} dB an image) calls a difference in {images.interval:.0%} (interval) and "
                 f"{images.wilcoxon:.0%} (Wilcoxon): it answers another question and gives no verdict."),
     ]  # fmt: skip
-    return "\n".join(told)
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -53,13 +53,15 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     import pandas as pd
 
     found = [(run, run.damage()) for run in find_runs(output, setting)]
-    damaged = [f"{run.folder}: {'; '.join(told.values())}" for run, told in found if told]
-    damaged += [f"{run.folder}: {schema.CONFIG} is missing" for run, told in found if not told and run.record is None]
-    ended = [run for run, told in found if not told and run.status.state in (State.DONE, State.FAILED)]
+    damaged = [f"{run.folder}: {'; '.join(damage.values())}" for run, damage in found if damage]
+    damaged += [
+        f"{run.folder}: {schema.CONFIG} is missing" for run, damage in found if not damage and run.record is None
+    ]
+    ended = [run for run, damage in found if not damage and run.status.state in (State.DONE, State.FAILED)]
     runs = [(run, record) for run in ended if (record := run.record)]
     if not runs:
-        more = "".join(f"\n{told}" for told in damaged)
-        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{more}")
+        lines = "".join(f"\n{reason}" for reason in damaged)
+        raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{lines}")
     try:
         check_writable(folder)
     except OSError as error:
@@ -108,7 +110,7 @@ def _slim(table: pd.DataFrame) -> pd.DataFrame:
     if "loss" in table and len(table):
         steps = table["step"].unique()
         table = table[table["step"].isin(steps[:: -(-len(steps) // STEPS)])]
-    for column in table:
+    for column in map(str, table):
         if column in DIGITS:
             table[column] = table[column].round(DIGITS[column])
         elif table[column].dtype.kind == "f":
@@ -133,11 +135,17 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     names = [field.name for field in arrow.schema if pa.types.is_string(field.type) or field.name in ("run", "step")]
     floats = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
-    form = {"compression": "zstd", "compression_level": 19, "use_dictionary": names, "use_byte_stream_split": floats}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # pyarrow opens no path that is not UTF-8
-            pq.write_table(arrow, file, **form)
+            pq.write_table(
+                arrow,
+                file,
+                compression="zstd",
+                compression_level=19,
+                use_dictionary=names,  # pyright: ignore[reportArgumentType]: pyarrow takes names as well
+                use_byte_stream_split=floats,  # pyright: ignore[reportArgumentType]: as above
+            )
 
     write_atomically(path, write)
 
@@ -148,15 +156,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser("python -m results.archive", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m results.archive",
+        description="Keep all runs of an output folder in a few small files, read as if they were run folders.",
+    )
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
     options = parser.parse_args(arguments)
     announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
     count, damaged = pack(options.output, options.setting, options.folder)
-    for told in damaged:
-        print(f"left out: {told}", file=sys.stderr)
+    for reason in damaged:
+        print(f"left out: {reason}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
     print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
     return 0

@@ -1,4 +1,4 @@
-"""The frame around every command: what it says first, how it stops, and with which exit code.
+r"""The frame around every command: what it says first, how it stops, and with which exit code.
 
 Exit codes: 0; 1 where a part failed (a run, a file) or the system refused (disk, memory); 2 for a mistake in the
 command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTERM; 141 where nobody read to the end.
@@ -6,7 +6,7 @@ command or its data; 129, 130, 143 after the terminal was closed, Ctrl-C, SIGTER
 * A signal is answered at once, also while an import or a tensor operation keeps Python busy, with what is waited for;
   a second one, after a second, stops at once.
 * A reader that goes away (``| head``, a closed terminal) ends the words, not the work.
-* What the encoding of a terminal lacks, names that are not UTF-8 included, is printed as ``\\udcff``.
+* What the encoding of a terminal lacks, names that are not UTF-8 included, is printed as ``\udcff``.
 * No mistake of a user, no signal, no full or read-only disk ends in a traceback.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import errno
+import io
 import math
 import os
 import shutil
@@ -23,7 +24,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -47,11 +48,13 @@ _HELP = {
 }
 
 _waits: list[str] = []
+_Mistakes = type[Exception] | tuple[type[Exception], ...]
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @contextmanager
-def waits_for(what: str) -> Iterator[None]:
-    """While entered, who stops the command is told ``stopping: <what>``."""
+def waits_for(what: str) -> Generator[None]:
+    """While entered, who stops the command reads ``stopping: <what>``."""
     _waits.append(what)
     try:
         yield
@@ -85,7 +88,7 @@ def has_cursor(stream: TextIO) -> bool:
 
 def framed(
     work: Callable[[], int],
-    mistakes: type[Exception] | tuple[type[Exception], ...] = (),
+    mistakes: _Mistakes = (),
     interrupted: str = "interrupted.",
     leads: bool = True,
     again: bool = True,
@@ -94,8 +97,8 @@ def framed(
 
     Args:
         work: parses the arguments and does what they ask for; returns its exit code.
-        mistakes: exceptions whose words are for the user, told without a traceback.
-        interrupted: told when the command has stopped.
+        mistakes: exceptions whose message is for the user, printed without a traceback.
+        interrupted: printed when the command has stopped.
         leads: whether this process answers signals: of several that ``torchrun`` started only one does.
         again: whether a second signal stops at once.
 
@@ -120,7 +123,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: _Signals) -> int:
+def _outcome(work: Callable[[], int], mistakes: _Mistakes, interrupted: str, signals: _Signals) -> int:
     try:
         return work()
     except BaseException as error:
@@ -131,23 +134,23 @@ def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: 
                 print(interrupted, file=sys.stderr, flush=True)
             return code
         if isinstance(error, mistakes):
-            told, code = str(error), 2
+            message, code = str(error), 2
         elif isinstance(error, MemoryError):
-            told, code = "there is not enough memory; close other programs, or do less at a time.", 1
+            message, code = "there is not enough memory; close other programs, or do less at a time.", 1
         elif isinstance(error, OSError):
-            told, code = _of_system(error), 1
+            message, code = _of_system(error), 1
         else:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return code
 
 
 def _of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     link = " " if reason.startswith("cannot") else ": "
-    told = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
-    advice = _HELP.get(error.errno)
-    return f"{told}; {advice}." if advice else f"{told}."
+    message = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
+    advice = _HELP.get(error.errno or 0)
+    return f"{message}; {advice}." if advice else f"{message}."
 
 
 class _Signals:
@@ -162,7 +165,7 @@ class _Signals:
         self._answered = threading.Event()
         self._what = ""  # is waited for, where the first signal met the command
         self._own = 0  # signals that are repetitions of ours
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is not threading.main_thread():
@@ -216,7 +219,7 @@ class _Signals:
                     elif number in self._before:
                         self._answer(number)
 
-    def _unraisable(self, unraisable: Any) -> None:
+    def _unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
         """An interruption in the middle of a destructor, which Python only prints: it is raised again at once."""
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             self._hook(unraisable)
@@ -234,9 +237,10 @@ class _Signals:
         if self._settled or self._over:
             return
         self._own += 1
-        number = self.received[0] if self.received else signal.SIGINT
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, number)
+        number = signal.Signals(self.received[0] if self.received else signal.SIGINT)
+        main = threading.main_thread().ident
+        if main is not None and hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)
         else:
             _thread.interrupt_main(number)
 
@@ -272,7 +276,7 @@ class _Words:
 
     def __init__(self, stream: TextIO):
         self._stream, self.gone = stream, False
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
@@ -284,7 +288,7 @@ class _Words:
         if not self.gone:
             self._guarded(self._stream.flush)
 
-    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _guarded(self, call: Callable[..., object], *arguments: str) -> None:
         try:
             call(*arguments)
         except OSError as error:
@@ -301,7 +305,7 @@ class _Words:
 
 
 @contextmanager
-def _streams() -> Iterator[list[_Words]]:
+def _streams() -> Generator[list[_Words]]:
     before = sys.stdout, sys.stderr  # None where they were closed by who started the command
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = words = [_Words(stream or nowhere) for stream in before]

@@ -20,8 +20,8 @@ def find_runs(output: Path | str, setting: str, wanted: Mapping[str, Collection[
             runs whose configuration is damaged.
     """
     folders = sorted(Path(output, "runs", setting).glob("*/*/*"))
-    there = (schema.CONFIG, schema.STATUS, schema.DIGESTS)
-    runs = [Run(folder) for folder in folders if any((folder / name).exists() for name in there)]
+    signs = (schema.CONFIG, schema.STATUS, schema.DIGESTS)
+    runs = [Run(folder) for folder in folders if any((folder / name).exists() for name in signs)]
     runs = runs or kept_runs(Path(output), setting)
     return [run for run in runs if not wanted or _is_among(run, wanted)]
 

@@ -72,8 +72,8 @@ def parsed(path: Path, found: bytes, kind: type[J] = dict) -> J:
     try:
         value = json.loads(found)
     except (ValueError, RecursionError) as error:
-        told = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        raise Damaged(path, f"it is no JSON ({told})") from None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise Damaged(path, f"it is no JSON ({reason})") from None
     if not isinstance(value, kind):
         raise Damaged(path, f"it holds no {kind.__name__} but a {type(value).__name__}")
     return value
@@ -130,19 +130,19 @@ def scores(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
         table["pixels"] = ""
     table = _with_columns(path, table, schema.SCORE_COLUMNS, numbers=("value", "input_value"))
     table["pixels"] = table["pixels"].fillna("")
-    if not sure and (told := unlikely(table)):
-        raise Damaged(path, "; ".join(told))
+    if not sure and (reasons := unlikely(table)):
+        raise Damaged(path, "; ".join(reasons))
     return table
 
 
 def unlikely(table: pd.DataFrame) -> list[str]:
     """What scores cannot be, in words: rows without a name, an image twice, values out of range."""
     keys = ["dataset", "image", "protocol", "metric"]
-    told = []
+    reasons: list[str] = []
     if table[[*keys, "task"]].isna().any(axis=None):
-        told.append("rows without data set, task, image, protocol or metric")
+        reasons.append("rows without data set, task, image, protocol or metric")
     if (twice := table.duplicated(keys)).any():
-        told.append(f"an image stands twice ({_images(table[twice])})")
+        reasons.append(f"an image stands twice ({_images(table[twice])})")
     for metric, (low, high) in {"psnr": PSNR, "ssim": SSIM}.items():
         rows = table[table["metric"] == metric]
         values = rows[["value", "input_value"]]
@@ -150,8 +150,8 @@ def unlikely(table: pd.DataFrame) -> list[str]:
         if metric == "psnr":
             allowed |= values == float("inf")
         if (wrong := ~allowed.all(axis=1)).any():
-            told.append(f"a {metric} outside {low:g} to {high:g} ({_images(rows[wrong])})")
-    return told
+            reasons.append(f"a {metric} outside {low:g} to {high:g} ({_images(rows[wrong])})")
+    return reasons
 
 
 def striking(path: Path, found: bytes) -> str:

@@ -37,6 +37,7 @@ class Entry(Record):
     data: list[DataRecord] = Field([], alias=schema.DATA)
 
     def content(self) -> dict[str, JsonValue]:
+        """What is written."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -52,31 +53,39 @@ class KeptRun(Run):
         return {}
 
     def legible(self) -> Run:
+        """Itself: nothing of it is damaged."""
         return self
 
     @property
     def record(self) -> RunRecord:
+        """Configuration and identities."""
         return self._entry.config
 
     @property
     def environment(self) -> Environment:
+        """What it was computed with."""
         return self._entry.environment
 
     @property
     def data(self) -> list[DataRecord]:
+        """The sets it used."""
         return self._entry.data
 
     @property
     def status(self) -> Status:
+        """Its state."""
         return Status.of(*self._entry.status)
 
     def scores(self) -> pd.DataFrame:
+        """Per-image scores."""
         return self._kept("scores")
 
     def rhythm(self) -> pd.DataFrame:
+        """Its rhythm."""
         return self._kept("rhythm")
 
     def conflicts(self) -> pd.DataFrame:
+        """Probed conflicts."""
         return self._kept("conflicts")
 
     def _kept(self, name: str) -> pd.DataFrame:
@@ -98,7 +107,7 @@ def _tables(path: Path) -> dict[int, pd.DataFrame]:
     if path.stem == "scores" and "pixels" not in table:  # kept by an older version
         table["pixels"] = ""
     groups = table.groupby("run", sort=False)
-    return {int(number): rows[columns].reset_index(drop=True) for number, rows in groups}
+    return {int(str(number)): rows[columns].reset_index(drop=True) for number, rows in groups}
 
 
 def kept_runs(folder: Path, setting: str | None = None) -> list[KeptRun]:

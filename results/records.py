@@ -7,8 +7,10 @@ origins are enumerations, and words come beside them for people.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -248,7 +250,7 @@ class DataRecord(Record):
         digest: stands for the pixels of all its images, in order; the first letter tells of what it was made, and only
             alike ones are compared.
         leaked: names (``image`` of the scores) of a test set's images whose clean version is known to be in the
-            training data of the run, so that a score without them can be told.
+            training data of the run, so that a score without them can be given.
         made_from: the sets whose clean images a synthesised one was made from.
         repeats: how often each sample of a further training set stands among those of its task, where more than once.
     """
@@ -305,6 +307,41 @@ class Progress(Record):
     total: int = 0
     left: float = 0.0  # seconds
     tasks: dict[str, TaskProgress] = {}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What ``python -m benchmarks.evaluate`` scored, and how.
+
+    Attributes:
+        setting, setting_title: whose test sets, by name and for people.
+        network: the baseline's name for people.
+        size: of the network.
+        checkpoint: its file.
+        contents: what was found in the file, for people.
+        source, root: where the test images are from, as in :class:`DataConfig`.
+        protocol: of the scores.
+        metrics: what the numbers of every metric mean.
+        sets: the test sets.
+        run: the run that the weights are from; ``None`` for a published file.
+        trained: the sets that run used.
+        notes: what happened while scoring, for people.
+    """
+
+    setting: str
+    setting_title: str
+    network: str
+    size: str
+    checkpoint: Path
+    contents: str
+    source: str
+    root: str | None
+    protocol: str
+    metrics: Mapping[str, MetricFacts]
+    sets: Sequence[DataRecord]
+    run: RunRecord | None = None
+    trained: Sequence[DataRecord] = ()
+    notes: Sequence[str] = ()
 
 
 class Severity(StrEnum):

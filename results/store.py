@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from results import integrity, schema
 from results.integrity import GONE, Damaged
@@ -19,6 +19,7 @@ from results.records import (
     DataRecord,
     Environment,
     Progress,
+    Record,
     RunRecord,
     State,
     Status,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 E = TypeVar("E")
 
 
@@ -43,7 +45,7 @@ def write_atomically(
         path: the file.
         write: writes a file of that path.
         keep: where the old file goes.
-        before: told of the whole new file just before it is moved.
+        before: called with the whole new file just before it is moved.
 
     Raises:
         OSError: if it cannot be written, with the file's name; what was there is as it was.
@@ -71,7 +73,7 @@ def write_atomically(
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same bytes on every system: UTF-8, lines that end with ``\\n``; what is not UTF-8 in a name as ``\\udcff``,
+    r"""The same bytes on every system: UTF-8, lines that end with ``\n``; what is not UTF-8 in a name as ``\udcff``,
     which JSON reads back as that name."""
     path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
@@ -132,7 +134,7 @@ class Run:
         self._write_digests(known | {name: digests})
 
     def _write_digests(self, files: dict[str, list[str]]) -> None:
-        text = json.dumps({"digest": _own_digest(files), "files": files}, indent=1, sort_keys=True)
+        text = json.dumps({"digest": _digest_of(files), "files": files}, indent=1, sort_keys=True)
         write_atomically(self.folder / schema.DIGESTS, lambda path: write_text(path, text))
 
     def _digests(self) -> dict[str, list[str]]:
@@ -141,10 +143,13 @@ class Run:
         if found is None:
             return {}
         value = integrity.parsed(path, found)
-        files = value.get("files")
-        if not isinstance(files, dict) or value.get("digest") != _own_digest(files):
+        try:
+            digests = _DIGESTS.validate_python(value.get("files"))
+        except ValidationError:
+            raise Damaged(path, "it is not as it was written") from None
+        if value.get("digest") != _digest_of(digests):
             raise Damaged(path, "it is not as it was written")
-        return files
+        return digests
 
     def keep(self, name: str, ending: str) -> None:
         """Keep a copy of a file before it is written anew, as ``NAME.ENDING``; an earlier one goes."""
@@ -173,8 +178,8 @@ class Run:
     def _difference(self, path: Path, found: bytes | None) -> str:
         if found is None:
             return GONE
-        more = integrity.striking(path, found) if path.name == schema.SCORES else ""
-        return "it is not as it was written" + (f"; it holds {more}" if more else "")
+        striking = integrity.striking(path, found) if path.name == schema.SCORES else ""
+        return "it is not as it was written" + (f"; it holds {striking}" if striking else "")
 
     def damage(self) -> dict[str, str]:
         """What is wrong with the run's files, by name; empty where all are as they were written."""
@@ -207,17 +212,19 @@ class Run:
     @property
     def record(self) -> RunRecord | None:
         """``config.json``; ``None`` where there is none yet."""
-        return self._read(schema.CONFIG, _record, None)
+        return self._read(schema.CONFIG, _json(RunRecord), None)
 
     def write_record(self, record: RunRecord) -> None:
+        """Write ``config.json``."""
         self.write_json(schema.CONFIG, record.content())
 
     @property
     def environment(self) -> Environment:
         """``environment.json``."""
-        return self._read(schema.ENVIRONMENT, _environment, Environment())
+        return self._read(schema.ENVIRONMENT, _json(Environment), Environment())
 
     def write_environment(self, environment: Environment) -> None:
+        """Write ``environment.json``."""
         self.write_json(schema.ENVIRONMENT, environment.content())
 
     @property
@@ -226,24 +233,28 @@ class Run:
         return self._read(schema.DATA, _data, [])
 
     def write_data(self, records: Sequence[DataRecord]) -> None:
+        """Write ``data.json``."""
         self.write_json(schema.DATA, [record.content() for record in records])
 
     @property
     def status(self) -> Status:
+        """``status``."""
         return self._read(schema.STATUS, _status, Status(State.ABSENT))
 
     def write_status(self, status: Status) -> None:
+        """Write ``status``."""
         text = f"{status.state}\n{status.words}\n" if status.words else f"{status.state}\n"
         self.write(schema.STATUS, lambda path: write_text(path, text))
 
     def progress(self) -> Progress | None:
         """What a run at work last said of itself."""
         try:
-            return self._read(schema.PROGRESS, _progress, None)
+            return self._read(schema.PROGRESS, _json(Progress), None)
         except Damaged:  # words only
             return None
 
     def write_progress(self, progress: Progress) -> None:
+        """Write ``progress.json``."""
         self.write_json(schema.PROGRESS, progress.content())
 
     def scores(self) -> pd.DataFrame:
@@ -251,6 +262,7 @@ class Run:
         return self._read(schema.SCORES, integrity.scores, _table(schema.SCORE_COLUMNS))
 
     def write_scores(self, scores: pd.DataFrame) -> None:
+        """Write ``scores.csv``, numbers with six digits."""
         table = scores.reindex(columns=list(schema.SCORE_COLUMNS))
 
         def write(path: Path) -> None:
@@ -263,6 +275,7 @@ class Run:
         return self._read(schema.RHYTHM, integrity.rhythm, _table(schema.RHYTHM_COLUMNS))
 
     def write_rhythm(self, rhythm: pd.DataFrame) -> None:
+        """Write ``rhythm.parquet``."""
         self._write_table(schema.RHYTHM, rhythm[list(schema.RHYTHM_COLUMNS)])
 
     def conflicts(self) -> pd.DataFrame:
@@ -270,6 +283,7 @@ class Run:
         return self._read(schema.CONFLICTS, integrity.conflicts, _table(schema.CONFLICT_COLUMNS))
 
     def write_conflicts(self, conflicts: pd.DataFrame) -> None:
+        """Write ``conflicts.parquet``."""
         self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
@@ -280,28 +294,22 @@ class Run:
         self.write(name, write)
 
 
-def _own_digest(files: dict[str, list[str]]) -> str:
+def _digest_of(files: dict[str, list[str]]) -> str:
     return integrity.digest(json.dumps(files, sort_keys=True).encode())
 
 
-def _record(path: Path, found: bytes, sure: bool) -> RunRecord:
-    return integrity.record(RunRecord, path, integrity.parsed(path, found))
+def _json(kind: type[R]) -> Callable[[Path, bytes, bool], R]:
+    """The reader of a file that holds one record."""
+    return lambda path, found, _: integrity.record(kind, path, integrity.parsed(path, found))
 
 
-def _environment(path: Path, found: bytes, sure: bool) -> Environment:
-    return integrity.record(Environment, path, integrity.parsed(path, found))
-
-
-def _progress(path: Path, found: bytes, sure: bool) -> Progress:
-    return integrity.record(Progress, path, integrity.parsed(path, found))
-
-
-def _data(path: Path, found: bytes, sure: bool) -> list[DataRecord]:
+def _data(path: Path, found: bytes, _: bool) -> list[DataRecord]:
     return integrity.records(path, found)
 
 
-def _status(path: Path, found: bytes, sure: bool) -> Status:
-    state, _, words = found.decode("utf-8", errors="replace").partition("\n")
+def _status(path: Path, found: bytes, _: bool) -> Status:
+
+    state, _newline, words = found.decode("utf-8", errors="replace").partition("\n")
     if state.strip() not in WRITTEN:
         raise Damaged(path, f"it begins with none of {', '.join(WRITTEN)}")
     return Status.of(state.strip(), words.strip())
@@ -313,11 +321,13 @@ def _table(columns: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
+_DIGESTS = TypeAdapter(dict[str, list[str]], config={"strict": True})
+
 _NONE = "none"  # stands for the digest of a file that is not there
 
 READERS: dict[str, Callable[[Path, bytes, bool], object]] = {
-    schema.CONFIG: _record,
-    schema.ENVIRONMENT: _environment,
+    schema.CONFIG: _json(RunRecord),
+    schema.ENVIRONMENT: _json(Environment),
     schema.DATA: _data,
     schema.STATUS: _status,
     schema.RHYTHM: integrity.rhythm,

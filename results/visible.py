@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 """They change the order in which the characters around them are shown."""
@@ -14,7 +16,7 @@ _FORMULA = re.compile("(^|;)(\\s*)(?=[=+@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH P
 
 
 def visible(text: object, lines: bool = False) -> str:
-    """``text`` with control characters, escape sequences, half characters and changes of direction shown as ``\\x1b``.
+    r"""``text`` with control characters, escape sequences, half characters and changes of direction shown as ``\x1b``.
 
     Whatever is printed of names, reasons and answers that come from outside passes through this, so that it can
     neither colour nor move nor rename anything in a terminal.
@@ -36,7 +38,7 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def spreadsheet(value: Any) -> Any:
+def spreadsheet(value: T) -> T | str:
     """A table's cell as a spreadsheet shows it and does not compute it; numbers and everything else but text as it is.
 
     A text that begins like a formula (``= + - @``, also in their wide forms, behind blanks, or behind a ``;`` that some

@@ -15,9 +15,9 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
 from benchmarks.execution import grid
-from benchmarks.scoring.weights import Loaded
+from reports.formats.scorecard import scorecard_text
 from reports.numbers.scorecard import scorecard
-from results.records import DataRecord
+from results.records import PROTOCOL_METRICS, DataRecord, Evaluated
 from results.schema import DIGESTS, SCORE_COLUMNS
 
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
@@ -131,8 +131,6 @@ def test_another_evaluation_has_its_own_folder(published, data, tmp_path):
     ],
 )  # fmt: skip
 def test_differences_are_shown_where_figures_compare(found, protocol, size, told, differences):
-    config = resolve("three_task", "promptir", "mix", overrides=[f"evaluate.protocol={protocol}"])
-    loaded = Loaded(None, "promptir", size, Path("model.ckpt"), "wrapper net.*")
     record = DataRecord(
         role="test", task="derain", dataset="Rain100L", found=found, expected=100, origin="real", leaked=["2"]
     )
@@ -150,8 +148,13 @@ def test_differences_are_shown_where_figures_compare(found, protocol, size, told
             for name, value in (("1", first), ("2", second))
         ]
     )
-    card = scorecard("Three tasks", loaded, config, [record], scores, ["Something happened"])
-    text = card.text()
+    evaluated = Evaluated(
+        setting="three_task", setting_title="Three tasks", network="PromptIR", size=size, checkpoint=Path("model.ckpt"),
+        contents="wrapper net.*", source="files", root="data", protocol=protocol, metrics=PROTOCOL_METRICS,
+        sets=[record], notes=["Something happened"],
+    )  # fmt: skip
+    card = scorecard(evaluated, scores)
+    text = scorecard_text(card)
     assert told in " ".join(text.split()) and card.notes[-1] == "Something happened."
     assert text.count("difference") == differences and ("+0.63 / " in text) == bool(differences)
     assert "Rain100L: 1 of 2 images are in the training data; without them 36.00 dB." in text

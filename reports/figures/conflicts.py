@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from reports.figures import style
-from reports.figures.labels import label_ends, log_scale
+from reports.figures.labels import label_ends, last_values, log_scale
 from reports.numbers import header
-from reports.numbers.cohorts import Cohort
 from reports.numbers.conflicts import Conflict, pair_name
+from reports.numbers.model import Cohort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 COLOURS = "RdBu"
 """Diverging, readable with colour-blind eyes (ColorBrewer): red below 0 (conflict), blue above."""
@@ -23,7 +27,7 @@ SHADES = 41
 """Steps of the colour scale: enough to look smooth, few enough for a small picture file."""
 
 WORST, MEAN = "worst", "mean"
-LOOKS = {MEAN: (style.BLACK, "-"), WORST: (style.VERMILION, (0, (5, 1.5)))}
+LOOKS: style.Styles = {MEAN: (style.BLACK, "-"), WORST: (style.VERMILION, (0, (5, 1.5)))}
 
 
 def conflict_figures(
@@ -60,31 +64,32 @@ def _figure(cohort: Cohort, found: Sequence[Conflict], stem: Path, kinds: Sequen
         axes = _axes(figure, len(found), side, place, below)
         limit = colour_limit(found)
         style.headline(figure, *_title(cohort, found))
-        for (heat, _, _), conflict in zip(axes, found, strict=True):
-            image = _heat(heat, conflict, limit)
+        images = [_heat(heat, conflict, limit) for (heat, _, _), conflict in zip(axes, found, strict=True)]
         bar = figure.add_axes(_box(figure, place["left"] + widths + 0.15, place["top"] + 0.2, 0.1, side - 0.4))
-        figure.colorbar(image, cax=bar, label="mean cosine")
+        figure.colorbar(images[-1], cax=bar, label="mean cosine")
         _courses(axes, found, styles)
         return style.save(figure, stem, kinds)
 
 
-def _box(figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
+def _box(figure: Figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
     """Inches from the left and top edges as the fractions matplotlib takes."""
     across, down = figure.get_size_inches()
     return left / across, 1 - (top + height) / down, width / across, height / down
 
 
-def _axes(figure, columns: int, side: float, place: dict, below: dict) -> list[list[Axes]]:
-    made: list[list[Axes]] = []
+def _axes(
+    figure: Figure, columns: int, side: float, place: dict[str, float], below: dict[str, tuple[float, ...]]
+) -> list[list[Axes]]:
+    axes: list[list[Axes]] = []
     for column in range(columns):
         left, top = place["left"] + column * (side + place["between"]), place["top"]
-        mine: list[Axes] = []
+        rows: list[Axes] = []
         for row, height in enumerate(below["heights"]):
-            shared = made[0][row] if made and row else None  # the courses share their scale across strategies
-            mine.append(figure.add_axes(_box(figure, left, top, side, height), sharey=shared))
+            shared = axes[0][row] if axes and row else None  # the courses share their scale across strategies
+            rows.append(figure.add_axes(_box(figure, left, top, side, height), sharey=shared))
             top += height + (*below["below"], 0)[row]
-        made.append(mine)
-    return made
+        axes.append(rows)
+    return axes
 
 
 def _title(cohort: Cohort, found: Sequence[Conflict]) -> tuple[str, ...]:
@@ -99,7 +104,7 @@ def _title(cohort: Cohort, found: Sequence[Conflict]) -> tuple[str, ...]:
     )
 
 
-def _heat(axis: Axes, conflict: Conflict, limit: float):
+def _heat(axis: Axes, conflict: Conflict, limit: float) -> AxesImage:
     """Lower triangle of the mean cosines: a pair has one value, a task agrees with itself."""
     import numpy as np
     from matplotlib import colormaps
@@ -113,7 +118,7 @@ def _heat(axis: Axes, conflict: Conflict, limit: float):
         if values[row, column] is not np.ma.masked:
             value = values[row, column]
             colour = "white" if abs(value) > 0.65 * limit else "black"
-            axis.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=size, color=colour)
+            axis.text(float(column), float(row), f"{value:+.2f}", ha="center", va="center", fontsize=size, color=colour)
     axis.set_xticks(range(len(tasks) - 1), tasks[:-1], rotation=90)
     axis.set_yticks(range(1, len(tasks)), tasks[1:])
     if len(tasks) > 1:
@@ -126,12 +131,12 @@ def _heat(axis: Axes, conflict: Conflict, limit: float):
     return image
 
 
-def _courses(axes: Sequence[Sequence[Axes]], found: Sequence[Conflict], styles: dict) -> None:
+def _courses(axes: Sequence[Sequence[Axes]], found: Sequence[Conflict], styles: style.Styles) -> None:
     """Cosines and norms over the training; labels last, when the shared scales are settled."""
     for (_, cosine, norm), conflict in zip(axes, found, strict=True):
         _cosines(cosine, conflict)
         for task, column in conflict.norms.items():
-            colour, line = styles[task]
+            colour, line = styles[str(task)]
             norm.plot(column.index, column, color=colour, linestyle=line, linewidth=1.5, marker=".", markersize=3)
         norm.set_xlabel("step")
         for axis in (cosine, norm):
@@ -143,11 +148,9 @@ def _courses(axes: Sequence[Sequence[Axes]], found: Sequence[Conflict], styles: 
     for (_, cosine, norm), conflict in zip(axes, found, strict=True):
         pair = conflict.worst
         if pair:
-            ends = {MEAN: conflict.pairs.mean(axis=1), WORST: conflict.pairs[pair]}
-            last = {name: float(column.dropna().iloc[-1]) for name, column in ends.items()}
-            label_ends(cosine, last, LOOKS, ["mean of pairs", pair_name(pair)])
-        norms = {task: column.dropna() for task, column in conflict.norms.items()}
-        label_ends(norm, {task: column.iloc[-1] for task, column in norms.items() if len(column)}, styles)
+            ends = pd.DataFrame({MEAN: conflict.pairs.mean(axis=1), WORST: conflict.pairs[pair]})
+            label_ends(cosine, last_values(ends), LOOKS, ["mean of pairs", pair_name(pair)])
+        label_ends(norm, last_values(conflict.norms), styles)
 
 
 def _cosines(axis: Axes, conflict: Conflict) -> None:

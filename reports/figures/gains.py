@@ -6,15 +6,16 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports.figures import style
 from reports.numbers import header
-from reports.numbers.cohorts import AVERAGE, REFERENCE
-from reports.numbers.statistics import GAIN, LOSS, NO_DIFFERENCE, ONE_SEED
-from reports.numbers.tables import GainTable, Row, seed_gains
+from reports.numbers.model import AVERAGE, GainTable, Row
+from reports.numbers.statistics import GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, PairedGain
+from reports.numbers.tables import seed_gains
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 VERDICTS = {
@@ -40,7 +41,7 @@ def gain_figure(table: GainTable, stem: Path, kinds: Sequence[str] = style.KINDS
 
 def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[str]) -> list[Path]:
     baselines = list(dict.fromkeys(row.baseline for row in rows))
-    strategies = list(dict.fromkeys(row.strategy for row in table.rows if row.strategy != REFERENCE))
+    strategies = list(dict.fromkeys(row.strategy for row in table.rows if not row.is_reference))
     styles = style.strategy_styles(strategies)
     names = table.datasets
     height = 1.4 + len(names) * max(0.36, 0.09 * len(strategies) + 0.12)
@@ -70,35 +71,45 @@ def _board(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[st
         figure = style.canvas((3.1 + 0.07 * min(longest, FOLD)) * len(baselines), 1.5 + 0.27 * most)
         panels = figure.subplots(1, len(baselines), sharex=True, squeeze=False)[0]
         for panel, baseline in zip(panels, baselines, strict=True):
-            mine = [row for row in rows if row.baseline == baseline]
-            for place, row in enumerate(mine):
-                _board_line(panel, table, row, len(mine) - 1 - place)
+            group = [row for row in rows if row.baseline == baseline]
+            for place, row in enumerate(group):
+                _board_line(panel, table, row, len(group) - 1 - place)
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.set_yticks(range(len(mine) - 1, -1, -1), [_folded(row.strategy) for row in mine])
-            panel.set_ylim(len(mine) - most - 0.6, len(mine) - 0.4)
-            panel.set_title(mine[0].display)
+            panel.set_yticks(range(len(group) - 1, -1, -1), [_folded(row.strategy) for row in group])
+            panel.set_ylim(len(group) - most - 0.6, len(group) - 0.4)
+            panel.set_title(group[0].display)
             panel.set_xlabel("gain over mix, PSNR in dB")
         panels[0].set_xlim(_limits(table, rows))
-        told = [row.cells[AVERAGE, "psnr"].verdict for row in rows]
-        words = [word for word in VERDICTS if word in told]
+        verdicts = {row.average.verdict for row in rows}
+        words = [word for word in VERDICTS if word in verdicts]
         style.legend(figure, [_handle(*VERDICTS[word]) for word in words], words, len(words))
         title = f"Average gain over mix training: {table.cohort.title}"
-        words = f"{_marks_words(table)}; grey ticks: single test sets"
-        style.headline(figure, title, header.context(table.cohort), words)
+        marks = f"{_marks_words(table)}; grey ticks: single test sets"
+        style.headline(figure, title, header.context(table.cohort), marks)
         return style.save(figure, stem, kinds)
 
 
 def _board_line(panel: Axes, table: GainTable, row: Row, y: int) -> None:
-    cell = row.cells[AVERAGE, "psnr"]
+    average = row.average
     gains = [row.cells[dataset, "psnr"].gain.mean for dataset in table.cohort.tested]
     panel.plot(gains, [y] * len(gains), "|", color="#909090", markersize=7, zorder=1)
-    if cell.gain.n:
-        colour, marker = VERDICTS.get(cell.verdict, (style.BLACK, "o"))
-        if cell.gain.n > 1:
-            panel.plot([cell.gain.low, cell.gain.high], [y, y], color=colour, linewidth=1.2)
-            ones = seed_gains(table.cohort, row, AVERAGE)
-            panel.plot(ones, [y] * len(ones), "o", color="white", markeredgecolor=colour, markersize=3.2, zorder=3)
-        panel.plot(cell.gain.mean, y, marker, color=colour, markersize=5.5, markeredgecolor="white", zorder=4)
+    if average.gain.n:
+        _dots(
+            panel,
+            average.gain,
+            seed_gains(table.cohort, row, AVERAGE),
+            y,
+            VERDICTS.get(average.verdict, (style.BLACK, "o")),
+        )
+
+
+def _dots(panel: Axes, gain: PairedGain, seeds: Sequence[float], y: float, look: tuple[str, str]) -> None:
+    """A gain as a full mark, with its interval as a line and rings for the seeds where there are several."""
+    colour, marker = look
+    if gain.n > 1:
+        panel.plot([gain.low, gain.high], [y, y], color=colour, linewidth=1.2)
+        panel.plot(seeds, [y] * len(seeds), "o", color="white", markeredgecolor=colour, markersize=3.2, zorder=3)
+    panel.plot(gain.mean, y, marker, color=colour, markersize=5.5, markeredgecolor="white", zorder=4)
 
 
 def _folded(name: str) -> str:
@@ -107,17 +118,11 @@ def _folded(name: str) -> str:
 
 
 def _gain_dots(panel: Axes, table: GainTable, row: Row, offset: float, look: tuple[str, str]) -> None:
-    colour, marker = look
     for place, dataset in enumerate(table.datasets):
         gain = row.cells[dataset, "psnr"].gain
-        if not gain.n:
-            continue
-        y = len(table.datasets) - 1 - place + offset
-        if gain.n > 1:
-            panel.plot([gain.low, gain.high], [y, y], color=colour, linewidth=1.2)
-            ones = seed_gains(table.cohort, row, dataset)
-            panel.plot(ones, [y] * len(ones), "o", color="white", markeredgecolor=colour, markersize=3.2, zorder=3)
-        panel.plot(gain.mean, y, marker, color=colour, markersize=5.5, markeredgecolor="white", zorder=4)
+        if gain.n:
+            y = len(table.datasets) - 1 - place + offset
+            _dots(panel, gain, seed_gains(table.cohort, row, dataset), y, look)
 
 
 def _gain_axes(panel: Axes, table: GainTable, rows: Sequence[Row]) -> None:
@@ -140,7 +145,7 @@ def _limits(table: GainTable, rows: Sequence[Row]) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _handle(colour: str, marker: str) -> Any:
+def _handle(colour: str, marker: str) -> Artist:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle="none")

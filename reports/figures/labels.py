@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from reports.figures.style import Styles
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def label_ends(axis: Axes, ends: Mapping[str, float], styles: Mapping[str, tuple], names: Sequence[str] = ()) -> None:
+def label_ends(axis: Axes, ends: Mapping[str, float], styles: Styles, names: Sequence[str] = ()) -> None:
     """Write names at the right of an axis where their lines end, moved apart where lines end together.
 
     Args:
@@ -27,10 +31,14 @@ def label_ends(axis: Axes, ends: Mapping[str, float], styles: Mapping[str, tuple
     bend, end, text = (1 + inches / width for inches in (0.07, 0.24, 0.27))
     for (name, y), place, written in zip(points.items(), places, names or list(points), strict=True):
         colour, line = styles[name]
-        look = {"color": colour, "linewidth": 1.2, "transform": axis.transAxes, "clip_on": False}
-        axis.plot([1.0, bend], [y, place], **look)
-        axis.plot([bend, end], [place, place], linestyle=line, **look)
+        for across, up, dash in (([1.0, bend], [y, place], "-"), ([bend, end], [place, place], line)):
+            axis.plot(across, up, linestyle=dash, color=colour, linewidth=1.2, transform=axis.transAxes, clip_on=False)
         axis.text(text, place, written, transform=axis.transAxes, fontsize=6.5, va="center", color="#222222")
+
+
+def last_values(table: pd.DataFrame) -> dict[str, float]:
+    """Where the lines of a table's columns end; columns without any value are left out."""
+    return {str(name): float(column.dropna().iloc[-1]) for name, column in table.items() if column.notna().any()}
 
 
 def spread_apart(positions: Sequence[float], least: float, low: float, high: float) -> list[float]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.figures import style
-from reports.figures.labels import label_ends, log_scale
+from reports.figures.labels import label_ends, last_values, log_scale
 from reports.numbers import header
-from reports.numbers.cohorts import Cohort
+from reports.numbers.model import Cohort
 from reports.numbers.rhythms import POINTS, Rhythm, rhythms, thin
 
 if TYPE_CHECKING:
@@ -75,20 +75,20 @@ def _rhythm_title(cohort: Cohort, shown: Sequence[Rhythm]) -> tuple[str, ...]:
     )
 
 
-def _faint(axis: Axes, table: pd.DataFrame, styles: dict) -> None:
+def _faint(axis: Axes, table: pd.DataFrame, styles: style.Styles) -> None:
     few = thin(table, 3 * POINTS)
     for task in few.columns:
         axis.plot(few.index, few[task], color=styles[task][0], linewidth=0.5, alpha=0.22, rasterized=True)
 
 
-def _lines(axis: Axes, table: pd.DataFrame, styles: dict) -> None:
+def _lines(axis: Axes, table: pd.DataFrame, styles: style.Styles) -> None:
     few = thin(table)
     for task in few.columns:
         colour, line = styles[task]
         axis.plot(few.index, few[task], color=colour, linestyle=line, linewidth=1.5)
 
 
-def _shares(axis: Axes, rhythm: Rhythm, styles: dict) -> None:
+def _shares(axis: Axes, rhythm: Rhythm, styles: style.Styles) -> None:
     """Stacked shares, their mean over the window: single steps are not readable."""
     if rhythm.shares.empty:
         words = "no weights: the update\nis made from gradients"
@@ -100,12 +100,12 @@ def _shares(axis: Axes, rhythm: Rhythm, styles: dict) -> None:
     axis.set_title(rhythm.share_words, fontsize=7, fontweight="normal", loc="left")
 
 
-def _label_lines(axis: Axes, table: pd.DataFrame, styles: dict) -> None:
+def _label_lines(axis: Axes, table: pd.DataFrame, styles: style.Styles) -> None:
     """Task names at the right end of their lines."""
-    label_ends(axis, {name: column.dropna().iloc[-1] for name, column in table.items() if column.notna().any()}, styles)
+    label_ends(axis, last_values(table), styles)
 
 
-def _label_bands(axis: Axes, rhythm: Rhythm, styles: dict) -> None:
+def _label_bands(axis: Axes, rhythm: Rhythm, styles: style.Styles) -> None:
     if not rhythm.shares.empty:
         last = rhythm.smooth_shares.iloc[-1]
         label_ends(axis, dict(last.cumsum() - last / 2), styles)

@@ -7,10 +7,10 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reports.numbers.cohorts import COUNTED, LEAK_FREE, Cohort, Outcome
-from reports.numbers.rhythms import SHOWN, common_seed, named
+from reports.numbers.model import LEAK_FREE, Cohort, Outcome
+from reports.numbers.rhythms import candidate_runs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,37 +47,35 @@ class Album:
 
     def encoded(self, budget: int = BUDGET) -> list[str]:
         """``data:`` addresses of JPEG files, as large as fits ``budget`` characters (smallest size: in any case)."""
+        files: list[str] = []
         for side in SIDES:
-            made, total = [], 0
+            files, total = [], 0
             for picture in self._pictures:
-                made.append(_jpeg(picture, side))
-                total += len(made[-1])
+                files.append(_jpeg(picture, side))
+                total += len(files[-1])
                 if total > budget and side != SIDES[-1]:
                     break
             else:
                 break
-        return made if self._pictures else []
+        return files
 
 
-def samples(cohort: Cohort, baseline: str, strategies: list[str], album: Album) -> list[dict[str, Any]]:
+def samples(cohort: Cohort, baseline: str, strategies: list[str], album: Album) -> list[dict[str, object]]:
     """By test set: ``dataset, task, degraded, clean`` and ``restored``, a list of ``name, picture``; numbers of the
     album. A strategy's is of the seed that most have; strips that cannot be read are left out.
     """
-    usable = [o for o in cohort.select(baseline) if o.state in SHOWN]
-    common = common_seed(usable)
     chosen: list[Outcome] = []
-    for strategy in strategies:
-        candidates = [o for o in usable if o.strategy == strategy and (o.run.folder / FOLDER).is_dir()]
-        chosen += sorted(candidates, key=lambda o: (o.state != COUNTED, o.seed != common, o.seed))[:1]
-    found = []
+    for candidates in candidate_runs(cohort, baseline, strategies):
+        chosen += [outcome for outcome in candidates if (outcome.run.folder / FOLDER).is_dir()][:1]
+    found: list[dict[str, object]] = []
     for column in cohort.columns or cohort.unseen:
         if not column.dataset.endswith(LEAK_FREE):
             shown = list(_strips(chosen, column.dataset))
             if shown:
                 degraded, _, clean = shown[0][1]
-                restored = [{"name": named(outcome), "picture": album.add(parts[1])} for outcome, parts in shown]
+                restored = [{"name": outcome.title, "picture": album.add(parts[1])} for outcome, parts in shown]
                 pictures = {"degraded": album.add(degraded), "clean": album.add(clean), "restored": restored}
-                found.append({"dataset": column.dataset, "task": column.task} | pictures)
+                found.append({"dataset": column.dataset, "task": column.task, **pictures})
     return found
 
 

@@ -10,17 +10,26 @@ import re
 import textwrap
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from reports.numbers.cohorts import REFERENCE
+from reports.numbers.model import REFERENCE
 from results.visible import visible
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+LineStyle = str | tuple[int, tuple[float, ...]]
+"""As matplotlib takes it: ``-``, or offset and lengths of strokes and gaps."""
+
+Styles = dict[str, tuple[str, LineStyle]]
+"""Colour and line style by name."""
 
 SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
     "#56B4E9",
@@ -32,10 +41,18 @@ SKY, BLUE, BLACK, VERMILION, ORANGE, GREEN, PURPLE = (
     "#CC79A7",
 )
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 1)))
+LINES: tuple[LineStyle, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2, 1)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-TASKS = {
+TASKS: Styles = {
     "denoise_15": (SKY, LINES[0]),
     "denoise_25": (BLUE, LINES[1]),
     "denoise_50": (BLACK, LINES[2]),
@@ -58,10 +75,10 @@ COLUMNS = 4
 """Strategies side by side in one figure."""
 
 
-def task_styles(tasks: Iterable[str]) -> dict[str, tuple]:
+def task_styles(tasks: Iterable[str]) -> Styles:
     """``{task: (colour, line style)}``; a known task always looks the same, others avoid the looks taken."""
     tasks = list(dict.fromkeys(tasks))
-    styles = {task: TASKS[task] for task in tasks if task in TASKS}
+    styles: Styles = {task: TASKS[task] for task in tasks if task in TASKS}
     for task in tasks:
         if task not in styles:
             used = [colour for colour, _ in styles.values()]
@@ -85,7 +102,7 @@ def strategy_styles(strategies: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 @contextmanager
-def look() -> Iterator[None]:
+def look() -> Generator[None]:
     """Draw inside this: fonts and lines for print, no window system, no random identifiers in SVG files, and no text
     read as anything but text."""
     import matplotlib as mpl
@@ -116,15 +133,12 @@ def canvas(width: float, height: float, fixed: bool = False) -> Figure:
 
     ``fixed`` leaves the layout to :func:`panels`; otherwise matplotlib fits it to the texts.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="none" if fixed else "constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI, layout=None if fixed else "constrained")
 
 
-def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> np.ndarray:
+def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) -> NDArray[np.object_]:
     """Axes (rows x columns, shared y along rows, x along columns) at fixed margins.
 
     Args:
@@ -146,7 +160,7 @@ def panels(figure: Figure, rows: int, columns: int, place: Mapping[str, float]) 
     return figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
 
 
-def in_groups(items: Sequence, stem: Path, strategy: Callable[[Any], str]) -> Iterator[tuple[Path, list]]:
+def in_groups(items: Sequence[T], stem: Path, strategy: Callable[[T], str]) -> Iterator[tuple[Path, list[T]]]:
     """``(stem of the file, items)`` for figures of at most :data:`COLUMNS` strategies, the reference first in each."""
     first = [item for item in items if strategy(item) == REFERENCE]
     others = [item for item in items if strategy(item) != REFERENCE]
@@ -162,22 +176,20 @@ def headline(figure: Figure, *sentences: str) -> None:
     figure.suptitle("\n".join(textwrap.fill(sentence, characters) for sentence in sentences), fontsize=9)
 
 
-def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
     """The names of ``handles`` below all panels; matplotlib would leave out those that begin with an underscore."""
     numbers = [str(number) for number in range(len(names))]
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
-    for text, name in zip(figure.legend(handles, numbers, **place).get_texts(), names, strict=True):
+    legend = figure.legend(handles, numbers, loc="outside lower center", ncols=columns, frameon=False)
+    for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)
 
 
 def file_name(text: str) -> str:
     """``text`` with nothing in it that a file name should not have; a long one is cut, with its digest in place."""
     name = re.sub(r"[^\w.-]+", "_", text)
-    return (
-        name
-        if len(name.encode()) <= 120
-        else f"{name.encode()[:110].decode(errors='ignore')}-{zlib.crc32(text.encode()):08x}"
-    )
+    if len(name.encode()) <= 120:
+        return name
+    return f"{name.encode()[:110].decode(errors='ignore')}-{zlib.crc32(text.encode()):08x}"
 
 
 def _only_text(figure: Figure) -> None:
@@ -190,12 +202,13 @@ def _only_text(figure: Figure) -> None:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
         if isinstance(formatter, FuncFormatter):
-            formatter.func = lambda value, place, told=formatter.func: visible(told(value, place), lines=True)
+            formatter.func = lambda value, place, text=formatter.func: visible(text(value, place), lines=True)
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     """Write ``<stem>.png`` (150 dots an inch, 256 colours: a third of the size) and ``<stem>.svg``, or one of them."""
     import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in kinds}
@@ -203,8 +216,9 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str] = KINDS) -> list[Path]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it stands as a box; the page has the name
         if "png" in paths:
-            figure.canvas.draw()
-            image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
             few = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             few.save(paths["png"], dpi=(DPI, DPI))
         if "svg" in paths:

@@ -11,14 +11,15 @@ from reports.figures.conflicts import conflict_figures
 from reports.figures.gains import gain_figure
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
+from reports.figures.sweeps import sweep_figure
 from reports.formats import markdown, tidy
 from reports.formats.latex import latex
 from reports.formats.page import page
 from reports.formats.text import terminal
-from reports.numbers.cohorts import Cohort
-from reports.numbers.conflicts import Conflict, conflict_table, conflict_text, conflicts
-from reports.numbers.sweeps import Sweep, sweep_figure, sweep_text, sweeps
-from reports.numbers.tables import GainTable, gain_table
+from reports.numbers.conflicts import Conflict, conflict_table, conflicts
+from reports.numbers.model import Cohort, GainTable
+from reports.numbers.sweeps import Sweep, sweeps
+from reports.numbers.tables import gain_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
@@ -44,10 +45,8 @@ def write_cohort(
     figures = _figures(table, probed, swept, folder, suffix, [kind for kind in KINDS if kind in formats])
     contents: dict[str, str] = {}
     if "md" in formats:
-        sections = [markdown.sweep_section(sweep) for sweep in swept]
-        sections += [markdown.conflict_section(probed)] if probed else []
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
-        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, sections)
+        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed)
     if "csv" in formats:
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
         for name, frame in frames.items():
@@ -59,8 +58,7 @@ def write_cohort(
         contents[f"report{suffix}.html"] = page(table, probed, swept, others)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    more = [sweep_text(sweep, table.several_seeds) for sweep in swept] + [conflict_text(probed)]
-    return terminal(table, more), [folder / name for name in contents], figures
+    return terminal(table, swept, probed), [folder / name for name in contents], figures
 
 
 def named(paths: Sequence[Path]) -> str:
@@ -71,11 +69,11 @@ def named(paths: Sequence[Path]) -> str:
         name, _, part = path.stem.partition("-part")
         kinds[name] = list(dict.fromkeys([*kinds.get(name, []), path.suffix[1:]]))
         parts[name] = max(parts.get(name, 1), int(part or 1))
-    told = []
+    texts: list[str] = []
     for name, several in kinds.items():
-        more = f", {parts[name]} parts" * (parts[name] > 1)
-        told.append(f"{name} ({' '.join(several)}{more})" if len(several) > 1 else f"{name}.{several[0]}")
-    return ", ".join(told)
+        count = f", {parts[name]} parts" if parts[name] > 1 else ""
+        texts.append(f"{name} ({' '.join(several)}{count})" if len(several) > 1 else f"{name}.{several[0]}")
+    return ", ".join(texts)
 
 
 def remove_stale(folder: Path, written: Sequence[Path], formats: Sequence[str], every: bool) -> None:
@@ -101,7 +99,8 @@ def _figures(
         return []
     figures = gain_figure(table, folder / f"gains{suffix}", kinds)
     for sweep in swept:
-        figures += sweep_figure(table, sweep, folder / f"{sweep.stem}{suffix}", kinds)
+        name = style.file_name(f"sweep-{sweep.strategy}-{sweep.parameter}")
+        figures += sweep_figure(table, sweep, folder / f"{name}{suffix}", kinds)
     for baseline in table.cohort.baselines:
         stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
         figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)

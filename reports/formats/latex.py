@@ -1,17 +1,23 @@
-"""The gain table in LaTeX (booktabs): gains in brackets, best bold and second underlined within each baseline."""
+"""The gain table in LaTeX (booktabs): gains in brackets, best bold and second underlined within each baseline; then the
+comparison with mix."""
 
 from __future__ import annotations
 
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from reports.formats.text import number
+from reports.formats.columns import MEASURES, P_VALUE, SEEDS
+from reports.formats.text import legend
 from reports.numbers import header
-from reports.numbers.cohorts import LEAK_FREE
-from reports.numbers.tables import GainTable, Row
+from reports.numbers.metrics import change, heading
+from reports.numbers.model import LEAK_FREE, GainTable, Row
+from reports.numbers.words import EMPTY, number
 from results.visible import visible
+
+T = TypeVar("T")
 
 PREAMBLE = r"\usepackage{booktabs,graphicx}"
 """What a document needs to include the file."""
@@ -53,45 +59,88 @@ def escape(text: str) -> str:
 
 
 def latex(table: GainTable) -> str:
-    """``table`` environments, one or more a metric; need :data:`PREAMBLE`. The header stands above as comments."""
-    told = [PREAMBLE, *(f"{label}: {value}" for label, value in header.facts(table.cohort)), *table.notes]
-    comments = [f"% {visible(' '.join(line.split()))}" for line in told]
+    """``table`` environments, one or more a metric and for the comparison; need :data:`PREAMBLE`. The header and notes
+    are comments above them."""
+    facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
+    lines = [PREAMBLE, *facts, *legend(table), *(note.text for note in table.notes)]
+    comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
+    if any(row.pairs for row in table.rows):
+        tables += _comparison(table)
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
-def _tables(table: GainTable, metric: str) -> Iterator[str]:
-    parts = [(rows, datasets) for rows in _pages(table.ranked) for datasets in _even(table.datasets, COLUMNS)]
-    about = re.sub(r"[^\w.+:-]", "-", f"{table.cohort.setting}-{metric}-{table.cohort.key}")
-    for position, (rows, datasets) in enumerate(parts, 1):
-        part = f" Part {position} of {len(parts)}." if len(parts) > 1 else ""
+def _tables(table: GainTable, metric: str) -> Iterable[str]:
+    parts = [(rows, datasets) for rows in _pages(table.ranked, _height) for datasets in _even(table.datasets, COLUMNS)]
+    bodies = [(1 + len(datasets), _body(table, rows, datasets, metric)) for rows, datasets in parts]
+    return _environments(table, metric, _caption(table, metric), bodies)
+
+
+def _environments(
+    table: GainTable, name: str, caption: str, bodies: Sequence[tuple[int, Iterable[str]]]
+) -> Iterator[str]:
+    """A ``table`` environment a body; each is given with its columns behind that of the names."""
+    about = re.sub(r"[^\w.+:-]", "-", f"{table.cohort.setting}-{name}-{table.cohort.key}")
+    for position, (columns, body) in enumerate(bodies, 1):
+        part = f" Part {position} of {len(bodies)}." if len(bodies) > 1 else ""
         label = f"tab:{about}" + (f"-{position}" if part else "")
         yield "\n".join([
-            r"\begin{table}[htbp]", r"\centering", rf"\caption{{{_caption(table, metric)}{part}}}",
+            r"\begin{table}[htbp]", r"\centering", rf"\caption{{{caption}{part}}}",
             rf"\label{{{label}}}", r"\vskip 4pt", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}", FIT,
-            rf"\begin{{tabular}}{{l{'c' * (1 + len(datasets))}}}", r"\toprule",
-            *_body(table, rows, datasets, metric),
+            rf"\begin{{tabular}}{{l{'c' * columns}}}", r"\toprule", *body,
             r"\bottomrule", r"\end{tabular}}", r"\end{table}", "",
         ])  # fmt: skip
 
 
-def _pages(rows: Sequence[Row]) -> list[list[Row]]:
-    """At most :data:`LINES` a page; baselines stay whole where they can."""
+def _comparison(table: GainTable) -> Iterator[str]:
+    columns = [column for column in (SEEDS, *MEASURES, P_VALUE)
+               if any(column.text(row) not in ("", EMPTY) for row in table.rows)]  # fmt: skip
+    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
+
+    def body(rows: Sequence[Row]) -> Iterator[str]:
+        yield _line(["", *(escape(column.heading) for column in columns)])
+        for baseline, group in _by_baseline(rows).items():
+            yield from _group(table.cohort.display(baseline), len(columns))
+            for row in group:
+                name, *rest = [escape(part) for part in _folded(row.strategy)]
+                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in columns)])
+                yield from (_line([part, *[""] * len(columns)]) for part in rest)
+
+    pages = _pages(table.ranked, lambda row: len(_folded(row.strategy)))
+    return _environments(table, "comparison", caption, [(len(columns), body(rows)) for rows in pages])
+
+
+def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {name: [row for row in rows if row.baseline == name] for name in dict.fromkeys(row.baseline for row in rows)}
+
+
+def _group(display: str, columns: int) -> Iterator[str]:
+    """The line above the rows of a baseline."""
+    yield r"\midrule"
+    yield _line([rf"\multicolumn{{{1 + columns}}}{{l}}{{\textit{{{escape(display)}}}}}"])
+
+
+def _pages(rows: Sequence[Row], height: Callable[[Row], int]) -> list[list[Row]]:
+    """At most :data:`LINES` a page, a row being of a ``height`` in lines; baselines stay whole where they can."""
+
+    def lines(part: Sequence[Row]) -> int:
+        return sum(map(height, part))
+
     pages: list[list[Row]] = [[]]
-    for baseline in dict.fromkeys(row.baseline for row in rows):
-        block = [row for row in rows if row.baseline == baseline]
-        for part in _even(block, max(1, LINES * len(block) // _lines(block))):
-            if pages[-1] and _lines(pages[-1]) + _lines(part) > LINES:
+    for block in _by_baseline(rows).values():
+        for part in _even(block, max(1, LINES * len(block) // lines(block))):
+            if pages[-1] and lines(pages[-1]) + lines(part) > LINES:
                 pages.append([])
             pages[-1] += part
     return pages
 
 
-def _lines(rows: Sequence[Row]) -> int:
-    return sum(max(2, len(_folded(row.strategy))) + bool(row.published) for row in rows)
+def _height(row: Row) -> int:
+    """Lines of a row with its spreads and its published figures."""
+    return max(2, len(_folded(row.strategy))) + bool(row.published)
 
 
-def _even(items: Sequence, most: int) -> list[list]:
+def _even(items: Sequence[T], most: int) -> list[list[T]]:
     """Parts of about the same length, none longer than ``most``."""
     count = math.ceil(len(items) / most)
     length = math.ceil(len(items) / count)
@@ -103,14 +152,12 @@ def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric
     yield from _head(table, datasets)
     inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
     yield _line(["degraded input", "", *inputs])
-    for baseline in dict.fromkeys(row.baseline for row in rows):
+    for baseline, group in _by_baseline(rows).items():
         every = [row for row in table.rows if row.baseline == baseline]
         ranked = {dataset: _ranked(every, dataset, metric, digits, lower) for dataset in datasets}
-        yield r"\midrule"
-        yield _line([rf"\multicolumn{{{2 + len(datasets)}}}{{l}}{{\textit{{{escape(every[0].display)}}}}}"])
-        for row in rows:
-            if row.baseline == baseline:
-                yield from _row(row, datasets, metric, digits, ranked)
+        yield from _group(table.cohort.display(baseline), 1 + len(datasets))
+        for row in group:
+            yield from _row(row, datasets, metric, digits, ranked)
 
 
 def _head(table: GainTable, datasets: Sequence[str]) -> Iterator[str]:
@@ -123,7 +170,7 @@ def _head(table: GainTable, datasets: Sequence[str]) -> Iterator[str]:
     yield r"\midrule"
 
 
-def _row(row: Row, datasets: Sequence[str], metric: str, digits: int, ranked: dict) -> Iterator[str]:
+def _row(row: Row, datasets: Sequence[str], metric: str, digits: int, ranked: dict[str, list[float]]) -> Iterator[str]:
     """A line of scores, below it in small their spread and gain, and a line of published figures where there are."""
     name = [escape(part) for part in _folded(row.strategy)]
     if not row.n:
@@ -168,10 +215,9 @@ def _score(row: Row, dataset: str, metric: str, digits: int, ranked: list[float]
 
 def _spread_and_gain(row: Row, dataset: str, metric: str, digits: int) -> str:
     cell = row.cells[dataset, metric]
-    told = [] if math.isnan(cell.score.std) else [rf"$\pm${number(cell.score.std, digits)}"]
-    if cell.gain is not None and not math.isnan(cell.gain.mean):
-        told.append(f"(${number(cell.gain.mean, digits, signed=True)}$)")
-    return " ".join(told)
+    parts = [] if math.isnan(cell.score.std) else [rf"$\pm${number(cell.score.std, digits)}"]
+    parts += [] if math.isnan(cell.gain.mean) else [f"(${number(cell.gain.mean, digits, signed=True)}$)"]
+    return " ".join(parts)
 
 
 def _small(text: str) -> str:
@@ -182,19 +228,26 @@ def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
+def _signed(text: str) -> str:
+    """``text`` with the signs of its numbers as LaTeX sets them, not as hyphens."""
+    return re.sub(r"(?<!\S)[+-](?=\d)", r"$\g<0>$", text)
+
+
 def _plain(text: str) -> str:
-    return "--" if text == "–" else text
+    return "--" if text == EMPTY else text
 
 
 def _caption(table: GainTable, metric: str) -> str:
-    config = table.cohort.config
-    data = "data from files" if config.data.source == "files" else "embedded data"
     spread = "mean $\\pm$ standard deviation over $n$ seeds" if table.several_seeds else "one seed"
-    told = table.metrics[metric]
-    best = "Best in bold, second underlined." if told.lower_is_better is not None else "No value is marked as the best."
-    return (
-        f"{escape(header.title(table.cohort))}: {escape(told.heading)}, {spread}, {told.change} in brackets. {best} "
-        + escape(
-            f"{data.capitalize()}, {config.size} networks, {config.profile} profile, protocol {table.cohort.protocol}."
-        )
+    facts = table.metrics[metric]
+    best = (
+        "Best in bold, second underlined." if facts.lower_is_better is not None else "No value is marked as the best."
     )
+    title = f"{escape(header.title(table.cohort))}: {escape(heading(facts))}"
+    return f"{title}, {spread}, {change(facts)} in brackets. {best} {_circumstances(table)}"
+
+
+def _circumstances(table: GainTable) -> str:
+    config = table.cohort.config
+    data = "Data from files" if config.data.source == "files" else "Embedded data"
+    return escape(f"{data}, {config.size} networks, {config.profile} profile, protocol {table.cohort.protocol}.")

@@ -7,37 +7,46 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS
 from reports.formats.sentences import sentences
-from reports.formats.text import EMPTY, MEASURES, legend, measure_cells, number, with_spread
+from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
 from reports.numbers import header
-from reports.numbers.cohorts import AVERAGE, REFERENCE
-from reports.numbers.conflicts import LEGEND, NAMES, Conflict, conflict_rows
+from reports.numbers.conflicts import Conflict
+from reports.numbers.metrics import change, heading
+from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
-from reports.numbers.sweeps import Sweep, sweep_cells
-from reports.numbers.tables import GainTable, Row
+from reports.numbers.sweeps import Sweep
+from reports.numbers.words import EMPTY, interval, number, with_spread
 from results.visible import visible
 
 
-def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = ()) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, ``more`` sections, notes, ``figures``
+def page(
+    table: GainTable,
+    figures: Sequence[Path] = (),
+    swept: Sequence[Sweep] = (),
+    probed: Mapping[str, Sequence[Conflict]] | None = None,
+) -> str:
+    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, notes, ``figures``
     (same folder)."""
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
-        *(escaped(told, first=True) for told in sentences(table)),
+        *(escaped(sentence, first=True) for sentence in sentences(table)),
         facts,
     ]
     if table.datasets:
         for metric in table.cohort.metrics:
-            heading = escaped(table.metrics[metric].heading)
-            parts += [f"## {heading}", _caption(table, metric), _scores(table, metric)]
+            title = escaped(heading(table.metrics[metric]))
+            parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:
         parts.append("No run counts so far.")
-    parts += more
-    parts += ["## Notes", "\n".join(f"- {escaped(note, first=True)}" for note in table.notes)] if table.notes else []
+    parts += [_sweep_section(sweep) for sweep in swept]
+    parts += [_conflict_section(probed)] if probed else []
+    if table.notes:
+        parts += ["## Notes", "\n".join(f"- {escaped(note.text, first=True)}" for note in table.notes)]
     if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
         parts += ["Pictures of single strategies show mix, Art and the best ones only; the page `report.html` has all."]
     parts += ["## Figures", "\n\n".join(f"![{escaped(path.stem)}]({path.name})" for path in figures)] if figures else []
@@ -46,8 +55,8 @@ def page(table: GainTable, figures: Sequence[Path] = (), more: Sequence[str] = (
 
 def _caption(table: GainTable, metric: str) -> str:
     mean = "mean ± standard deviation over n seeds" if table.several_seeds else "one seed (n = 1): no spread"
-    change = table.metrics[metric].change
-    return f"Mean over images, then over test sets; {mean}. In brackets: {change} on the seeds both have."
+    words = change(table.metrics[metric])
+    return f"Mean over images, then over test sets; {mean}. In brackets: {words} on the seeds both have."
 
 
 def _scores(table: GainTable, metric: str) -> str:
@@ -58,9 +67,9 @@ def _scores(table: GainTable, metric: str) -> str:
         if not row.n:
             cells[-1] = row.remark
         rows.append([row.display, row.strategy, row.count, *cells])
-        if any((dataset, metric) in row.published for dataset in table.datasets):
-            shown = [row.published.get((dataset, metric)) for dataset in table.datasets]
-            values = [number(figure.value, digits) if figure else EMPTY for figure in shown]
+        figures = [row.published.get((dataset, metric)) for dataset in table.datasets]
+        if any(figures):
+            values = [number(figure.value, digits) if figure else EMPTY for figure in figures]
             rows.append([row.display, f"{row.strategy}, published", "", *values])
     return pipe_table(["baseline", "strategy", "n", *(table.heading(d) for d in table.datasets)], rows)
 
@@ -68,30 +77,32 @@ def _scores(table: GainTable, metric: str) -> str:
 def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
     cell = row.cells[dataset, metric]
     text = with_spread(cell.score, digits)
-    if cell.gain is None or math.isnan(cell.gain.mean):
+    if math.isnan(cell.gain.mean):
         return text
     return f"{text} ({number(cell.gain.mean, digits, signed=True)})"
 
 
 def _comparison(table: GainTable) -> str:
-    rows = []
-    for row in table.ranked:
-        pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
-        cell = row.cells.get((AVERAGE, "psnr"))
-        p = cell.p_holm if cell else math.nan
-        rows.append([row.display, row.strategy, pairs, *measure_cells(row), EMPTY if math.isnan(p) else f"{p:.3g}"])
-    return pipe_table(["baseline", "strategy", "n", *MEASURES, "p (Holm)"], rows)
+    columns = [SEEDS, *MEASURES, P_VALUE]
+    rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
+    return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
 
 
-def sweep_section(sweep: Sweep) -> str:
-    (names,), lines = sweep_cells(sweep)
+def _sweep_section(sweep: Sweep) -> str:
+    names, lines = sweep_cells(sweep)
     title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
-    values = pipe_table(["baseline", *names[1:]], lines, left=1)
+    values = pipe_table(["baseline", *names], lines, left=1)
     return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
 
 
-def conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:
-    return f"## Task gradients\n\n{LEGEND.capitalize()}.\n\n{pipe_table(NAMES, conflict_rows(found))}"
+def _conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:
+    names = ["baseline", "strategy", *(column.heading for column in CONFLICTS)]
+    rows = [
+        [conflict.display, conflict.title, *(column.text(conflict) for column in CONFLICTS)]
+        for several in found.values()
+        for conflict in several
+    ]
+    return f"## Task gradients\n\n{CONFLICT_LEGEND.capitalize()}.\n\n{pipe_table(names, rows)}"
 
 
 def _images_caption() -> str:
@@ -103,17 +114,15 @@ def _images_caption() -> str:
 
 
 def _images(table: GainTable) -> str:
-    rows = []
+    rows: list[list[str]] = []
     for row in table.ranked:
         for dataset in table.datasets:
-            view = row.cells[dataset, "psnr"].images if (dataset, "psnr") in row.cells else None
-            if view is not None and view.n:
-                interval = EMPTY
-                if not math.isnan(view.low):
-                    interval = f"{number(view.low, 2, True)} to {number(view.high, 2, True)}"
+            cell = row.cells.get((dataset, "psnr"))
+            if cell and (view := cell.images) and view.n:
                 p = EMPTY if math.isnan(view.p) else f"{view.p:.3g}"
-                gain = number(view.mean, 2, True)
-                rows.append([row.display, row.strategy, table.heading(dataset), str(view.n), gain, interval, p])
+                gain = number(view.mean, 2, signed=True)
+                place = [row.display, row.strategy, table.heading(dataset), str(view.n)]
+                rows.append([*place, gain, interval(view.low, view.high, EMPTY), p])
     names = ["baseline", "strategy", "test set", "images", "gain", f"{LEVEL:.0%} interval", "p"]
     return pipe_table(names, rows) if rows else ""
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from reports.figures import style
 from reports.figures.samples import Album, samples
-from reports.numbers.cohorts import AVERAGE, LEAK_FREE, REFERENCE
 from reports.numbers.conflicts import Conflict
+from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
 from reports.numbers.sweeps import Sweep, positions
-from reports.numbers.tables import GainTable, Row, seed_gains
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.numbers.tables import seed_gains
 
 CURVE_POINTS, CURVES = 120, 120_000
 """Points of a curve, and numbers in all curves of a page: of many runs the curves get fewer points."""
@@ -32,7 +30,11 @@ EXTREMES = 3
 """Images with the largest gains and losses that are named."""
 
 
-def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> dict[str, Any]:
+Entry = dict[str, object]
+"""What the script draws as one chart; its keys are those of ``page_charts.js``."""
+
+
+def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
     cohort, album = table.cohort, Album()
     shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
@@ -41,7 +43,7 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
     curves = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
     points = max(30, min(CURVE_POINTS, CURVES // max(1, curves)))
     sets = [c.dataset for c in cohort.columns if not c.dataset.endswith(LEAK_FREE)]
-    pairs = [row for row in table.ranked if row.strategy != REFERENCE and row.pairs]
+    pairs = [row for row in table.ranked if row.pairs]
     dots = max(LEAST_DOTS, DOTS // max(1, len(pairs) * len(sets)))
     baselines = [
         {
@@ -74,7 +76,7 @@ def numbers(values: Iterable[float], digits: int = 4) -> list[float | None]:
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
-def histogram(values: np.ndarray) -> dict[str, Any]:
+def histogram(values: NDArray[np.floating]) -> Entry:
     """``start, width, counts`` of bars with a round width and an edge at 0, over all finite ``values`` (images,)."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     raw = (high - low) / BARS or 1.0
@@ -86,7 +88,7 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
     return {"start": round(first * width, 10), "width": round(width, 10), "counts": counts.tolist()}
 
 
-def _rhythm(rhythm: Rhythm, points: int) -> dict[str, Any]:
+def _rhythm(rhythm: Rhythm, points: int) -> Entry:
     smooth, level, shares = (thin(table, points) for table in (rhythm.smooth, rhythm.level, rhythm.smooth_shares))
     return {
         "strategy": rhythm.outcome.strategy,
@@ -99,12 +101,12 @@ def _rhythm(rhythm: Rhythm, points: int) -> dict[str, Any]:
     }
 
 
-def _curves(table: pd.DataFrame) -> dict[str, Any]:
+def _curves(table: pd.DataFrame) -> Entry:
     lines = [{"name": str(name), "values": numbers(column)} for name, column in table.items()]
     return {"x": [int(step) for step in table.index], "lines": lines}
 
 
-def _conflict(conflict: Conflict) -> dict[str, Any]:
+def _conflict(conflict: Conflict) -> Entry:
     mean = conflict.pairs.mean(axis=1)
     worst = conflict.worst
     return {
@@ -120,17 +122,18 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
     }
 
 
-def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> dict[str, Any] | None:
+def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> Entry | None:
     """Gains of one baseline's strategies on every image of a test set; ``None`` where there are none."""
     reference = table.cohort.counted(rows[0].baseline, REFERENCE) if rows else []
-    entries, level, names = [], None, []
+    entries: list[Entry] = []
+    level, names = pd.Series(dtype=float), list[str]()
     for row in rows:
         differences = table.images.get((row.baseline, row.strategy, dataset))
         if differences is None or not np.isfinite(differences.to_numpy()).any():
             continue
         differences = differences[np.isfinite(differences.to_numpy()) & ~differences.index.duplicated()]
         values = differences.to_numpy()
-        if level is None:
+        if not entries:
             level = _reference(reference, dataset)
             names = list(thin(level, dots).index)
         view = row.cells[dataset, "psnr"].images
@@ -158,22 +161,20 @@ def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> dict
     }
 
 
-def _reference(reference: Sequence, dataset: str) -> pd.Series:
+def _reference(reference: Sequence[Outcome], dataset: str) -> pd.Series[float]:
     """Mean over mix's runs of every image's PSNR."""
-    import pandas as pd
-
     found = [o.images[dataset, "psnr"] for o in reference if (dataset, "psnr") in o.images]
     series = [pd.Series(images.values, images.names) for images in found]
-    return pd.concat([one[~one.index.duplicated()] for one in series], axis=1).mean(axis=1)
+    return pd.concat([scores[~scores.index.duplicated()] for scores in series], axis=1).mean(axis=1)
 
 
-def _sweep(table: GainTable, sweep: Sweep) -> dict[str, Any]:
+def _sweep(table: GainTable, sweep: Sweep) -> Entry:
     places, ticks = positions(sweep.values)
     looks = style.strategy_styles([line.name for line in sweep.lines])
-    lines = []
+    lines: list[Entry] = []
     for line in sweep.lines:
         rows = [line.rows.get(value) for value in sweep.values]
-        means = [row.cells[AVERAGE, "psnr"].gain.mean if row else math.nan for row in rows]
+        means = [row.average.gain.mean if row else math.nan for row in rows]
         seeds = [numbers(seed_gains(table.cohort, row, AVERAGE)) if row else [] for row in rows]
         lines.append({"name": line.name, "colour": looks[line.name][0], "values": numbers(means), "seeds": seeds})
     return {
@@ -185,6 +186,6 @@ def _sweep(table: GainTable, sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _dash(line: Any) -> str:
+def _dash(line: style.LineStyle) -> str:
     """matplotlib's line style as SVG's ``stroke-dasharray``, in units of a line 1.8 wide."""
-    return "" if line == "-" else " ".join(f"{1.8 * length:g}" for length in line[1])
+    return "" if isinstance(line, str) else " ".join(f"{1.8 * length:g}" for length in line[1])

@@ -1,52 +1,29 @@
-"""The gain table for a terminal, as wide as that is but 118 columns at most."""
+"""The gain table for a terminal."""
 
 from __future__ import annotations
 
-import math
-import os
-import sys
-import textwrap
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
+from reports.formats.columns import CONFLICTS, MEASURES, SEEDS
+from reports.formats.layout import blocks, grid, width, wrapped
 from reports.numbers import header
-from reports.numbers.cohorts import AVERAGE, REFERENCE
-from reports.numbers.statistics import LEVEL, Spread
-from reports.numbers.tables import GainTable, Row
-from results.visible import visible
+from reports.numbers.conflicts import Conflict
+from reports.numbers.metrics import heading
+from reports.numbers.model import GainTable, Row
+from reports.numbers.statistics import LEVEL
+from reports.numbers.sweeps import Line, Sweep
+from reports.numbers.words import EMPTY, number, plural, with_spread
 
-WIDTH, NARROWEST = 118, 40
-EMPTY = "–"
-
-LONGEST = 32
-"""Characters of a name beyond which it gets a line of its own above its numbers."""
-
-
-def width() -> int:
-    """Columns to fill: :data:`WIDTH`, or those of a narrower terminal that standard output is."""
-    try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except (AttributeError, OSError, ValueError):  # a file, a pipe
-        return WIDTH
-    return min(WIDTH, max(columns, NARROWEST)) if columns else WIDTH
+CONFLICT_LEGEND = (
+    "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
+    "share of pairs, probes (and seeds) where an update for one task hurts the other"
+)
 
 
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """``24.31`` or ``+0.42``; a dash for a missing value, never ``-0.00``."""
-    if math.isnan(value):
-        return EMPTY
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:+.{digits}f}" if signed else f"{rounded:.{digits}f}"
-
-
-def with_spread(score: Spread, digits: int, signed: bool = False) -> str:
-    """``24.31 ±0.05``; without the plus-minus for one value."""
-    text = number(score.mean, digits, signed)
-    return text if math.isnan(score.std) else f"{text} ±{number(score.std, digits)}"
-
-
-def terminal(table: GainTable, more: Sequence[str] = ()) -> str:
-    """The whole report of a cohort as text; ``more`` blocks stand before the notes."""
+def terminal(
+    table: GainTable, swept: Sequence[Sweep] = (), probed: Mapping[str, Sequence[Conflict]] | None = None
+) -> str:
+    """The whole report of a cohort as text, with its sweeps and conflicts."""
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
@@ -54,22 +31,24 @@ def terminal(table: GainTable, more: Sequence[str] = ()) -> str:
         parts += _score_blocks(table)
         if any(row.pairs for row in table.rows):
             if not table.large:  # there, the average gains below are the view; the single ones stand in the files
-                parts += _blocks(table, "Gain over mix, PSNR in dB" + _spread_words(table), _gain_lines(table))
+                title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
+                parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
-    parts += [*more, "\n".join(wrapped("* ", note) for note in table.notes)]
+    parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
+    parts += [conflict_text(probed)] if probed else []
+    parts.append("\n".join(wrapped("* ", note.text) for note in table.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def legend(table: GainTable) -> list[str]:
     """What the columns of the comparison mean, and what its verdicts rest on."""
+    basis = "verdict: none, as one seed cannot tell a gain from seed noise; add seeds"
     if table.several_seeds:
         count = table.comparisons
         basis = (
             f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {count} "
-            f"comparison{'s' * (count != 1)}; interval: {LEVEL:.0%}, of the average gain, not corrected"
+            f"{plural(count, 'comparison')}; interval: {LEVEL:.0%}, of the average gain, not corrected"
         )
-    else:
-        basis = "verdict: none, as one seed cannot tell a gain from seed noise; add seeds"
     return [
         basis,
         "sets: test sets won-lost against mix; delta-m: mean relative change of PSNR; rank: mean over the test sets "
@@ -78,111 +57,42 @@ def legend(table: GainTable) -> list[str]:
     ]
 
 
-def grid(rows: list[list[str]], ruled: int = 1) -> str:
-    """Right-aligned columns, the first left-aligned, a rule below the first ``ruled`` rows.
-
-    A first cell alone in its row is a heading: it takes no part in the widths. A name with which the row would be
-    wider than :func:`width` becomes such a heading of its numbers.
-    """
-    rows = _harmless(rows)
-    widths = [max(len(row[i]) for row in rows) for i in range(1, len(rows[0]))]
-    longest = max(width() - sum(widths) - 2 * len(widths), len(rows[0][0]))
-    rows = _headed(rows, longest)
-    widths.insert(0, max(len(row[0]) for row in rows if any(row[1:])))
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    lines.insert(ruled, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(line.rstrip() for line in lines)
+def sweep_text(sweep: Sweep, several_seeds: bool) -> str:
+    """The gains as a small table, a line a baseline, a column a value."""
+    title = f"Sweep of {sweep.strategy}'s {sweep.parameter}: average gain over mix, PSNR in dB"
+    names, lines = sweep_cells(sweep)
+    return "\n\n".join(blocks(title + (_SPREADS if several_seeds else ""), [["", *names]], lines))
 
 
-def blocks(title: str, head: list[list[str]], lines: list[list[str]]) -> list[str]:
-    """``lines`` under their ``head``, cut between columns where they would be wider than :func:`width`.
+def sweep_cells(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+    """Headings behind that of the baseline, and the lines of that table; n is the range over the values."""
 
-    The first two columns (name and n) are repeated in every block.
-    """
-    rows = _headed(_harmless(head + lines), LONGEST)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    widths[0] = max((len(row[0]) for row in rows if any(row[1:])), default=0)
-    chunks: list[list[int]] = [[]]
-    used = lead = sum(widths[:2]) + 2
-    for index in range(2, len(widths)):
-        if chunks[-1] and used + widths[index] + 2 > width():
-            chunks.append([])
-            used = lead
-        chunks[-1].append(index)
-        used += widths[index] + 2
-    parts = []
-    for i, chunk in enumerate(chunks):
-        part = [[row[column] for column in [0, 1, *chunk]] for row in rows]
-        words = title if len(chunks) == 1 else f"{title} ({i + 1} of {len(chunks)})"
-        parts.append(f"{words}\n{grid(part, ruled=len(head))}")
-    return parts
+    def cells(line: Line) -> list[str]:
+        pairs = sorted({row.pairs for row in line.rows.values()})
+        n = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
+        gains = {value: with_spread(row.average.gain, 2, signed=True) for value, row in line.rows.items()}
+        return [line.name, n, *(gains.get(value, "") for value in sweep.values)]
+
+    names = [f"{sweep.parameter}={value:g}" for value in sweep.values]
+    return ["n", *names], [cells(line) for line in sweep.lines]
 
 
-def _harmless(rows: list[list[str]]) -> list[list[str]]:
-    """Names from outside may have line ends and escape sequences in them."""
-    return [[visible(cell) for cell in row] for row in rows]
+def conflict_text(found: Mapping[str, Sequence[Conflict]]) -> str:
+    """Mean cosine, share below 0 and the most conflicting pair of every strategy, by baseline."""
+    rows = [["Task gradients", *(column.heading for column in CONFLICTS)]]
+    for several in found.values():
+        rows.append([several[0].display, *[""] * len(CONFLICTS)])
+        rows += [[f"  {conflict.title}", *(c.text(conflict) for c in CONFLICTS)] for conflict in several]
+    return f"{grid(rows)}\n{wrapped('  ', CONFLICT_LEGEND)}"
 
 
-def _headed(rows: list[list[str]], longest: int) -> list[list[str]]:
-    """``rows``, names longer than ``longest`` in a row of their own above their numbers."""
-    split = []
-    for row in rows:
-        if len(row[0]) > longest and any(row[1:]):
-            split += [[row[0], *[""] * (len(row) - 1)], ["", *row[1:]]]
-        else:
-            split.append(row)
-    return split
-
-
-def wrapped(lead: str, text: str) -> str:
-    """``lead`` and ``text`` within :func:`width`; further lines are indented by the length of a short ``lead``."""
-    indent = " " * (len(lead) if len(lead) < 20 else 2)
-    return textwrap.fill(
-        visible(text, lines=True),
-        width(),
-        initial_indent=lead,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-
-
-def measure_cells(row: Row) -> list[str]:
-    """Average gain with its spread, interval, sets won-lost, delta-m, rank, pace spread, sum of weights, verdict."""
-    cell, measures = row.cells.get((AVERAGE, "psnr")), row.measures
-    gain = cell.gain if cell else None
-    interval = EMPTY
-    if gain is not None and not math.isnan(gain.low):
-        interval = f"{number(gain.low, 2, True)} to {number(gain.high, 2, True)}"
-    return [
-        EMPTY if gain is None else with_spread(Spread(gain.mean, gain.std, gain.n), 2, True),
-        interval,
-        EMPTY if measures.won is None else f"{measures.won}-{measures.lost}",
-        EMPTY if math.isnan(measures.delta_m) else number(measures.delta_m, 2, True) + " %",
-        number(measures.mean_rank, 2),
-        number(measures.pace_spread, 3),
-        number(measures.weight_sum, 2),
-        row.remark if not row.n else "reference" if row.strategy == REFERENCE else cell.verdict if cell else "",
-    ]
-
-
-MEASURES = ["average gain", f"{LEVEL:.0%} interval", "sets", "delta-m", "rank", "pace spread", "weights", "verdict"]
+_SPREADS = "; mean ± standard deviation over n seeds"
 
 
 def _facts(table: GainTable) -> str:
     facts = header.facts(table.cohort)[1:]
-    width = max(len(label) for label, _ in facts)
-    return "\n".join(wrapped(f"  {label:<{width}}  ", value) for label, value in facts)
-
-
-def _spread_words(table: GainTable) -> str:
-    return "; mean ± standard deviation over n seeds" if table.several_seeds else ""
+    longest = max(len(label) for label, _ in facts)
+    return "\n".join(wrapped(f"  {label:<{longest}}  ", value) for label, value in facts)
 
 
 def _score_blocks(table: GainTable) -> list[str]:
@@ -195,87 +105,82 @@ def _score_blocks(table: GainTable) -> list[str]:
     groups = [[metric] for metric in metrics]
     if not spreads and metrics[:2] == ["psnr", "ssim"]:
         groups = [["psnr", "ssim"], *groups[2:]]
-    words = (
-        _spread_words(table)
-        if spreads
-        else "; mean over n seeds; spreads and single gains: in the files" * table.several_seeds
-    )
-    parts = []
+    words = _SPREADS if spreads else ""
+    if table.several_seeds and table.large:
+        words = "; mean over n seeds; spreads and single gains: in the files"
+    parts: list[str] = []
     for group in groups:
-        title = " / ".join(table.metrics[metric].heading for metric in group) + words
+        title = " / ".join(heading(table.metrics[metric]) for metric in group) + words
         parts += _blocks(table, title, _score_lines(table, group, spreads))
     return parts
 
 
 def _score_lines(table: GainTable, metrics: list[str], spreads: bool) -> list[list[str]]:
-    def cells(value: Callable[[str, str], str]) -> list[str]:
-        texts = [[value(dataset, metric) for metric in metrics] for dataset in table.datasets]
+    def cells(text: Callable[[str, str, int], str]) -> list[str]:
+        texts = [[text(dataset, name, table.metrics[name].digits) for name in metrics] for dataset in table.datasets]
         return [EMPTY if set(several) == {EMPTY} else " / ".join(several) for several in texts]
 
-    inputs = cells(lambda dataset, metric: number(table.inputs[dataset, metric], table.metrics[metric].digits))
+    def scores(row: Row) -> list[str]:
+        def text(dataset: str, metric: str, digits: int) -> str:
+            score = row.cells[dataset, metric].score
+            return with_spread(score, digits) if spreads else number(score.mean, digits)
+
+        return cells(text)
+
+    def published(row: Row) -> list[str]:
+        def text(dataset: str, metric: str, digits: int) -> str:
+            figure = row.published.get((dataset, metric))
+            return number(figure.value, digits) if figure else EMPTY
+
+        return cells(text)
+
+    inputs = cells(lambda dataset, metric, digits: number(table.inputs[dataset, metric], digits))
     lines = [["degraded input", "", *inputs]]
-    for row, first in _with_groups(table):
+    for row, first in _with_groups(table.ranked):
         if first:
             lines.append([row.display] + [""] * (1 + len(table.datasets)))
-        texts = [EMPTY] * (len(table.datasets) - 1) + [row.remark]
-        if row.n:
-            texts = cells(partial(_score, table, row, spreads))
-        lines.append([f"  {row.strategy}", row.count, *texts])
+        remark = [EMPTY] * (len(table.datasets) - 1) + [row.remark]
+        lines.append([f"  {row.strategy}", row.count, *(scores(row) if row.n else remark)])
         if any((dataset, metric) in row.published for dataset in table.datasets for metric in metrics):
-            lines.append(["    published", "", *cells(partial(_published, table, row))])
+            lines.append(["    published", "", *published(row)])
     return lines
-
-
-def _score(table: GainTable, row: Row, spreads: bool, dataset: str, metric: str) -> str:
-    score, digits = row.cells[dataset, metric].score, table.metrics[metric].digits
-    return with_spread(score, digits) if spreads else number(score.mean, digits)
-
-
-def _published(table: GainTable, row: Row, dataset: str, metric: str) -> str:
-    figure = row.published.get((dataset, metric))
-    return number(figure.value, table.metrics[metric].digits) if figure else EMPTY
 
 
 def _gain_lines(table: GainTable) -> list[list[str]]:
-    lines = []
-    baseline = None
-    for row, _ in _with_groups(table):
-        if row.strategy == REFERENCE:
-            continue
-        if row.baseline != baseline:
+    lines: list[list[str]] = []
+    for row, first in _with_groups([row for row in table.ranked if not row.is_reference]):
+        if first:
             lines.append([row.display] + [""] * (1 + len(table.datasets)))
-            baseline = row.baseline
-        gains = [row.cells[dataset, "psnr"].gain for dataset in table.datasets]
         if row.pairs:
-            texts = [with_spread(Spread(gain.mean, gain.std, gain.n), 2, True) for gain in gains]
-            lines.append([f"  {row.strategy}", str(row.pairs), *texts])
+            gains = [row.cells[dataset, "psnr"].gain for dataset in table.datasets]
+            texts = [with_spread(gain, 2, signed=True) for gain in gains]
         else:
-            reason = row.remark if not row.n else "no pair with mix"
-            lines.append([f"  {row.strategy}", "0", *[EMPTY] * (len(gains) - 1), reason])
+            texts = [EMPTY] * (len(table.datasets) - 1) + ["no pair with mix" if row.n else row.remark]
+        lines.append([f"  {row.strategy}", str(row.pairs), *texts])
     return lines
 
 
-def _with_groups(table: GainTable) -> list[tuple[Row, bool]]:
-    rows = table.ranked
+def _with_groups(rows: Sequence[Row]) -> list[tuple[Row, bool]]:
+    """The rows, and whether each is the first of its baseline."""
     return [(row, i == 0 or rows[i - 1].baseline != row.baseline) for i, row in enumerate(rows)]
 
 
 def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
     names, marks = zip(*(table.title(dataset) for dataset in table.datasets), strict=True)
-    head = [["", "n", *names]] + ([["", "", *marks]] if any(marks) else [])
-    return blocks(title, head, lines)
+    return blocks(title, [["", "n", *names], *([["", "", *marks]] if any(marks) else [])], lines)
 
 
 def _measures(table: GainTable) -> str:
-    rows = [["Best first" if table.large else "Against mix", "n", *MEASURES]]
-    for row, first in _with_groups(table):
-        if first:
-            rows.append([row.display] + [""] * (1 + len(MEASURES)))
-        pairs = row.count if row.strategy == REFERENCE else str(row.pairs)
-        rows.append([f"  {row.strategy}", pairs, *measure_cells(row)])
-    told = [any(row[i] not in ("", EMPTY) for row in rows[1:]) for i in range(len(rows[0]))]  # no intervals of one seed
-    rows = [[cell for i, cell in enumerate(row) if told[i] or not i] for row in rows]
-    table_text = grid(rows)
-    if max(map(len, table_text.splitlines())) > width():
-        table_text = "\n\n".join(blocks(rows[0][0], [["", *rows[0][1:]]], rows[1:]))
-    return table_text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+    columns = [SEEDS, *MEASURES]
+    columns = [  # no intervals of one seed
+        column for column in columns if any(column.text(row) not in ("", EMPTY) for row in table.rows)
+    ]
+    head = ["Best first" if table.large else "Against mix", *(column.heading for column in columns)]
+    lines: list[list[str]] = []
+    for row, first in _with_groups(table.ranked):
+        lines += [[row.display] + [""] * len(columns)] if first else []
+        lines.append([f"  {row.strategy}", *(column.text(row) for column in columns)])
+    text = grid([head, *lines])
+    if max(map(len, text.splitlines())) > width():
+        text = "\n\n".join(blocks(head[0], [["", *head[1:]]], lines))
+    return text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))

@@ -7,14 +7,18 @@ front (:func:`results.visible.spreadsheet`). Those of a run's folder are for pro
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-from reports.numbers.cohorts import AVERAGE, Cohort, Outcome
-from reports.numbers.tables import Cell, GainTable, Row
+import pandas as pd
+
+from reports.formats.columns import MEASURES, csv_fields, run_columns
+from reports.numbers.model import AVERAGE, Cohort, GainTable, Row
+from reports.numbers.statistics import ImageGain
+from results.records import Role
 from results.visible import spreadsheet
 
-if TYPE_CHECKING:
-    import pandas as pd
+Entries = Mapping[str, str | float | None]
+"""Some columns of a row."""
 
 
 def tidy(table: GainTable) -> pd.DataFrame:
@@ -27,11 +31,9 @@ def tidy(table: GainTable) -> pd.DataFrame:
     of one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
     ``mean_rank, delta_m, won, lost, pace_spread, weight_sum`` (:mod:`reports.numbers.summary`, from PSNR).
     """
-    import pandas as pd
-
     shared = _shared(table.cohort)
     rows = [
-        shared | _row(row) | _place(table, dataset) | _numbers(table, row, dataset, metric) | _measures(row)
+        {**shared, **_row(row), **_place(table, dataset), **_numbers(table, row, dataset, metric), **_measures(row)}
         for row in table.rows
         for metric in table.cohort.metrics
         for dataset in table.datasets
@@ -45,30 +47,22 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def runs(cohort: Cohort) -> pd.DataFrame:
-    """One row a run of the cohort: identity, state, reason, average PSNR over the test sets, durations in seconds."""
-    import pandas as pd
-
-    return pd.DataFrame([_shared(cohort) | _run(cohort, outcome) for outcome in cohort.outcomes])
-
-
-def _run(cohort: Cohort, outcome: Outcome) -> dict[str, Any]:
-    environment = outcome.environment
-    return {
-        "baseline": outcome.baseline,
-        "strategy": outcome.strategy,
-        "seed": outcome.seed,
-        "hash": outcome.record.hash[:8],
-        "pair": outcome.pair[:8],
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "average_psnr": _rounded(outcome.average(cohort.tested, "psnr")),
-        "commit": environment.commit,
-        "device": environment.device,
-        "train_seconds": environment.train_seconds,
-    }
+    """One row a run of the cohort: identity, standing, reason, average PSNR over the test sets, seconds of training."""
+    columns = run_columns(cohort)
+    order = dict.fromkeys(("seed", "hash", "pair", "state", "reason", "average_psnr", "commit", "device"))
+    return pd.DataFrame([
+        {
+            **_shared(cohort),
+            "baseline": outcome.baseline,
+            "strategy": outcome.strategy,
+            **order,
+            **csv_fields(columns, outcome),
+        }
+        for outcome in cohort.outcomes
+    ])  # fmt: skip
 
 
-def _shared(cohort: Cohort) -> dict[str, Any]:
+def _shared(cohort: Cohort) -> Entries:
     config = cohort.config
     return {
         "setting": cohort.setting,
@@ -81,7 +75,7 @@ def _shared(cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row) -> Entries:
     return {
         "baseline": row.baseline,
         "strategy": row.strategy,
@@ -92,70 +86,43 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _place(table: GainTable, dataset: str) -> dict[str, Any]:
+def _place(table: GainTable, dataset: str) -> Entries:
     if dataset == AVERAGE:
-        found, total = len(table.cohort.tested), len(table.cohort.tested)
-        total += sum(column.role != "extra" for column in table.cohort.unseen)
+        found = len(table.cohort.tested)
+        total = found + sum(column.role != Role.EXTRA for column in table.cohort.unseen)
         return {"dataset": AVERAGE, "task": "", "role": "average", "origin": "", "found": found, "expected": total}
     column = next(column for column in table.cohort.columns if column.dataset == dataset)
-    names = ("dataset", "task", "role", "origin", "found", "expected")
-    return {name: getattr(column, name) for name in names}
+    return {name: getattr(column, name) for name in ("dataset", "task", "role", "origin", "found", "expected")}
 
 
-def _numbers(table: GainTable, row: Row, dataset: str, metric: str) -> dict[str, Any]:
-    cell = row.cells[dataset, metric]
+def _numbers(table: GainTable, row: Row, dataset: str, metric: str) -> Entries:
+    cell, facts = row.cells[dataset, metric], table.metrics[metric]
+    gain, images = cell.gain, cell.images or ImageGain()
     figure = row.published.get((dataset, metric))
     return {
         "metric": metric,
-        "unit": table.metrics[metric].unit,
-        "lower_is_better": table.metrics[metric].lower_is_better,
-        "input": _rounded(table.inputs[dataset, metric]),
-        "mean": _rounded(cell.score.mean),
-        "std": _rounded(cell.score.std),
-        **_over_seeds(cell),
-        **_over_images(cell),
+        "unit": facts.unit,
+        "lower_is_better": facts.lower_is_better,
+        "input": round(table.inputs[dataset, metric], 6),
+        "mean": round(cell.score.mean, 6),
+        "std": round(cell.score.std, 6),
+        "gain": round(gain.mean, 6),
+        "gain_std": round(gain.std, 6),
+        "gain_n": None if row.is_reference else gain.n,
+        "gain_low": round(gain.low, 6),
+        "gain_high": round(gain.high, 6),
+        "p": round(gain.p, 6),
+        "p_holm": round(cell.p_holm, 6),
+        "verdict": cell.verdict,
+        "images": images.n if cell.images else None,
+        "image_gain": round(images.mean, 6),
+        "image_low": round(images.low, 6),
+        "image_high": round(images.high, 6),
+        "image_p": round(images.p, 6),
         "published": figure.value if figure else math.nan,
         "published_source": figure.source if figure else "",
     }
 
 
-def _over_seeds(cell: Cell) -> dict[str, Any]:
-    gain = cell.gain
-    return {
-        "gain": _rounded(gain.mean) if gain else math.nan,
-        "gain_std": _rounded(gain.std) if gain else math.nan,
-        "gain_n": gain.n if gain else None,
-        "gain_low": _rounded(gain.low) if gain else math.nan,
-        "gain_high": _rounded(gain.high) if gain else math.nan,
-        "p": _rounded(gain.p) if gain else math.nan,
-        "p_holm": _rounded(cell.p_holm),
-        "verdict": cell.verdict,
-    }
-
-
-def _over_images(cell: Cell) -> dict[str, Any]:
-    images = cell.images
-    return {
-        "images": images.n if images else None,
-        "image_gain": _rounded(images.mean) if images else math.nan,
-        "image_low": _rounded(images.low) if images else math.nan,
-        "image_high": _rounded(images.high) if images else math.nan,
-        "image_p": _rounded(images.p) if images else math.nan,
-    }
-
-
-def _measures(row: Row) -> dict[str, Any]:
-    measures = row.measures
-    return {
-        "mean_rank": _rounded(measures.mean_rank),
-        "delta_m": _rounded(measures.delta_m),
-        "won": measures.won,
-        "lost": measures.lost,
-        "pace_spread": _rounded(measures.pace_spread),
-        "weight_sum": _rounded(measures.weight_sum),
-    }
-
-
-def _rounded(value: float) -> float:
-    """Six significant digits behind the point: beyond what any table shows, below what summation order changes."""
-    return round(value, 6)
+def _measures(row: Row) -> Entries:
+    return dict.fromkeys(("mean_rank", "delta_m")) | csv_fields(MEASURES, row)

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from reports.formats.text import EMPTY, grid, number, wrapped
-from reports.numbers.cohorts import COUNTED, Cohort, Outcome
-from reports.numbers.rhythms import SHOWN, named
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-LEGEND = (
-    "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
-    "share of pairs, probes (and seeds) where an update for one task hurts the other"
-)
-
-
-NAMES = ("baseline", "strategy", "n", "mean cosine", "below 0", "most conflicting pair")
+from reports.numbers.model import Cohort, Outcome
+from reports.numbers.rhythms import SHOWN
 
 
 @dataclass(frozen=True)
@@ -41,22 +29,27 @@ class Conflict:
 
     @property
     def title(self) -> str:
-        return named(self.outcomes[0])
+        """The strategy, with the run's standing where it does not count."""
+        return self.outcomes[0].title
 
     @property
     def strategy(self) -> str:
+        """Name of the strategy with its parameters."""
         return self.outcomes[0].strategy
 
     @property
     def display(self) -> str:
+        """The baseline's name for people."""
         return self.outcomes[0].display
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Of the runs."""
         return tuple(outcome.seed for outcome in self.outcomes)
 
     @cached_property
     def tasks(self) -> list[str]:
+        """Names of the tasks, in the order of the probes."""
         return list(dict.fromkeys(self.table["task"]))
 
     @cached_property
@@ -74,8 +67,8 @@ class Conflict:
     @cached_property
     def norms(self) -> pd.DataFrame:
         """Norms of the gradients over time: step x task."""
-        own = self.table[self.table["task"] == self.table["other"]]
-        return own.pivot(index="step", columns="task", values="norm").reindex(columns=self.tasks)
+        diagonal = self.table[self.table["task"] == self.table["other"]]
+        return diagonal.pivot(index="step", columns="task", values="norm").reindex(columns=self.tasks)
 
     @property
     def mean(self) -> float:
@@ -92,11 +85,13 @@ class Conflict:
     @property
     def worst(self) -> tuple[str, str] | None:
         """The pair with the lowest mean cosine."""
-        means = self.pairs.mean().dropna()
-        return means.idxmin() if len(means) else None
+        means = self.pairs.mean()
+        pairs = [pair for pair in combinations(self.tasks, 2) if not math.isnan(means.get(pair, math.nan))]
+        return min(pairs, key=lambda pair: means[pair], default=None)
 
 
 def pair_name(pair: tuple[str, str]) -> str:
+    """``derain – dehaze``."""
     return f"{pair[0]} – {pair[1]}"
 
 
@@ -110,12 +105,12 @@ def conflicts(cohort: Cohort) -> dict[str, list[Conflict]]:
 
 
 def _of_baseline(cohort: Cohort, baseline: str) -> list[Conflict]:
-    found = []
+    found: list[Conflict] = []
     for strategy in cohort.strategies(baseline):
-        outcomes = [o for o in cohort.select(baseline, strategy) if o.state in SHOWN]
+        outcomes = [o for o in cohort.select(baseline, strategy) if o.standing in SHOWN]
         tables = [(outcome, outcome.run.conflicts()) for outcome in outcomes]
         tables = [(outcome, table) for outcome, table in tables if not table.empty]
-        chosen = [(outcome, table) for outcome, table in tables if outcome.state == COUNTED] or tables[:1]
+        chosen = [(outcome, table) for outcome, table in tables if outcome.counts] or tables[:1]
         if chosen:
             several = tuple(table for _, table in chosen)
             found.append(Conflict(tuple(outcome for outcome, _ in chosen), _mean(several), several))
@@ -128,9 +123,7 @@ def conflict_table(cohort: Cohort) -> pd.DataFrame:
     Columns: ``setting, cohort, baseline, strategy, seed, state, task, other, probes``; over the probes ``cosine``
     (mean), ``cosine_first, cosine_last, cosine_least``, ``below_zero`` (share) and ``norm, norm_other`` (means).
     """
-    import pandas as pd
-
-    tables = [(outcome, outcome.run.conflicts()) for outcome in cohort.outcomes if outcome.state in SHOWN]
+    tables = [(outcome, outcome.run.conflicts()) for outcome in cohort.outcomes if outcome.standing in SHOWN]
     probed = {number: (outcome, table) for number, (outcome, table) in enumerate(tables) if not table.empty}
     if not probed:
         return pd.DataFrame()
@@ -147,39 +140,19 @@ def conflict_table(cohort: Cohort) -> pd.DataFrame:
         rows[name] = norms.reindex(pd.MultiIndex.from_frame(rows[["run", task]])).to_numpy()
     numbers = list(rows.columns[4:])
     rows[numbers] = rows[numbers].map(lambda value: float(f"{value:.6g}"))
-    for position, name in enumerate(("baseline", "strategy", "seed", "state")):
-        rows.insert(position, name, [getattr(probed[number][0], name) for number in rows["run"]])
-    rows.insert(0, "setting", cohort.setting)
-    rows.insert(1, "cohort", cohort.key)
-    return rows.drop(columns="run")
-
-
-def conflict_rows(found: Mapping[str, Sequence[Conflict]]) -> list[list[str]]:
-    """Cells a strategy, in the order of :data:`NAMES`."""
-    return [[several[0].display, *_cells(conflict)] for several in found.values() for conflict in several]
-
-
-def conflict_text(found: Mapping[str, Sequence[Conflict]]) -> str:
-    """Mean cosine, share below 0 and the most conflicting pair of every strategy; empty where nothing was probed."""
-    if not found:
-        return ""
-    rows = [["Task gradients", *NAMES[2:]]]
-    for several in found.values():
-        rows.append([several[0].display, "", "", "", ""])
-        rows += [["  " + name, *cells] for name, *cells in map(_cells, several)]
-    return f"{grid(rows)}\n{wrapped('  ', LEGEND)}"
-
-
-def _cells(conflict: Conflict) -> list[str]:
-    pair = conflict.worst
-    worst = f"{pair_name(pair)} ({number(conflict.pairs[pair].mean(), 2, True)})" if pair else EMPTY
-    below = EMPTY if math.isnan(conflict.negative) else f"{conflict.negative:.0%}"
-    return [conflict.title, str(len(conflict.seeds)), number(conflict.mean, 2, True), below, worst]
+    outcomes = [probed[number][0] for number in rows["run"]]
+    identities = {
+        "setting": cohort.setting,
+        "cohort": cohort.key,
+        "baseline": [outcome.baseline for outcome in outcomes],
+        "strategy": [outcome.strategy for outcome in outcomes],
+        "seed": [outcome.seed for outcome in outcomes],
+        "state": [outcome.standing for outcome in outcomes],
+    }
+    return pd.concat([pd.DataFrame(identities, rows.index), rows.drop(columns="run")], axis=1)
 
 
 def _mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
     if len(tables) == 1:
         return tables[0]
     whole = pd.concat(tables, ignore_index=True)

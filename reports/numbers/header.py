@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
 
-from reports.numbers.cohorts import Cohort, Outcome
-from results.records import Role
+from reports.numbers.model import Cohort, Outcome
+from reports.numbers.words import plural
+from results.records import Origin, Role
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -19,7 +19,7 @@ TRAINING = (
     ("clip_norm", "gradient norm clipped at {:g}"),
     ("clip_percentile", "gradients clipped at percentile {:g} of their norms"),
 )
-"""Training settings told in the header, where the configuration has them."""
+"""Training settings in the header, where the configuration has them."""
 
 DATA = {
     "embedded": "embedded: procedural training images, photographs of scikit-image as test images, made degradations",
@@ -40,7 +40,7 @@ def context(cohort: Cohort) -> str:
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
-    """``(label, value)`` lines; where runs differ, each value is told with its baselines."""
+    """``(label, value)`` lines; where runs differ, each value stands with its baselines."""
     config = cohort.config
     source = DATA.get(config.data.source or "", "not recorded")
     if config.data.missing == "synthesise":
@@ -67,12 +67,8 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
 
 def _training(outcome: Outcome) -> str:
     train = outcome.config.train
-    told = []
-    for key, template in TRAINING:
-        value = getattr(train, key)
-        if value:
-            told.append(template.format(value) if not isinstance(value, str) else template.split("{")[0] + value)
-    return ", ".join(told) or "not recorded"
+    values = {key: getattr(train, key) for key, _ in TRAINING}
+    return ", ".join(template.format(values[key]) for key, template in TRAINING if values[key]) or "not recorded"
 
 
 def _mixing(outcome: Outcome) -> str:
@@ -84,11 +80,11 @@ def _selection(outcome: Outcome) -> str:
     return f"after the last step, {f'exponential moving average (decay {average:g})' if average else 'no average'}"
 
 
-def _by_baseline(cohort: Cohort, tell: Any) -> Iterable[str]:
+def _by_baseline(cohort: Cohort, describe: Callable[[Outcome], str]) -> list[str]:
     """One line where all baselines agree, otherwise one a text with its baselines in front."""
     texts: dict[str, list[str]] = {}
     for outcome in cohort.counted() or cohort.outcomes:
-        names = texts.setdefault(tell(outcome), [])
+        names = texts.setdefault(describe(outcome), [])
         if outcome.display not in names:
             names.append(outcome.display)
     if len(texts) == 1:
@@ -106,23 +102,27 @@ def _environment(cohort: Cohort, label: str) -> list[str]:
 
 def _train_sets(outcome: Outcome) -> str:
     """Every training set once: how many images, and whether they are what the set's name says."""
-    told = {}
+    sets: dict[str, str] = {}
     for record in outcome.data:
         if record.role == Role.TRAIN:
             found, expected = record.found, record.expected
             count = f"{found} of {expected}" if record.partial else f"{found} images"
-            kinds = {"synthesised": f"synthesised from {found} clean images", "absent": f"absent, 0 of {expected}"}
+            kinds: dict[str, str] = {
+                Origin.SYNTHESISED: f"synthesised from {found} clean images",
+                Origin.ABSENT: f"absent, 0 of {expected}",
+            }
             count += f", each {record.repeats} times" if record.repeats else ""
-            told[record.dataset] = kinds.get(record.origin, count)
-    return "; ".join(f"{name} ({kind})" for name, kind in told.items()) or "not recorded"
+            sets[record.dataset] = kinds.get(record.origin, count)
+    return "; ".join(f"{name} ({kind})" for name, kind in sets.items()) or "not recorded"
 
 
 def _test_sets(cohort: Cohort) -> list[str]:
-    told = []
-    same = len({column.mark for column in cohort.columns}) == 1  # told by the data line already
+    texts: list[str] = []
+    same = len({column.mark for column in cohort.columns}) == 1  # the data line says it already
     for column in cohort.columns:
         counts = {o.datasets[column.dataset] for o in cohort.counted() if column.dataset in o.datasets}
         images = " or ".join(str(count) for count in sorted(counts))
         mark = f", {column.mark}" if column.mark and not same else ""
-        told.append(f"{column.dataset} ({column.task}, {images} image{'' if counts == {1} else 's'}{mark})")
-    return told
+        noun = plural(1 if counts == {1} else 2, "image")
+        texts.append(f"{column.dataset} ({column.task}, {images} {noun}{mark})")
+    return texts

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
-from reports.numbers.cohorts import COLLAPSED, COUNTED, UNFINISHED, UNSCORED, Cohort, Outcome
+from reports.numbers.model import Cohort, Outcome, Standing
 
-if TYPE_CHECKING:
-    import pandas as pd
+F = TypeVar("F", pd.DataFrame, "pd.Series[float]")
 
-SHOWN = (COUNTED, COLLAPSED, UNSCORED, UNFINISHED)
-"""States of runs whose course may be shown; where one does not count, its state stands beside its name."""
+SHOWN = (Standing.COUNTED, Standing.COLLAPSED, Standing.UNSCORED, Standing.UNFINISHED)
+"""Standings of runs whose course may be shown; where one does not count, its standing is beside its name."""
 
 POINTS = 200
 """Points a curve is thinned to: about the width of a panel in pixels."""
@@ -34,7 +34,8 @@ class Rhythm:
 
     @property
     def title(self) -> str:
-        return named(self.outcome)
+        """The strategy, with the run's standing where it does not count."""
+        return self.outcome.title
 
     @cached_property
     def shares(self) -> pd.DataFrame:
@@ -61,11 +62,6 @@ class Rhythm:
         return words
 
 
-def named(outcome: Outcome) -> str:
-    """The strategy, with the run's state where it does not count."""
-    return outcome.strategy if outcome.state == COUNTED else f"{outcome.strategy} ({outcome.state})"
-
-
 def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = None) -> list[Rhythm]:
     """One run a strategy, of the seed that most strategies have; collapsed runs only where nothing else is left.
 
@@ -73,12 +69,8 @@ def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = No
         cohort, baseline: where to look.
         strategies: which, in this order; ``None`` for all.
     """
-    usable = [o for o in cohort.select(baseline) if o.state in SHOWN]
-    common = common_seed(usable)
-    chosen = []
-    for strategy in cohort.strategies(baseline) if strategies is None else strategies:
-        candidates = [o for o in usable if o.strategy == strategy]
-        candidates.sort(key=lambda o: (o.state != COUNTED, o.seed != common, o.seed))
+    chosen: list[Rhythm] = []
+    for candidates in candidate_runs(cohort, baseline, strategies):
         for outcome in candidates:
             table = outcome.run.rhythm()
             if not table.empty:
@@ -87,13 +79,17 @@ def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = No
     return chosen
 
 
-def common_seed(outcomes: list[Outcome]) -> int | None:
-    """The seed that most counted runs have, the smallest of several; ``None`` without a counted run."""
-    seeds = [o.seed for o in outcomes if o.state == COUNTED]
-    return max(sorted(set(seeds)), key=seeds.count, default=None)
+def candidate_runs(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = None) -> list[list[Outcome]]:
+    """The runs that may be shown of each strategy: counted ones first, and among them the seed that most have."""
+    usable = [outcome for outcome in cohort.select(baseline) if outcome.standing in SHOWN]
+    seeds = sorted(outcome.seed for outcome in usable if outcome.counts)
+    common = max(seeds, key=seeds.count, default=None)
+    usable.sort(key=lambda outcome: (not outcome.counts, outcome.seed != common, outcome.seed))
+    names = cohort.strategies(baseline) if strategies is None else strategies
+    return [[outcome for outcome in usable if outcome.strategy == name] for name in names]
 
 
-def thin(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
+def thin(table: F, points: int = POINTS) -> F:
     """At most ``points`` rows, evenly taken, the first and the last among them."""
     if len(table) <= points:
         return table

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 """Confidence level of every interval; verdicts are taken at ``1 - LEVEL``."""
@@ -35,24 +36,25 @@ GAIN, LOSS, NO_DIFFERENCE, ONE_SEED, NO_PAIR, NO_DIRECTION = (
 class Spread:
     """Mean, sample standard deviation (``n - 1``; NaN below two values) and count."""
 
-    mean: float
-    std: float
-    n: int
+    mean: float = math.nan
+    std: float = math.nan
+    n: int = 0
 
 
 @dataclass(frozen=True)
-class PairedGain:
+class PairedGain(Spread):
     """A gain over paired seeds: mean, sample standard deviation, pairs, t-interval at :data:`LEVEL`, two-sided p.
 
     ``std``, ``low``, ``high`` and ``p`` are NaN below two pairs.
     """
 
-    mean: float
-    std: float
-    n: int
-    low: float
-    high: float
-    p: float
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+
+
+NO_SPREAD, NO_GAIN = Spread(), PairedGain()
+"""Of no value, and of no pair."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,11 @@ class ImageGain:
     signed-rank test. NaN below two images.
     """
 
-    mean: float
-    n: int
-    low: float
-    high: float
-    p: float
+    mean: float = math.nan
+    n: int = 0
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -76,7 +78,7 @@ def spread(values: Iterable[float]) -> Spread:
     if np.isnan(array).any():
         raise ValueError("a missing value among those to average: leave it out where its absence is shown")
     if not len(array):
-        return Spread(math.nan, math.nan, 0)
+        return Spread()
     deviation = float(array.std(ddof=1)) if len(array) > 1 and np.isfinite(array).all() else math.nan
     return Spread(float(array.mean()), deviation, len(array))
 
@@ -84,8 +86,11 @@ def spread(values: Iterable[float]) -> Spread:
 def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -> PairedGain:
     """Mean of ``strategy[pair] - reference[pair]`` over the pairs both have, with Student's t-interval and test.
 
+    The numbers are those of :func:`scipy.stats.ttest_rel`, which takes 27 times as long (tables ask thousands of times)
+    and warns of differences that are all equal.
+
     Args:
-        strategy: score by pair (``Run.record["pair"]``: same baseline, seed, data and training).
+        strategy: score by pair (:attr:`results.records.RunRecord.pair`: same baseline, seed, data and training).
         reference: the same of the reference strategy.
     """
     from scipy.special import stdtr, stdtrit
@@ -95,7 +100,7 @@ def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -
     differences = differences[np.isfinite(differences)]
     whole = spread(differences)
     if whole.n < 2:
-        return PairedGain(whole.mean, math.nan, whole.n, math.nan, math.nan, math.nan)
+        return PairedGain(whole.mean, n=whole.n)
     error = whole.std / math.sqrt(whole.n)
     half = float(stdtrit(whole.n - 1, (1 + LEVEL) / 2)) * error
     p = float(whole.mean == 0)  # identical differences: the quotient below would divide by zero
@@ -104,12 +109,12 @@ def paired_gain(strategy: Mapping[str, float], reference: Mapping[str, float]) -
     return PairedGain(whole.mean, whole.std, whole.n, whole.mean - half, whole.mean + half, p)
 
 
-def image_gain(differences: Sequence[float], seed: int = 0) -> ImageGain:
+def image_gain(differences: ArrayLike, seed: int = 0) -> ImageGain:
     """:func:`image_gains` of one test set."""
     return image_gains([differences], seed)[0]
 
 
-def image_gains(several: Sequence[Sequence[float]], seed: int = 0) -> list[ImageGain]:
+def image_gains(several: Sequence[ArrayLike], seed: int = 0) -> list[ImageGain]:
     """Interval and test for the mean of per-image differences; the same input gives the same interval.
 
     Args:
@@ -119,8 +124,8 @@ def image_gains(several: Sequence[Sequence[float]], seed: int = 0) -> list[Image
     """
     from scipy import stats
 
-    arrays = [array[np.isfinite(array)] for array in (np.asarray(one, dtype=float) for one in several)]
-    found = [ImageGain(float(a.mean()) if len(a) else math.nan, len(a), *[math.nan] * 3) for a in arrays]
+    arrays = [array[np.isfinite(array)] for array in (np.asarray(gains, dtype=float) for gains in several)]
+    found = [ImageGain(float(array.mean()), len(array)) if len(array) else ImageGain() for array in arrays]
     sizes: dict[int, list[int]] = {}
     for place, array in enumerate(arrays):
         if len(array) > 1:
@@ -131,12 +136,14 @@ def image_gains(several: Sequence[Sequence[float]], seed: int = 0) -> list[Image
         ends = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
         for place, (low, high) in zip(places, ends, strict=True):
             array, mean = arrays[place], found[place].mean
-            p = float(stats.wilcoxon(array).pvalue) if np.any(array) else 1.0
+            p = 1.0
+            if np.any(array):
+                p = float(stats.wilcoxon(array).pvalue)  # pyright: ignore[reportAttributeAccessIssue]: scipy has no stubs
             found[place] = ImageGain(mean, images, float(mean + low), float(mean + high), p)
     return found
 
 
-def _resamples(images: int, seed: int) -> Iterator[np.ndarray]:
+def _resamples(images: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """How often each image is drawn in each resample, in parts of (resamples, images)."""
     generator = np.random.default_rng(seed)
     most = max(1, PART // images)

@@ -1,15 +1,12 @@
-"""Measures that sum up a multi-task comparison in one number: mean gain, delta-m, mean rank, sets won, pace spread."""
+"""Measures that sum up a multi-task comparison in one number: delta-m, mean rank, sets won, pace spread."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 EVEN = 0.005
 """Differences below half of the last printed digit of a PSNR (dB) count as neither won nor lost."""
@@ -21,24 +18,18 @@ LEVEL_MEMORY = 300
 """Steps after which 95 % of the running level's start value is forgotten (momentum 0.01: 0.99**300 = 0.05)."""
 
 
-def mean_gain(scores: Mapping[str, float], reference: Mapping[str, float]) -> float:
-    """Mean over the test sets of ``scores - reference`` (dB for PSNR); both must name the same sets."""
-    return float(np.mean([scores[name] - reference[name] for name in _same(scores, reference)]))
+def delta_m(scores: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """Mean relative improvement over the tasks in percent, of scores where higher is better; positive is better.
 
-
-def delta_m(scores: Mapping[str, float], reference: Mapping[str, float], lower_is_better: bool = False) -> float:
-    """Mean relative improvement over the tasks in percent; positive is better.
-
-    ``100 / K * sum_k sign * (M_k - B_k) / B_k``, the multi-task measure of Maninis et al., "Attentive Single-Tasking of
+    ``100 / K * sum_k (M_k - B_k) / B_k``, the multi-task measure of Maninis et al., "Attentive Single-Tasking of
     Multiple Tasks", CVPR 2019, with the reference strategy (instead of single-task networks) as ``B``.
     """
-    sign = -1 if lower_is_better else 1
     names = _same(scores, reference)
-    return float(100 * sign * np.mean([(scores[name] - reference[name]) / reference[name] for name in names]))
+    return float(100 * np.mean([(scores[name] - reference[name]) / reference[name] for name in names]))
 
 
-def mean_rank(scores: Mapping[str, Mapping[str, float]], lower_is_better: bool = False) -> dict[str, float]:
-    """Rank of each strategy on each test set (1 is best, ties share their mean rank), averaged over the sets.
+def mean_rank(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Rank of each strategy on each test set (1 is the highest score, ties share their mean rank), mean over the sets.
 
     Args:
         scores: ``{strategy: {test set: value}}``. Every strategy must have every set: a rank among others would change
@@ -46,23 +37,18 @@ def mean_rank(scores: Mapping[str, Mapping[str, float]], lower_is_better: bool =
     """
     from scipy.stats import rankdata
 
-    if not scores:
-        return {}
     names = list(next(iter(scores.values())))
     for row in scores.values():
         _same(row, scores[next(iter(scores))])
     table = np.array([[row[name] for name in names] for row in scores.values()], dtype=float)
-    ranks = rankdata(table if lower_is_better else -table, axis=0)
+    ranks = rankdata(-table, axis=0)
     return dict(zip(scores, ranks.mean(axis=1).tolist(), strict=True))
 
 
-def won_and_lost(
-    scores: Mapping[str, float], reference: Mapping[str, float], lower_is_better: bool = False, even: float = EVEN
-) -> tuple[int, int]:
-    """Test sets won and lost against the reference; differences below ``even`` count as neither."""
-    sign = -1 if lower_is_better else 1
-    differences = [sign * (scores[name] - reference[name]) for name in _same(scores, reference)]
-    return sum(d >= even for d in differences), sum(d <= -even for d in differences)
+def won_and_lost(scores: Mapping[str, float], reference: Mapping[str, float]) -> tuple[int, int]:
+    """Test sets with a higher and with a lower score than the reference, by :data:`EVEN` or more."""
+    differences = [scores[name] - reference[name] for name in _same(scores, reference)]
+    return sum(d >= EVEN for d in differences), sum(d <= -EVEN for d in differences)
 
 
 def pace_spread(rhythm: pd.DataFrame) -> float:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypeGuard
 
-from reports.figures import style
-from reports.figures.labels import label_ends
-from reports.formats.text import blocks, with_spread
-from reports.numbers import header
-from reports.numbers.cohorts import AVERAGE, REFERENCE, Cohort
-from reports.numbers.statistics import Spread
-from reports.numbers.tables import GainTable, Row, seed_gains
+from pydantic import JsonValue
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports.numbers.model import Cohort, GainTable, Row
 
 LEAST = 3
 """Values of a parameter from which they make a sweep."""
@@ -37,6 +29,7 @@ class Line:
 
     @property
     def name(self) -> str:
+        """The baseline, with the other parameters where they differ."""
         return f"{self.display}, {self.other}" if self.other else self.display
 
 
@@ -50,12 +43,8 @@ class Sweep:
 
     @property
     def values(self) -> list[float]:
+        """All values of the parameter, rising."""
         return sorted({value for line in self.lines for value in line.rows})
-
-    @property
-    def stem(self) -> str:
-        """``sweep-art-tau``, with nothing in it that a file name should not have."""
-        return style.file_name(f"sweep-{self.strategy}-{self.parameter}")
 
 
 def sweeps(table: GainTable) -> list[Sweep]:
@@ -70,65 +59,24 @@ def sweeps(table: GainTable) -> list[Sweep]:
         return []
     groups: dict[tuple[str, str], dict[tuple[str, str], dict[float, Row]]] = {}
     for row in table.rows:
-        if row.pairs and row.strategy != REFERENCE and row.cells[AVERAGE, "psnr"].gain.n:
+        if row.average.gain.n:
             name, parameters = _parameters(table.cohort, row)
             for key, value in parameters.items():
                 if _numeric(value):
                     others = ", ".join(f"{k}={_text(v)}" for k, v in sorted(parameters.items()) if k != key)
                     lines = groups.setdefault((name, key), {})
                     lines.setdefault((row.display, others), {})[float(value)] = row
-    found = []
+    found: list[Sweep] = []
     for (name, key), several in sorted(groups.items()):
         if max(map(len, several.values())) >= LEAST:
-            kept = {line: rows for line, rows in several.items() if len(rows) > 1}
-            told = _telling([others for _, others in kept])
-            lines = [Line(display, told[o], dict(sorted(rows.items()))) for (display, o), rows in kept.items()]
+            long = {line: rows for line, rows in several.items() if len(rows) > 1}
+            differences = _differences([others for _, others in long])
+            lines = [
+                Line(display, differences[others], dict(sorted(rows.items())))
+                for (display, others), rows in long.items()
+            ]
             found.append(Sweep(name, key, lines))
     return found
-
-
-def sweep_text(sweep: Sweep, several_seeds: bool) -> str:
-    """The gains as a small table, a line a baseline, a column a value."""
-    spreads = "; mean ± standard deviation over n seeds" if several_seeds else ""
-    title = f"Sweep of {sweep.strategy}'s {sweep.parameter}: average gain over mix, PSNR in dB{spreads}"
-    return "\n\n".join(blocks(title, *sweep_cells(sweep)))
-
-
-def sweep_cells(sweep: Sweep) -> tuple[list[list[str]], list[list[str]]]:
-    """``(head, lines)`` of that table; n is the range over the values."""
-    lines = []
-    for line in sweep.lines:
-        pairs = sorted({row.pairs for row in line.rows.values()})
-        n = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
-        cells = [_cell(line.rows[value]) if value in line.rows else "" for value in sweep.values]
-        lines.append([line.name, n, *cells])
-    return [["", "n", *(f"{sweep.parameter}={value:g}" for value in sweep.values)]], lines
-
-
-def sweep_figure(table: GainTable, sweep: Sweep, stem: Path, kinds: Sequence[str] = style.KINDS) -> list[Path]:
-    """Mean gain against the parameter, a ring a seed, its range as a band; writes ``<stem>.png``/``.svg``."""
-    looks = style.strategy_styles([line.name for line in sweep.lines])
-    places, ticks = positions(sweep.values)
-    with style.look():
-        room = 0.4 + 0.058 * max(len(line.name) for line in sweep.lines)
-        figure = style.canvas(0.75 + 4.2 + room, 3.9, fixed=True)
-        place = {"left": 0.75, "right": room, "top": 0.85, "bottom": 0.5, "between": 0.0, "below": 0.0}
-        axis = style.panels(figure, 1, 1, place)[0, 0]
-        axis.axhline(0, color="black", linewidth=0.8)
-        for line in sweep.lines:
-            _draw(axis, table, line, places, looks[line.name])
-        low, high = min(places.values()), max(places.values())
-        margin = 0.04 * (high - low)
-        axis.set_xlim(low - margin, high + margin)
-        axis.set_xticks(list(ticks), list(ticks.values()))
-        axis.set_xlabel(f"{sweep.parameter} of {sweep.strategy}")
-        axis.set_ylabel("average gain over mix, PSNR in dB")
-        told = "marks: mean over seeds; rings and band: single seeds" if table.several_seeds else "one seed"
-        title = f"How {sweep.strategy} depends on {sweep.parameter}: {table.cohort.title}"
-        style.headline(figure, title, header.context(table.cohort), f"{told}; 0 is mix")
-        ends = {line.name: list(line.rows.values())[-1].cells[AVERAGE, "psnr"].gain.mean for line in sweep.lines}
-        label_ends(axis, ends, {name: (colour, "-") for name, (colour, _) in looks.items()})
-        return style.save(figure, stem, kinds)
 
 
 def positions(values: Sequence[float]) -> tuple[dict[float, float], dict[float, str]]:
@@ -151,7 +99,7 @@ def positions(values: Sequence[float]) -> tuple[dict[float, float], dict[float, 
     return places, ticks
 
 
-def _parameters(cohort: Cohort, row: Row) -> tuple[str, dict[str, Any]]:
+def _parameters(cohort: Cohort, row: Row) -> tuple[str, dict[str, JsonValue]]:
     """Name and parameters of a row's strategy."""
     parts = row.strategy.split(":")
     named = [part for part in parts[1:] if "=" in part]
@@ -170,33 +118,16 @@ def _value(text: str) -> float | str:
         return text
 
 
-def _numeric(value: Any) -> bool:
+def _numeric(value: JsonValue) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > -math.inf
 
 
-def _text(value: Any) -> str:
+def _text(value: JsonValue) -> str:
     return f"{value:g}" if _numeric(value) else str(value)
 
 
-def _telling(others: Sequence[str]) -> dict[str, str]:
+def _differences(others: Sequence[str]) -> dict[str, str]:
     """The part of each text of other parameters in which they differ."""
     split = {text: text.split(", ") for text in others}
     common = set.intersection(*map(set, split.values()))
     return {text: ", ".join(part for part in parts if part not in common) for text, parts in split.items()}
-
-
-def _cell(row: Row) -> str:
-    gain = row.cells[AVERAGE, "psnr"].gain
-    return with_spread(Spread(gain.mean, gain.std, gain.n), 2, signed=True)
-
-
-def _draw(axis: Axes, table: GainTable, line: Line, places: dict[float, float], look: tuple[str, str]) -> None:
-    colour, marker = look
-    across = [places[value] for value in line.rows]
-    seeds = [[g for g in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(g)] for row in line.rows.values()]
-    means = [row.cells[AVERAGE, "psnr"].gain.mean for row in line.rows.values()]
-    axis.fill_between(across, [min(s) for s in seeds], [max(s) for s in seeds], color=colour, alpha=0.12, linewidth=0)
-    for x, ones in zip(across, seeds, strict=True):
-        if len(ones) > 1:
-            axis.plot([x] * len(ones), ones, "o", color="white", markeredgecolor=colour, markersize=3.2, zorder=3)
-    axis.plot(across, means, color=colour, marker=marker, markersize=5.5, markeredgecolor="white", zorder=4)

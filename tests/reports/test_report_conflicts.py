@@ -8,8 +8,9 @@ from synthetic_store import probe, write_run
 
 from reports.build import build
 from reports.figures.conflicts import colour_limit, conflict_figures
+from reports.formats.text import conflict_text
 from reports.numbers.cohorts import gather
-from reports.numbers.conflicts import conflict_table, conflict_text, conflicts
+from reports.numbers.conflicts import conflict_table, conflicts
 from results import find_runs
 
 TASKS = ("noise", "rain", "haze")

@@ -13,11 +13,12 @@ from reports.formats.latex import latex
 from reports.formats.markdown import page
 from reports.formats.text import terminal
 from reports.formats.tidy import tidy
-from reports.numbers.cohorts import AVERAGE, gather
-from reports.numbers.metrics import Metric, known
+from reports.numbers.cohorts import gather
+from reports.numbers.metrics import known
+from reports.numbers.model import AVERAGE
 from reports.numbers.tables import gain_table
 from results import find_runs
-from results.records import MetricFacts
+from results.records import PROTOCOL_METRICS, MetricFacts
 
 prepare()
 import pyiqa  # noqa: E402
@@ -89,7 +90,7 @@ def test_bold_headings_and_captions_follow(better):
         heading = f"{table.metrics[name].name} ({words[None if name in UNKNOWN else bool(LOWER.match(name))]})"
         assert f"## {heading}\n" in markdown and f"\n{heading}; " in text
     assert "change from mix (below 0 is better)" in markdown and "No value is marked as the best." in paper
-    assert any(note.startswith("No verdict and no best value with ENTROPY:") for note in table.notes)
+    assert any(n.code == "no-direction" and "no best value with ENTROPY:" in n.text for n in table.notes)
     columns = tidy(table).drop_duplicates("metric").set_index("metric")["lower_is_better"]
     assert columns["psnr"] is False and columns["mad"] is True and columns["entropy"] is None
 
@@ -103,7 +104,7 @@ def test_the_page_says_which_way_is_better(tmp_path):
 
 def test_runs_that_recorded_nothing_or_contradict_each_other_get_no_verdict():
     up, down = ({"musiq": MetricFacts(lower_is_better=way, title="MUSIQ", digits=2)} for way in (False, True))
-    assert known(["musiq"], [up, None]) == {"musiq": Metric("MUSIQ", "", 2, False)}
+    assert known(["musiq"], [up, None]) == up
     assert known(["musiq"], [up, down])["musiq"].lower_is_better is None
     assert known(["musiq"], [None])["musiq"].lower_is_better is None
-    assert known(["psnr"], [])["psnr"] == Metric("PSNR", "dB", 2, False)
+    assert known(["psnr"], []) == {"psnr": PROTOCOL_METRICS["psnr"]}

@@ -76,6 +76,15 @@ def test_the_summary_and_warnings_come_first(page):
         assert words in text
 
 
+def test_notes_are_sorted_by_their_severity(tmp_path):
+    paper = {"size": "paper", "profile": "paper", "data.source": "files"}
+    write_run(tmp_path, "promptir", psnr=3.0, data=records("real"), config=paper)
+    head, _, end = page_of(tmp_path).partition("<main>")
+    for warning in ("Fewer than 10 images", "One seed"):
+        assert warning in head and warning not in end
+    assert "Published PromptIR, mix: " in end[end.index('id="notes"') :] and "Published PromptIR" not in head
+
+
 def test_what_is_drawn_is_what_was_measured(page):
     data = data_of(page)
     (airnet, transweather) = data["baselines"]

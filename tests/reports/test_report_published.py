@@ -6,7 +6,8 @@ import pytest
 from synthetic_store import SETS, records, write_run
 
 from reports.numbers.comparability import figures
-from reports.published import claims, compare, main, report
+from reports.numbers.reproduction import claims, compare
+from reports.published import TOLERANCE, main, report
 from results import published
 
 PAPER = {"size": "paper", "profile": "paper", "data.source": "files"}
@@ -19,9 +20,9 @@ def measured(output, change=0.0, strategy="mix", **options):
     write_run(output, "promptir", strategy, 0, psnr, **options)
 
 
-def comparison(output, strategy="mix", **options):
+def comparison(output, strategy="mix", tolerance=TOLERANCE):
     return next(
-        c for c in compare("three_task", output, **options) if (c.baseline, c.strategy) == ("PromptIR", strategy)
+        c for c in compare("three_task", output, tolerance) if (c.baseline, c.strategy) == ("PromptIR", strategy)
     )
 
 
@@ -49,7 +50,7 @@ def test_reproduced_within_the_tolerance(tmp_path, change, tolerance, word):
 def test_what_does_not_compare_gets_its_reason_and_no_difference(tmp_path, change, reason):
     measured(tmp_path, **change)
     result = comparison(tmp_path)
-    assert result.verdict == "not comparable" and reason in result.told
+    assert result.verdict == "not comparable" and reason in result.judgement
     assert not result.differences and result.row is not None
     assert "difference" not in report("three_task", tmp_path).text.partition("PSNR, dB")[2]
 
@@ -64,14 +65,14 @@ def test_an_average_over_other_test_sets_is_told_apart(tmp_path):
     test = [{"role": "test", "task": "t", "dataset": "Photos", "found": 5, "expected": None, "origin": "embedded"}]
     write_run(tmp_path, "promptir", "mix", 0, 3.0, data=test)
     result = comparison(tmp_path)
-    assert result.measured("average", "psnr") is None and "other test sets, 23.00 dB on average" in result.told
+    assert result.measured("average", "psnr") is None and "other test sets, 23.00 dB on average" in result.judgement
     assert "1 not comparable, 20 no run" in " ".join(report("three_task", tmp_path).text.split())
 
 
 def test_only_complete_test_sets_are_compared(tmp_path):
     measured(tmp_path, 0.1, data=records("real", {"Rain100L": 2}))
     result = comparison(tmp_path)
-    assert result.verdict == "reproduced" and "test set Rain100L (2 of 100)" in result.told
+    assert result.verdict == "reproduced" and "test set Rain100L (2 of 100)" in result.judgement
     assert ("Rain100L", "psnr") not in result.differences and ("average", "psnr") not in result.differences
 
 
@@ -84,8 +85,10 @@ def test_a_comparable_cohort_is_preferred_to_a_newer_one(tmp_path):
 def test_gains_published_and_measured(tmp_path):
     measured(tmp_path)
     measured(tmp_path, 0.5, strategy="art")
-    rows = compare("three_task", tmp_path)
-    art = next(c for c in claims("three_task", rows, tmp_path) if (c.baseline, c.strategy) == ("PromptIR", "art"))
+    rows = compare("three_task", tmp_path, TOLERANCE)
+    art = next(
+        c for c in claims("three_task", rows, tmp_path, TOLERANCE) if (c.baseline, c.strategy) == ("PromptIR", "art")
+    )
     assert art.gain == pytest.approx(32.49 - 32.06) and art.measured == pytest.approx(0.5)
     assert (art.pairs, art.verdict) == (1, "reproduced")
 
@@ -93,7 +96,7 @@ def test_gains_published_and_measured(tmp_path):
 def test_headlines_are_listed_and_never_judged(tmp_path):
     for strategy, psnr in (("mix", 3.0), ("art", 4.24)):
         write_run(tmp_path, "transweather", strategy, 0, psnr)
-    found = [c for c in claims("three_task", [], tmp_path) if c.what == "headline average"]
+    found = [c for c in claims("three_task", [], tmp_path, TOLERANCE) if c.what == "headline average"]
     assert [(c.baseline, c.gain, c.pairs) for c in found] == [
         ("AirNet", 1.16, 0),
         ("TransWeather", 1.24, 1),
@@ -126,15 +129,15 @@ def test_unknown_setting_gets_a_sentence_and_code_2(tmp_path, capsys):
 def test_second_printings_stand_beside_the_first_and_are_told():
     table = published()
     settings = set(table["setting"]) - {"headline"}
-    found = {key: figure for setting in settings for key, figure in figures(setting).items()}
-    every = [figure for setting in settings for figure in figures(setting).values()]
+    found = {key: row for setting in settings for key, row in figures(setting).items()}
+    every = [figure for setting in settings for row in figures(setting).values() for figure in row.values()]
     several = [figure for figure in every if figure.others]
     assert len(every) + len(several) == sum(table["setting"] != "headline") and len(several) == 12
     for figure in several:  # what most sources print counts
         assert all(figure.source.count(";") >= other.source.count(";") for other in figure.others)
-    restormer = figures("three_task")["restormer", "mix", "average", "psnr"]
+    restormer = figures("three_task")["restormer", "mix"]["average", "psnr"]
     assert (restormer.value, [other.value for other in restormer.others]) == (30.75, [31.98])
-    assert found["swinir", "sequential", "MiO-rain", "psnr"].value == 36.69
+    assert found["swinir", "sequential"]["MiO-rain", "psnr"].value == 36.69
 
 
 @pytest.mark.parametrize(
@@ -158,9 +161,9 @@ def test_a_printed_average_is_the_mean_of_its_columns_or_says_so():
     table = published().query("setting != 'headline'")
     known, told = {setting: figures(setting) for setting in set(table["setting"])}, []
     for average in table[table["dataset"] == "average"].itertuples():
-        row = known[average.setting]
-        if sets := row[average.baseline.casefold(), average.strategy, "average", average.metric].sets:
-            columns = [row[average.baseline.casefold(), average.strategy, n, average.metric].value for n in sets]
+        row = known[average.setting][average.baseline.casefold(), average.strategy]
+        if sets := row["average", average.metric].sets:
+            columns = [row[name, average.metric].value for name in sets]
         else:
             own = ("setting", "baseline", "strategy", "metric", "source")
             same = (table[list(own)] == [getattr(average, name) for name in own]).all(axis=1)
@@ -181,8 +184,8 @@ def test_an_average_of_some_test_sets_is_not_compared_with_one_of_all(tmp_path):
     ]
     config = PAPER | {"evaluate.protocol": "weather_y"}
     write_run(tmp_path, "transweather", "mix", 0, values, data=data, config=config, setting="all_weather")
-    result = next(c for c in compare("all_weather", tmp_path) if c.name == "TransWeather, mix")
-    assert result.verdict == "reproduced" and "the published average is of Outdoor-Rain, RainDrop-A" in result.told
+    result = next(c for c in compare("all_weather", tmp_path, TOLERANCE) if c.name == "TransWeather, mix")
+    assert result.verdict == "reproduced" and "the published average is of Outdoor-Rain, RainDrop-A" in result.judgement
     assert result.measured("average", "psnr") is None and ("average", "psnr") not in result.differences
 
 
@@ -196,6 +199,6 @@ def test_a_row_of_an_average_alone_is_compared_by_it(tmp_path, monkeypatch):
         (folder / "published.csv").write_text(head + row.format(protocol))
         monkeypatch.setattr(sys.modules["results.published"], "FOLDER", folder)
         measured(folder)
-        (result,) = compare("three_task", folder)
+        (result,) = compare("three_task", folder, TOLERANCE)
         assert result.verdict == verdict
-        assert ("the published protocol is not stated" in result.told) == (verdict == "not comparable")
+        assert ("the published protocol is not stated" in result.judgement) == (verdict == "not comparable")

@@ -5,8 +5,10 @@ import math
 import pytest
 from synthetic_store import write_run
 
+from reports.figures.sweeps import sweep_figure
+from reports.formats.text import sweep_text
 from reports.numbers.cohorts import gather
-from reports.numbers.sweeps import positions, sweep_figure, sweep_text, sweeps
+from reports.numbers.sweeps import positions, sweeps
 from reports.numbers.tables import gain_table
 from results import find_runs
 
@@ -30,7 +32,7 @@ def test_defaults_come_from_the_record(tmp_path):
     write_sweep(tmp_path, {0.1: -1.0, 1: 0.2, 10: 0.5})
     write_sweep(tmp_path, {0.1: -0.5, 10: 0.1}, baseline="airnet")
     (sweep,) = sweeps(table_of(tmp_path))
-    assert (sweep.strategy, sweep.parameter, sweep.values, sweep.stem) == ("art", "tau", [0.1, 1, 10], "sweep-art-tau")
+    assert (sweep.strategy, sweep.parameter, sweep.values) == ("art", "tau", [0.1, 1, 10])
     assert [line.name for line in sweep.lines] == ["AirNet", "TransWeather"]
     text = sweep_text(sweep, several_seeds=True)
     assert "tau=0.1" in text and "-0.95 ±0.07" in text and text.count("\n") == 4
@@ -50,7 +52,7 @@ def test_other_parameters_make_lines_of_their_own_and_flags_no_sweep(tmp_path):
     table = table_of(tmp_path)
     (sweep,) = sweeps(table)  # two momenta are too few, released is no number
     assert [line.name for line in sweep.lines] == ["TransWeather, momentum=0.01", "TransWeather, momentum=0.1"]
-    assert len(sweep_figure(table, sweep, tmp_path / sweep.stem)) == 2
+    assert len(sweep_figure(table, sweep, tmp_path / "sweep")) == 2
 
 
 def test_decades_are_logarithmic_and_infinity_stands_beyond():

@@ -29,12 +29,10 @@ def table_of(folder):
 
 def quoted(folder, baselines):
     """The Markdown table of the average gains of a kept grid, by falling gain of the last baseline."""
-    from reports.numbers.cohorts import AVERAGE
-
     rows = {}
     for row in table_of(folder).rows:
-        cell = row.cells[AVERAGE, "psnr"]
-        if cell.gain is not None and row.strategy not in OLDER:
+        cell = row.average
+        if not row.is_reference and row.strategy not in OLDER:
             bold = "**" if cell.verdict in ("gain", "loss") else ""
             told = f"{bold}{cell.gain.mean:+.2f} ±{cell.gain.std:.2f}{bold}"
             rows.setdefault(row.strategy, {})[row.display] = (cell.gain.mean, cell.gain.n, told)

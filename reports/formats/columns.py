@@ -1,0 +1,146 @@
+"""Columns of tables, each said once for every format: text, Markdown, LaTeX, the page and CSV files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from reports.numbers.conflicts import Conflict, pair_name
+from reports.numbers.model import Cohort, Outcome, Row
+from reports.numbers.statistics import LEVEL
+from reports.numbers.words import EMPTY, interval, number, with_spread
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table whose rows are of ``T``.
+
+    Attributes:
+        heading: above it; empty for a column that CSV files alone have.
+        text: of a row's cell.
+        value: number by which the page sorts rows (NaN last); ``None`` sorts by the text.
+        fields: columns of a CSV file, by name; empty for what the file has elsewhere.
+    """
+
+    heading: str
+    text: Callable[[T], str]
+    value: Callable[[T], float] | None = None
+    fields: Mapping[str, Callable[[T], str | float | None]] = field(default_factory=dict)
+
+
+def csv_fields(columns: Sequence[Column[T]], row: T) -> dict[str, str | float | None]:
+    """A row's entries in a CSV file; fractions with six digits: beyond what any table shows, below what the order of
+    a sum changes."""
+    values = {name: value(row) for column in columns for name, value in column.fields.items()}
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _verdict(row: Row) -> str:
+    return row.remark if not row.n else "reference" if row.is_reference else row.average.verdict
+
+
+def _difference(row: Row) -> float:
+    """Test sets won less those lost."""
+    won, lost = row.measures.won, row.measures.lost
+    return math.nan if won is None or lost is None else float(won - lost)
+
+
+def _measure(heading: str, name: str, digits: int, signed: bool = False, unit: str = "") -> Column[Row]:
+    """A column of one of :class:`reports.numbers.model.Measures`."""
+
+    def value(row: Row) -> float:
+        return getattr(row.measures, name)
+
+    def text(row: Row) -> str:
+        return EMPTY if math.isnan(value(row)) else number(value(row), digits, signed) + unit
+
+    return Column(heading, text, value, {name: value})
+
+
+SEEDS = Column[Row](
+    "n", lambda row: row.count if row.is_reference else str(row.pairs), lambda row: float(row.n)
+)  # fmt: skip
+GAIN = Column[Row](
+    "average gain",
+    lambda row: with_spread(row.average.gain, 2, signed=True),
+    lambda row: 0.0 if row.is_reference and row.n else row.average.gain.mean,
+)
+INTERVAL = Column[Row](
+    f"{LEVEL:.0%} interval",
+    lambda row: interval(row.average.gain.low, row.average.gain.high, EMPTY),
+    lambda row: row.average.gain.low,
+)
+VERDICT = Column[Row]("verdict", _verdict)
+P_VALUE = Column[Row](
+    "p (Holm)",
+    lambda row: EMPTY if math.isnan(row.average.p_holm) else f"{row.average.p_holm:.3g}",
+    lambda row: row.average.p_holm,
+)
+MEASURES: list[Column[Row]] = [
+    GAIN,
+    INTERVAL,
+    Column(
+        "sets",
+        lambda row: EMPTY if row.measures.won is None else f"{row.measures.won}-{row.measures.lost}",
+        _difference,
+        {"won": lambda row: row.measures.won, "lost": lambda row: row.measures.lost},
+    ),
+    _measure("delta-m", "delta_m", 2, signed=True, unit=" %"),
+    _measure("rank", "mean_rank", 2),
+    _measure("pace spread", "pace_spread", 3),
+    _measure("weights", "weight_sum", 2),
+    VERDICT,
+]
+"""The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`)."""
+
+CONFLICTS: list[Column[Conflict]] = [
+    Column("n", lambda conflict: str(len(conflict.seeds))),
+    Column("mean cosine", lambda conflict: number(conflict.mean, 2, signed=True)),
+    Column("below 0", lambda conflict: EMPTY if math.isnan(conflict.negative) else f"{conflict.negative:.0%}"),
+    Column("most conflicting pair", lambda conflict: _worst_pair(conflict)),
+]
+"""Probed task gradients, a row a strategy."""
+
+
+def _worst_pair(conflict: Conflict) -> str:
+    pair = conflict.worst
+    return f"{pair_name(pair)} ({number(conflict.pairs[pair].mean(), 2, signed=True)})" if pair else EMPTY
+
+
+def run_columns(cohort: Cohort) -> list[Column[Outcome]]:
+    """The runs of a cohort, a row a run."""
+
+    def average(outcome: Outcome) -> float:
+        return outcome.average(cohort.tested, "psnr")
+
+    return [
+        Column("seed", lambda o: str(o.seed), lambda o: float(o.seed), {"seed": lambda o: o.seed}),
+        Column("state", lambda o: o.standing, fields={"state": lambda o: o.standing}),
+        Column("PSNR, dB", lambda o: number(average(o), 2), average, {"average_psnr": average}),
+        Column(
+            "training",
+            lambda o: _duration(o.environment.train_seconds),
+            lambda o: math.nan if o.environment.train_seconds is None else o.environment.train_seconds,
+            {"train_seconds": lambda o: o.environment.train_seconds},
+        ),
+        Column("device", lambda o: o.environment.device or "", fields={"device": lambda o: o.environment.device}),
+        Column(
+            "commit", lambda o: (o.environment.commit or "")[:12], fields={"commit": lambda o: o.environment.commit}
+        ),
+        Column("hash", lambda o: o.record.hash[:8], fields={"hash": lambda o: o.record.hash[:8]}),
+        Column("", lambda o: o.pair[:8], fields={"pair": lambda o: o.pair[:8]}),
+        Column("reason", lambda o: o.reason, fields={"reason": lambda o: o.reason}),
+    ]
+
+
+def _duration(seconds: float | None) -> str:
+    """``2 h 05 min``, ``3 min 20 s`` or ``12 s``; empty for ``None``."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

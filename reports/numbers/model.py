@@ -1,0 +1,504 @@
+"""What reports are made of: runs and what they count for, cohorts of runs, and the table of gains with its cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reports.numbers.statistics import NO_GAIN, NO_SPREAD, ImageGain, PairedGain, Spread
+from results import DataRecord, Run, RunRecord, schema
+from results.records import Environment, MetricFacts, Note, Origin, Role, RunConfig
+
+REFERENCE = "mix"
+"""The strategy every gain is measured against."""
+
+AVERAGE = "average"
+"""Column name of the mean over the test sets."""
+
+LEAK_FREE = " leak-free"
+"""Stands behind a test set's name where the images that are in the training data are left out."""
+
+MANY = 4
+"""Strategies of a baseline up to which a table keeps their own order."""
+
+DRAWN, LEADING = 7, 4
+"""Strategies of a baseline up to which picture files show them all (four a picture, mix in each), and how many they
+show of more; the page ``report.html`` holds all."""
+
+
+class Standing(StrEnum):
+    """What a run counts for: only :attr:`COUNTED` ones enter averages and gains, every other one is named."""
+
+    COUNTED = "counted"
+    COLLAPSED = "collapsed"
+    NOT_FINITE = "not finite"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    UNSCORED = "unscored"
+    SUPERSEDED = "superseded"
+    DAMAGED = "damaged"
+
+
+class Images(NamedTuple):
+    """Scores of the images of one test set with one metric: names (images,), values of the restored and of the degraded
+    ones (images,) float64, NaN where missing, and digests of their pixels (images,), empty where none was recorded.
+    Runs scored on the same images share the object of their names."""
+
+    task: str
+    names: pd.Index[str]
+    values: NDArray[np.float64]
+    inputs: NDArray[np.float64]
+    pixels: NDArray[np.object_]
+
+    def only(self, names: pd.Index[str], places: NDArray[np.bool_ | np.intp]) -> Images:
+        """The images at these places (mask or indices), which have these names."""
+        return Images(self.task, names, self.values[places], self.inputs[places], self.pixels[places])
+
+
+class Mean(NamedTuple):
+    """Means over the images of a test set: of the restored and of the degraded ones' metric, and how many there are."""
+
+    value: float
+    input_value: float
+    images: int
+
+
+def last_change(run: Run) -> tuple[int, str]:
+    """When the run last changed its state (nanoseconds; 0 for a kept run), and its folder: to order runs by."""
+    for name in (schema.STATUS, schema.CONFIG):
+        path = run.folder / name
+        if path.exists():
+            return path.stat().st_mtime_ns, str(run.folder)
+    return 0, str(run.folder)
+
+
+@dataclass
+class Outcome:
+    """One run and what it counts for.
+
+    Attributes:
+        run: its files.
+        record: its configuration and identities.
+        standing: whether it counts.
+        reason: why it does not count, or a finished run's warning.
+        protocol: scores of this protocol count.
+        names: of the images by test set, shared by the runs of a cohort.
+        apart: test sets whose scores do not compare, and why.
+    """
+
+    run: Run
+    record: RunRecord
+    standing: Standing = Standing.COUNTED
+    reason: str = ""
+    protocol: str = ""
+    names: dict[str, list[pd.Index[str]]] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return self.record.config
+
+    @property
+    def baseline(self) -> str:
+        """Name of the network."""
+        return self.config.baseline
+
+    @property
+    def display(self) -> str:
+        """The baseline's name for people."""
+        return self.record.display.baseline or self.baseline
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy with its parameters."""
+        return self.config.strategy
+
+    @property
+    def seed(self) -> int:
+        """Of the whole run."""
+        return self.config.seed
+
+    @property
+    def pair(self) -> str:
+        """Equal for runs whose difference is the strategy's."""
+        return self.record.pair
+
+    @property
+    def counts(self) -> bool:
+        """Whether the run enters averages and gains."""
+        return self.standing == Standing.COUNTED
+
+    @property
+    def title(self) -> str:
+        """The strategy, with the run's standing where it does not count."""
+        return self.strategy if self.counts else f"{self.strategy} ({self.standing})"
+
+    @cached_property
+    def environment(self) -> Environment:
+        """What the run was computed with, and what it took."""
+        return self.run.environment
+
+    @cached_property
+    def data(self) -> list[DataRecord]:
+        """The sets it used."""
+        return self.run.data
+
+    @cached_property
+    def ended(self) -> tuple[int, str]:
+        """:func:`last_change` of the run."""
+        return last_change(self.run)
+
+    @property
+    def leaked(self) -> dict[str, list[str]]:
+        """Names of the leaked images of each test set that has some."""
+        return {record.dataset: record.leaked for record in self.data if record.leaked}
+
+    def leave_out(self, standing: Standing, reason: str) -> None:
+        """Let the run not count."""
+        self.standing, self.reason = standing, reason
+
+    @cached_property
+    def images(self) -> dict[tuple[str, str], Images]:
+        """Per-image scores under the cohort's protocol by ``(dataset, metric)``, in the order of the file.
+
+        A test set with images whose clean version was trained on stands there once more without them, as ``<dataset>
+        leak-free``.
+        """
+        table = self.run.scores()
+        table = table[table["protocol"] == self.protocol]
+        tasks: pd.Series[str] = table["task"]
+        names: pd.Series[str] = table["image"]
+        values, inputs = (table[column].to_numpy(dtype=float) for column in ("value", "input_value"))
+        pixels = table["pixels"].to_numpy(dtype=object)
+        found: dict[tuple[str, str], Images] = {}
+        leaked = self.leaked
+        groups = cast(
+            "dict[tuple[str, str], NDArray[np.intp]]", table.groupby(["dataset", "metric"], sort=False).indices
+        )
+        for (dataset, metric), rows in groups.items():
+            parts = {dataset: rows}
+            if dataset in leaked:
+                parts[dataset + LEAK_FREE] = rows[~np.isin(names.iloc[rows].to_numpy(), leaked[dataset])]
+            for name, places in parts.items():
+                if len(places):
+                    shared = self.shared(name, pd.Index(names.iloc[places]))
+                    task = tasks.iloc[places[0]]
+                    found[name, metric] = Images(task, shared, values[places], inputs[places], pixels[places])
+        return found
+
+    def shared(self, dataset: str, names: pd.Index[str]) -> pd.Index[str]:
+        """These names of images, as the object that other runs have too."""
+        known = self.names.setdefault(dataset, [])
+        for other in known:
+            if other.equals(names):
+                return other
+        known.append(names)
+        return names
+
+    @cached_property
+    def means(self) -> dict[tuple[str, str], Mean]:
+        """Mean over images of per-image values, by ``(dataset, metric)``."""
+        return {
+            key: Mean(_mean(images.values), _mean(images.inputs), len(images.values))
+            for key, images in self.images.items()
+        }
+
+    @cached_property
+    def datasets(self) -> dict[str, int]:
+        """Test sets with scores, and how many images of each."""
+        found: dict[str, int] = {}
+        for (dataset, _), mean in self.means.items():
+            found[dataset] = max(found.get(dataset, 0), mean.images)
+        return found
+
+    def mean(self, dataset: str, metric: str, degraded: bool = False) -> float:
+        """Mean score of the restored or the ``degraded`` images of a test set; NaN where the run has none."""
+        mean = self.means.get((dataset, metric))
+        return math.nan if mean is None else mean.input_value if degraded else mean.value
+
+    def average(self, datasets: Sequence[str], metric: str, degraded: bool = False) -> float:
+        """Mean over ``datasets`` of the means over images; NaN unless the run has them all."""
+        values = [self.mean(dataset, metric, degraded) for dataset in datasets]
+        return sum(values) / len(values) if values else math.nan
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+LeftOut = dict[tuple[str, str], dict[str, list[str]]]
+"""Images without a finite score by ``(dataset, metric)`` and kind (:mod:`reports.numbers.equality`)."""
+
+
+@dataclass
+class Cohort:
+    """Runs that one table may hold, with the columns of that table.
+
+    Attributes:
+        key: short for the cohort in names of files.
+        setting, title: its name, and its name for people.
+        protocol: how scores are computed.
+        outcomes: the runs.
+        columns: test sets with scores.
+        unseen: test sets of the setting that no run was scored on.
+        unstarted: runs of the grid that left no configuration yet, in words.
+        unread: runs whose configuration is damaged, in words.
+        left_out: images that are left out of every mean.
+        planned: runs of the whole grid, where they are collected while some still go.
+    """
+
+    key: str
+    setting: str
+    title: str
+    protocol: str
+    outcomes: list[Outcome]
+    columns: list[DataRecord] = field(default_factory=list)
+    unseen: list[DataRecord] = field(default_factory=list)
+    unstarted: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=dict)
+    planned: int = 0
+
+    @property
+    def tested(self) -> list[str]:
+        """Test sets of the average, in order."""
+        return [column.dataset for column in self.columns if column.role != Role.EXTRA]
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Configuration of the newest run (setting, size, profile and data are the same for all)."""
+        return max(self.outcomes, key=lambda outcome: outcome.ended).config
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """PSNR, SSIM, then every further metric that was computed."""
+        seen = {metric for outcome in self.counted() for _, metric in outcome.means}
+        return [m for m in ("psnr", "ssim") if m in seen] + sorted(seen - {"psnr", "ssim"})
+
+    def counted(self, baseline: str | None = None, strategy: str | None = None) -> list[Outcome]:
+        """Outcomes that enter averages, optionally of one baseline and strategy, by seed."""
+        return [outcome for outcome in self.select(baseline, strategy) if outcome.counts]
+
+    def select(self, baseline: str | None = None, strategy: str | None = None) -> list[Outcome]:
+        """Outcomes, optionally of one baseline and strategy, by seed."""
+        return [
+            outcome
+            for outcome in self.outcomes
+            if baseline in (None, outcome.baseline) and strategy in (None, outcome.strategy)
+        ]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Networks, in the order of the table."""
+        return list(dict.fromkeys(outcome.baseline for outcome in self.outcomes))
+
+    def strategies(self, baseline: str) -> list[str]:
+        """Strategies of a baseline, in the order of the table."""
+        return list(dict.fromkeys(outcome.strategy for outcome in self.select(baseline)))
+
+    def display(self, baseline: str) -> str:
+        """The baseline's name for people."""
+        return self.select(baseline)[0].display
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published figure; ``others``: what other sources print for the same network, strategy, test set and metric."""
+
+    value: float
+    protocol: str
+    source: str
+    confidence: str
+    note: str
+    others: tuple[Figure, ...] = ()
+
+    @property
+    def sets(self) -> set[str]:
+        """The test sets of an average that is not over all of its setting (``average of A, B`` in its note)."""
+        start, _, names = self.note.partition(";")[0].partition("average of ")
+        return set(names.split(", ")) if names and not start else set()
+
+    def averages(self, tested: list[str]) -> bool:
+        """Whether a published average is over these test sets."""
+        return not self.sets or self.sets == set(tested)
+
+
+Figures = Mapping[tuple[str, str], Figure]
+"""Published figures of one row, by ``(dataset, metric)``."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores of one baseline and strategy on one test set (or their average) with one metric.
+
+    ``gain`` is over mix, paired over seeds (of mix itself there is none: ``n`` is 0); ``p_holm`` its p-value corrected
+    for the comparisons read with it (all averages, or all single test sets, of a metric); ``images`` the image-level
+    view, ``None`` for the average.
+    """
+
+    score: Spread = NO_SPREAD
+    gain: PairedGain = NO_GAIN
+    p_holm: float = math.nan
+    verdict: str = ""
+    images: ImageGain | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One number a row (:mod:`reports.numbers.summary`), from PSNR means over seeds; NaN or ``None`` where undefined.
+
+    ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds; ``mean_rank`` is among the strategies of the
+    baseline; ``pace_spread`` and ``weight_sum`` are means over seeds.
+    """
+
+    mean_rank: float = math.nan
+    delta_m: float = math.nan
+    won: int | None = None
+    lost: int | None = None
+    pace_spread: float = math.nan
+    weight_sum: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One baseline and strategy; ``remark`` says which of its runs do not count."""
+
+    baseline: str
+    display: str
+    strategy: str
+    seeds: tuple[int, ...]
+    runs: int
+    remark: str
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    measures: Measures = Measures()
+    published: Figures = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Baseline and strategy for people."""
+        return f"{self.display}, {self.strategy}"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether gains are measured against this row."""
+        return self.strategy == REFERENCE
+
+    @property
+    def average(self) -> Cell:
+        """Its PSNR over the test sets; an empty cell where there is none."""
+        return self.cells.get((AVERAGE, "psnr"), Cell())
+
+    @property
+    def n(self) -> int:
+        """Seeds that count."""
+        return len(self.seeds)
+
+    @property
+    def count(self) -> str:
+        """``3``, or ``2 of 3`` where a run does not count."""
+        return str(self.n) if self.n == self.runs else f"{self.n} of {self.runs}"
+
+    @property
+    def pairs(self) -> int:
+        """Seeds that have a gain over mix."""
+        return max((cell.gain.n for cell in self.cells.values()), default=0)
+
+
+@dataclass(frozen=True)
+class GainTable:
+    """Rows of a cohort, the degraded input's scores, and the notes below the table.
+
+    Keys of metrics are their names, PSNR and SSIM first; of cells and inputs ``(dataset, metric)``, the average under
+    :data:`AVERAGE`. ``images``: PSNR gains by the image's name, mean over pairs, for every ``(baseline, strategy,
+    dataset)`` that has some.
+    """
+
+    cohort: Cohort
+    metrics: dict[str, MetricFacts]
+    rows: list[Row]
+    inputs: dict[tuple[str, str], float]
+    notes: list[Note]
+    images: dict[tuple[str, str, str], pd.Series[float]] = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the columns: the test sets, their average, then the extra sets."""
+        return [dataset for dataset, _ in headings(self.cohort.columns)]
+
+    @property
+    def large(self) -> bool:
+        """Whether a baseline has so many strategies (over :data:`MANY`) that their order should be that of merit."""
+        names = [row.baseline for row in self.rows]
+        return max(map(names.count, names), default=0) > MANY
+
+    @property
+    def ranked(self) -> list[Row]:
+        """Rows as they are printed: of a large table by falling average gain within a baseline, mix at its zero."""
+        if not self.large or "psnr" not in self.cohort.metrics:
+            return self.rows
+        order = list(dict.fromkeys(row.baseline for row in self.rows))
+        return sorted(self.rows, key=lambda row: (order.index(row.baseline), *_merit(row)))
+
+    def drawn(self, baseline: str) -> list[str]:
+        """Strategies of a baseline that get a picture: all, or mix, Art and the best of very many."""
+        ranked = [row.strategy for row in self.ranked if row.baseline == baseline]
+        if len(ranked) <= DRAWN and len(self.rows) <= 4 * DRAWN:
+            return ranked
+        first = [strategy for strategy in ranked if strategy in (REFERENCE, "art")]
+        shown = [*first, *(strategy for strategy in ranked if strategy not in first)][:LEADING]
+        return [strategy for strategy in ranked if strategy in shown]
+
+    @property
+    def comparisons(self) -> int:
+        """Average gains that are judged together."""
+        return len(judged(self.rows))
+
+    @property
+    def several_seeds(self) -> bool:
+        """Whether a row has more than one seed."""
+        return any(row.n > 1 for row in self.rows)
+
+    def title(self, dataset: str) -> tuple[str, str]:
+        """Name of a column and its mark: ``("Rain100L", "2 of 100")``. That all are embedded the header tells."""
+        absent = sum(column.role != Role.EXTRA for column in self.cohort.unseen)
+        if dataset == AVERAGE and absent:
+            tested = len(self.cohort.tested)
+            return AVERAGE, f"{tested} of {tested + absent} sets"
+        return dataset, dict(headings(self.cohort.columns))[dataset]
+
+    def heading(self, dataset: str) -> str:
+        """Name of a column with its mark in brackets."""
+        name, mark = self.title(dataset)
+        return f"{name} ({mark})" if mark else name
+
+
+def headings(columns: Sequence[DataRecord]) -> list[tuple[str, str]]:
+    """Name and mark of a table's columns: test sets, average, further sets; that all are embedded stands above it."""
+    embedded = all(column.mark == Origin.EMBEDDED for column in columns)
+    tested = [column for column in columns if column.role != Role.EXTRA]
+    further = [column for column in columns if column.role == Role.EXTRA]
+    marked, extra = (
+        [(column.dataset, "" if embedded else column.mark) for column in group] for group in (tested, further)
+    )
+    return marked + [(AVERAGE, "")] * bool(marked) + extra
+
+
+def judged(rows: Sequence[Row]) -> list[Cell]:
+    """Average gains that get a verdict, corrected together."""
+    return [row.average for row in rows if row.average.gain.n > 1]
+
+
+def _merit(row: Row) -> tuple[bool, float]:
+    """Sort key: falling average gain, then what has none."""
+    gain = 0.0 if row.is_reference and row.n else row.average.gain.mean
+    return math.isnan(gain), 0.0 if math.isnan(gain) else -gain
