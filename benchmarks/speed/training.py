@@ -22,8 +22,9 @@ from benchmarks.execution import environment
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, interleaved
-from benchmarks.training.loop import task_losses
-from benchmarks.training.rhythm import FLUSH, Rhythm
+from benchmarks.training.loop import REPORT_STEPS
+from benchmarks.training.losses import task_losses
+from benchmarks.training.rhythm import Rhythm
 
 TASKS = 5
 CASES = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))  # network, size, batch, patch

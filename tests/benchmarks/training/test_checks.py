@@ -8,7 +8,7 @@ import art
 from benchmarks.config.errors import UserError
 from benchmarks.data.batches import Batch
 from benchmarks.training.checks import check_end, check_update
-from benchmarks.training.loop import task_losses
+from benchmarks.training.losses import task_losses
 
 CPU = torch.device("cpu")
 

@@ -1,11 +1,13 @@
 """The training loop's parts: task losses, rhythm, checkpoints, seeds by axis."""
 
+import math
 import resource
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchjd.scalarization import Mean
 
 import art
@@ -16,8 +18,10 @@ from benchmarks.config.settings import load
 from benchmarks.data.batches import Batch
 from benchmarks.data.sources import Pool
 from benchmarks.scoring.unpacking import load_checkpoint
+from benchmarks.training import loop
 from benchmarks.training.checkpoint import save
-from benchmarks.training.loop import Training, task_losses
+from benchmarks.training.loop import Training
+from benchmarks.training.losses import LOSSES, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
 from benchmarks.training.rhythm import Rhythm
 from results import Run
@@ -43,6 +47,50 @@ def test_task_losses_are_means_over_a_tasks_samples():
     clean, restored = torch.zeros(4, 3, 2, 2), torch.tensor([0.1, 0.3, 0.5, 0.2]).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
     batch = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]), (2, 0, 2))
     torch.testing.assert_close(task_losses(restored, batch).stacked, torch.tensor([0.2, 0.0, 0.35]))
+
+
+@pytest.mark.parametrize("loss", ["mse", "charbonnier"])
+def test_another_loss_is_another_run_and_what_every_strategy_gets(loss, pools, tmp_path):
+    """Joint and separate graphs, rhythm and conflict probe: all see the means of the loss that the recipe names."""
+    mix, mean = (
+        training(pools, tmp_path / spec[-4:], spec, f"train.loss={loss}", "train.probe_every=4")
+        for spec in ("mix", "torchjd.aggregation:Mean")
+    )
+    assert mix.config.identity()["hash"] != training(pools, tmp_path / "l1").config.identity()["hash"]
+    batch = mix.batches(0)
+    mix._seed_network()
+    restored = mix.network.train().training_forward(batch.degraded).restored.detach()
+    errors = LOSSES[loss](restored, batch.clean).mean(dim=(1, 2, 3))
+    expected = [
+        float(errors[batch.tasks == task].mean()) if count else math.nan for task, count in enumerate(batch.sizes)
+    ]
+    for one in (mix, mean):
+        one.finish()
+        table = one.run.rhythm()
+        assert table[table["step"] == 1]["loss"].to_list() == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    probes = one.run.conflicts()
+    norms = probes[probes["task"] == probes["other"]]["norm"].to_numpy()
+    pairs = [(batch.degraded[batch.tasks == 0], batch.clean[batch.tasks == 0]) for batch in one.probe._batches]
+    degraded, clean = (torch.cat(side) for side in zip(*pairs, strict=True))
+    network = one.network.eval()
+    network.zero_grad()
+    LOSSES[loss](network(network.prepare(degraded)), clean).mean().backward()
+    gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+    assert norms[0] == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+def test_losses_of_pixels_are_those_of_torch():
+    restored, clean = torch.rand(2, 1, 3, 8, 8)
+    for loss, peer in (("l1", nn.L1Loss()), ("mse", nn.MSELoss()), ("charbonnier", nn.L1Loss())):
+        torch.testing.assert_close(LOSSES[loss](restored, clean).mean(), peer(restored, clean), rtol=0, atol=1e-4)
+    assert LOSSES["charbonnier"](clean, clean).unique().item() == pytest.approx(1e-3)
+
+
+def test_a_report_is_due_by_steps_and_where_steps_are_slow_by_seconds(monkeypatch):
+    clock = iter([0, 1, 4, 7, 8, 9])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+    due = loop.Every(3, seconds=5)
+    assert [due(step) for step in (1, 2, 4, 5, 6)] == [False, False, True, False, True]
 
 
 def test_rhythm_follows_arts_running_level_and_survives_a_restore():
