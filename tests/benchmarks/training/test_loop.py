@@ -14,12 +14,14 @@ import art
 from art import TaskLosses
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.sections import TrainConfig
 from benchmarks.config.settings import load
 from benchmarks.data.batches import Batch
 from benchmarks.data.sources import Pool
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training import loop
 from benchmarks.training.checkpoint import save
+from benchmarks.training.clipping import Clipping
 from benchmarks.training.loop import Training
 from benchmarks.training.losses import LOSSES, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
@@ -186,19 +188,15 @@ def test_weights_times_a_number_leave_a_run_as_it_is(pools, tmp_path):
 
 
 def test_clipping_at_a_percentile_of_the_norms():
-    from benchmarks.training.clipping import Clipping
-
-    class Recipe:
-        steps, clip_norm, clip_percentile = 4, 0.0, 50
-
-    clipping, seen = Clipping(Recipe, torch.device("cpu")), []
+    train = TrainConfig(steps=4, batch=1, patch=16, lr=1e-3, clip_percentile=50)
+    clipping, seen = Clipping(train, torch.device("cpu")), []
     for step, size in enumerate((2.0, 4.0, 1.0, torch.nan)):
         weight = torch.nn.Parameter(torch.zeros(1))
         weight.grad = torch.tensor([size])
         assert clipping([weight], step).isnan() == (size != size)
         seen.append(weight.grad.item())
     assert seen[:3] == pytest.approx([1.0, 1.0, 0.5])  # in units of the medians 2, 3, 2; at most 1
-    again = Clipping(Recipe, torch.device("cpu"))
+    again = Clipping(train, torch.device("cpu"))
     again.restore(clipping.state(3))
     assert torch.equal(again.state(4)[:3], torch.tensor([2.0, 4.0, 1.0])) and again.state(4)[3].isnan()
 
