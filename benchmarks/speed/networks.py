@@ -9,38 +9,46 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from benchmarks.config.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 ROUNDS = 5
 BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
 THREADS = {"tiny": 1, "paper": 2}
-COLUMNS = (
-    "network",
-    "size",
-    "parameters",
-    "gmac_128",
-    "gmac_256",
-    "batch",
-    "threads",
-    "step_ms",
-    "memory_mib",
-    "device",
-)
 
 
-def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
-    """One network's row of :data:`COLUMNS`.
+class Row(TypedDict):
+    """What one network costs.
 
     ``gmac_*``: billions of multiply-adds of one forward pass, counted by torch's FlopCounterMode (convolutions, matrix
     products and attention; not sampling, norms or activations). ``step_ms``: median of forward, backward and AdamW.
     ``memory_mib``: peak of the process on a CPU, peak allocation on a GPU; both with the batch named.
     """
+
+    network: str
+    size: str
+    parameters: int
+    gmac_128: float
+    gmac_256: float
+    batch: int
+    threads: int
+    step_ms: float
+    memory_mib: float
+    device: str
+
+
+def measure(name: str, size: str, device_name: str) -> Row:
+    """What one network costs, measured in this process."""
     import torch
 
     import baselines
     from benchmarks.execution import environment
+    from benchmarks.training.losses import restored_images
 
     device = environment.device(device_name)
     torch.set_num_threads(THREADS[size])
@@ -49,11 +57,11 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
     batch = torch.rand(BATCH[size], 3, 64, 64, device=device)
     second = batch.flip(0) if baselines.recipe(name, "demo")["views"] == 2 else None
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
-    times = []
+    times: list[float] = []
     for _ in range(ROUNDS + 2):
         started = time.perf_counter()
         output = network.training_forward(batch, second)
-        loss = (output.restored - batch).abs().mean()
+        loss = (restored_images(output) - batch).abs().mean()
         (loss if output.auxiliary is None else loss + output.auxiliary).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -64,13 +72,23 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
         memory = torch.cuda.max_memory_allocated() / 2**20
     else:
         memory = environment.peak_memory() or math.nan
-    macs = [_multiply_adds(network.eval(), side, device) for side in (128, 256)]
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    values = (name, size, parameters, *macs, BATCH[size], THREADS[size], sorted(times[2:])[ROUNDS // 2], memory)
-    return dict(zip(COLUMNS, (*values, environment.describe(device)["device"]), strict=True))
+    network.eval()
+    return Row(
+        network=name,
+        size=size,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gmac_128=_multiply_adds(network, 128, device),
+        gmac_256=_multiply_adds(network, 256, device),
+        batch=BATCH[size],
+        threads=THREADS[size],
+        step_ms=sorted(times[2:])[ROUNDS // 2],
+        memory_mib=memory,
+        device=environment.describe(device)["device"],
+    )
 
 
-def _multiply_adds(network: Any, side: int, device: Any) -> float:
+def _multiply_adds(network: nn.Module, side: int, device: torch.device) -> float:
+    """Billions, of one forward pass on an image of that side."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -79,7 +97,7 @@ def _multiply_adds(network: Any, side: int, device: Any) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     head = (
         "| network | size | parameters | G multiply-adds 128x128 | 256x256 | step, ms | batch x threads | memory, MiB |"
@@ -95,8 +113,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
-    """Measure and print both sizes of the networks (``None``: all), each in a process of its own, so that its memory is
-    its own; ``csv`` gets the rows too.
+    """Measure and print both sizes of every network, each in a process of its own because of its memory.
+
+    Args:
+        names: of the networks; ``None``: all.
+        device: as ``--device`` names it.
+        csv: a file for the rows.
 
     Raises:
         UserError: for an unknown network.
@@ -105,7 +127,7 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
 
     if unknown := [name for name in names or () if name not in baselines.names()]:
         raise UserError(f"no network is called {unknown[0]!r}; there are: {', '.join(baselines.names())}.")
-    rows = []
+    rows: list[Row] = []
     for name in names or baselines.names():
         for size in BATCH:
             code = (

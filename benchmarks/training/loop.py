@@ -29,7 +29,7 @@ from benchmarks.training.checks import check_end, check_update
 from benchmarks.training.clipping import Clipping
 from benchmarks.training.conflicts import ConflictProbe
 from benchmarks.training.interrupts import interrupts_wait
-from benchmarks.training.losses import pixel_errors, task_losses
+from benchmarks.training.losses import pixel_errors, restored_images, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
 from benchmarks.training.rhythm import Rhythm
 from benchmarks.training.schedules import encoder_warmup_steps, epoch_steps, learning_rate
@@ -138,7 +138,7 @@ class Training:
                 stopping = (reporting or alone) and any(self.group.gathered(bool(signals)))
                 if save_due(self.step) or ended or stopping:
                     self.seconds = time.perf_counter() - started
-                    self._save()
+                    self.save()
                 if stopping and not ended:
                     raise KeyboardInterrupt
         scored = cast(Network, self.average.module) if self.average else self.network
@@ -204,7 +204,7 @@ class Training:
         losses: list[Tensor] = []
         for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
             if len(degraded):
-                restored = _image(self._forward(degraded))
+                restored = restored_images(self._forward(degraded))
                 losses.append(pixel_errors(self.config.train.loss, restored.float(), clean).mean())
             else:
                 losses.append(batch.degraded.new_zeros(()))
@@ -240,7 +240,7 @@ class Training:
         """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
         with unchanged(self.network):
             self._seed_network()
-            restored = _image(self._forward(batch.degraded, batch.second))
+            restored = restored_images(self._forward(batch.degraded, batch.second))
         return self._task_losses(restored, batch).values
 
     def _changing_state(self) -> tuple[list[Tensor], dict[str, Any]]:
@@ -282,7 +282,13 @@ class Training:
         parts = {"network": self.network, "optimizer": self.optimizer, "strategy": self.strategy}
         return parts | ({"average": self.average} if self.average else {})
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint and the tables to the run's folder.
+
+        Raises:
+            Diverged: instead, when losses or gradients are no longer finite.
+            OSError: if a file cannot be written.
+        """
         self._flush()
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
@@ -312,13 +318,6 @@ class Training:
         self.rhythm.restore(content["rhythm"])
         if self.probe:
             self.probe.restore(content.get("conflicts", []))  # probing may not have been asked for before
-
-
-def _image(output: Output) -> Tensor:
-    """The restored images (B, 3, H, W) of a pass that is no warm-up."""
-    if output.restored is None:
-        raise ValueError("the network gives no image")
-    return output.restored
 
 
 def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> Optimizer:

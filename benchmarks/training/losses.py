@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from art.shapes import Images
 from art.task_losses import TaskLosses
+from baselines.network import Output
 from benchmarks.config.sections import Loss
 from benchmarks.data.batches import Batch
 from benchmarks.training.distributed import ALONE, Group
@@ -39,6 +40,17 @@ def pixel_errors(loss: Loss, restored: Tensor, clean: Images) -> Images:
             f"the network gives {tuple(restored.shape)} for images of {tuple(clean.shape)}; both must be the same."
         )
     return LOSSES[loss](restored, clean)
+
+
+def restored_images(output: Output) -> Tensor:
+    """(B, 3, H, W), what a forward pass restored.
+
+    Raises:
+        ValueError: if there is no image, as in the warm-up of an encoder.
+    """
+    if output.restored is None:
+        raise ValueError("the network gives no image")
+    return output.restored
 
 
 def task_losses(restored: Tensor, batch: Batch, loss: Loss = "l1", group: Group = ALONE) -> TaskLosses:
