@@ -1,6 +1,6 @@
 """PSNR and SSIM of one image by a named protocol (:mod:`benchmarks.config.protocols`).
 
-Both are scikit-image's, which match the code the field's tables were made with. ``pyiqa`` clamps inside SSIM and adds
+Both are scikit-image's, which match the code behind the field's tables. ``pyiqa`` clamps inside SSIM and adds
 an epsilon to PSNR, so it serves further metrics only.
 """
 

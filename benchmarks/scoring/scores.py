@@ -1,4 +1,4 @@
-"""Scoring a network on full-size test images by a named protocol, the degraded input always beside it."""
+"""Scoring a network on full-size test images by a named protocol, and always the degraded images too."""
 
 from __future__ import annotations
 
@@ -100,17 +100,14 @@ def evaluate(
         degraded, clean = pool.pair(number, multiple)
         with workers.room(network, degraded.shape):
             restored = restore(network, degraded[None], device, warn=warn, cores=workers.cores)[0]
-            values = [
+            after, before = (
                 {metric: compute(image, clean) for metric, compute in (further or {}).items()}
                 for image in (restored, degraded)
-            ]
-        after, before = (
-            score(image, clean, protocol) | others for image, others in zip((restored, degraded), values, strict=True)
-        )
-        key = (pool.dataset, pool.task.name, pool.names[number], protocol)
-        digest = _pixels(pool, number)
-        cells = [(*key, metric, value, before[metric], digest) for metric, value in after.items()]
-        return _fault(restored, clean), [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in cells]
+            )
+        after, before = score(restored, clean, protocol) | after, score(degraded, clean, protocol) | before
+        key, digest = (pool.dataset, pool.task.name, pool.names[number], protocol), _pixels(pool, number)
+        rows = [(*key, metric, value, before[metric], digest) for metric, value in after.items()]
+        return _fault(restored, clean), [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in rows]
 
     found: dict[tuple[int, int], tuple[Fault, list[Row]]] = {}
     with workers:
@@ -167,7 +164,7 @@ class _Workers:
 def _together(
     pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[Fault, list[Row]]]
 ) -> tuple[list[Row], Flaw]:
-    """What :func:`evaluate` returns, from the fault and the rows of each pool's images."""
+    """What :func:`evaluate` returns, from the fault and the rows of every image, by numbers of its pool and in it."""
     rows: list[Row] = []
     flat: list[str] = []
     broken: list[str] = []

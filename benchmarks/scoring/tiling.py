@@ -1,4 +1,4 @@
-"""Restoring images of any size in the memory there is: whole where they fit, else in overlapping tiles.
+"""Restoring images of any size in the memory at hand: whole where they fit, else in overlapping tiles.
 
 A tile begins where the network's own grid of ``multiple`` pixels begins, so that a network without global operations
 computes in a tile what it computes in the whole image, but for what the tile's cut edges spoil. Those edges count for

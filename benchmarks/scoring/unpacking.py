@@ -155,9 +155,9 @@ class _Value(NamedTuple):
 
 
 _PLAIN = _Value()
-# Marks: of what a call made; of functions that walk through their argument; of bytes made of a text, and their maker.
-_MADE, _GREEDY, _BYTES, _ENCODER = "made", "greedy", "bytes", "encoder"
-_TOGETHER = ({_MADE, _GREEDY}, {_BYTES, _ENCODER})  # in one call: may grow at each link of a chain
+# Marks: a call's result; functions that walk through their argument; bytes encoded from a text, and the encoder.
+_RESULT, _GREEDY, _BYTES, _ENCODER = "result", "greedy", "bytes", "encoder"
+_TOGETHER = ({_RESULT, _GREEDY}, {_BYTES, _ENCODER})  # in one call: may grow at each link of a chain
 _WALKING = {
     "_codecs encode", "builtins bytearray", "builtins complex", "builtins set", "__builtin__ bytearray",
     "__builtin__ complex", "__builtin__ set", "collections Counter", "torch Size", "torch Tensor",
@@ -225,7 +225,9 @@ def _result(name: str, argument: str, taken: list[_Value], marks: frozenset[str]
     if name in ("REDUCE", "NEWOBJ"):
         if _ENCODER in marks:
             return _Value(marks=frozenset([_BYTES]))
-        return _Value(marks=frozenset([_MADE] if taken[0].size > 1 else []))  # of OrderedDict() nothing is to be feared
+        return _Value(
+            marks=frozenset([_RESULT] if taken[0].size > 1 else [])
+        )  # of OrderedDict() nothing is to be feared
     if name.startswith("TUPLE"):
         return _Value(1 + sum(value.size for value in taken), marks)
     return _Value(marks=marks if name.startswith("APPEND") else frozenset())
@@ -245,7 +247,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """A checkpoint's content; code inside it is never executed.
 
     Raises:
-        UserError: if the file cannot be read as a checkpoint, or its checksums tell that it was changed.
+        UserError: if the file cannot be read as a checkpoint, or its checksums show that it was changed.
     """
     import torch
 

@@ -57,8 +57,8 @@ class Bench:
 
 def art_over_mix(bench: Bench, rounds: int) -> Iterator[Measure]:
     """The step of Art on TransWeather over that of mix, with many rounds: its goal is one percent."""
-    for size, more in (("tiny", 8), ("paper", 2)):
-        yield from strategies(bench, ["transweather"], size, ["art"], more * rounds, what="art", copies=2)
+    for size, factor in (("tiny", 8), ("paper", 2)):
+        yield from strategies(bench, ["transweather"], size, ["art"], factor * rounds, what="art", copies=2)
 
 
 def every_strategy(bench: Bench, names: Sequence[str] | None, rounds: int) -> Iterator[Measure]:

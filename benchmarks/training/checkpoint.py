@@ -1,4 +1,4 @@
-"""Checkpoints of runs: written whole, with the one before kept, and looked through before they are used."""
+"""Checkpoints of runs: written whole, beside the previous one, and checked before they are used."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def save(run: Run, content: Checkpoint) -> None:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether there is a checkpoint, whatever its condition."""
+    """Whether a checkpoint exists, intact or not."""
     return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
@@ -185,7 +185,7 @@ def _options(part: nn.Module | Optimizer) -> list[dict[str, Any]]:
 def _changed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
     """Whether options that both have differ; other versions of torch have other options."""
     pairs = zip(before, after, strict=True)
-    return any(one[key] != other[key] for one, other in pairs for key in one.keys() & other.keys())
+    return any(old[key] != new[key] for old, new in pairs for key in old.keys() & new.keys())
 
 
 def _misshapen(part: nn.Module | Optimizer) -> bool:

@@ -52,10 +52,10 @@ class Every:
 
     def __call__(self, step: int) -> bool:
         """Whether it is due after ``step`` steps; the seconds count from the last time that it was."""
-        now = time.perf_counter()
-        due = step % self.steps == 0 or now - self._last > self.seconds
+        time_now = time.perf_counter()
+        due = step % self.steps == 0 or time_now - self._last > self.seconds
         if due:
-            self._last = now
+            self._last = time_now
         return due
 
 
@@ -77,7 +77,7 @@ class Training:
     Args:
         config: the run.
         pools: training images, in the order of the setting's tasks.
-        run: its folder; a checkpoint there is continued.
+        run: its folder; training continues from a checkpoint in it.
         device: where to train.
 
     Raises:
@@ -97,15 +97,13 @@ class Training:
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
-        self.epoch = epoch_steps(config.train, self.batches.mixture.steps_an_epoch)
+        self.epoch_steps = epoch_steps(config.train, self.batches.mixture.steps_an_epoch)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
         self.watch = Watch(self.strategy.tasks, device)
         self.clipping = Clipping(config.train, device)
-        self.probe = (
-            ConflictProbe(self.strategy.tasks, self.batches, config.train.steps, config.train.loss)
-            if config.train.probe_every
-            else None
-        )
+        self.probe: ConflictProbe | None = None
+        if config.train.probe_every:
+            self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps, config.train.loss)
         self.step = self.saved_step = self.skipped = 0
         self.seconds = 0.0
         self._update_checked = False
@@ -122,29 +120,29 @@ class Training:
             Diverged: when losses or gradients are no longer finite; the last good checkpoint stays.
             KeyboardInterrupt: on SIGINT, SIGTERM or SIGHUP, after the step at hand and a checkpoint.
         """
-        steps, alone = self.config.train.steps, self.group.size == 1
+        single = self.group.size == 1
         # several processes must do the same at the same step, whatever their clocks say
-        report_due = Every(REPORT_STEPS, REPORT_SECONDS if alone else math.inf)
-        save_due = Every(self.config.train.checkpoint_every, SAVE_SECONDS if alone else math.inf)
+        report_due = Every(REPORT_STEPS, REPORT_SECONDS if single else math.inf)
+        save_due = Every(self.config.train.checkpoint_every, SAVE_SECONDS if single else math.inf)
         started = time.perf_counter() - self.seconds
-        with waits_for("the step at hand is finished and saved"), interrupts_wait(twice=alone) as signals:
-            while self.step < steps:
+        with waits_for("the step at hand is finished and saved"), interrupts_wait(twice=single) as signals:
+            while self.step < self.config.train.steps:
                 self._take_step()
-                ended = self.step == steps
+                ended = self.step == self.config.train.steps
                 reporting = report_due(self.step) or ended
                 if reporting:
                     self._flush()
                     report(self.step, self.rhythm)
-                stopping = (reporting or alone) and any(self.group.gathered(bool(signals)))
+                stopping = (reporting or single) and any(self.group.gathered(bool(signals)))
                 if save_due(self.step) or ended or stopping:
                     self.seconds = time.perf_counter() - started
                     self.save()
                 if stopping and not ended:
                     raise KeyboardInterrupt
-        scored = cast(Network, self.average.module) if self.average else self.network
-        self.group.agree(scored)  # statistics of batches are each process's own
-        check_end(scored, self.watch.learned, self.config.strategy)
-        return scored.eval()
+        network = cast(Network, self.average.module) if self.average else self.network
+        self.group.agree(network)  # each process has other statistics of batches
+        check_end(network, self.watch.learned, self.config.strategy)
+        return network.eval()
 
     def remark(self) -> str:
         """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
@@ -152,19 +150,19 @@ class Training:
         return self.strategy.remark(torch.from_numpy(weights))
 
     def _take_step(self) -> None:
-        """One step of the run."""
+        """One step of the run, on its next batch."""
         try:
             self.update(self.batches(self.step))
         except Exception:
-            self._flush()  # a value that is not finite may break other things later: then it is the reason to name
+            self._flush()  # what is not finite breaks other things later; then it is the reason to name
             raise
         if self.probe and self.step % self.config.train.probe_every == 0:
             self.probe.record(self.step, self.network)
 
     def update(self, batch: Batch) -> None:
-        """One update of the network on a batch, while the next batch begins to be made."""
-        batch, skips = self.group.share(batch), self.config.train.nonfinite == "skip"
-        before = self._changing_state() if skips else None
+        """Take one step: an update of the network on a batch, while the next batch is prepared."""
+        batch = self.group.share(batch)
+        before = self._changing_state() if self.config.train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
         self._seed_network()
@@ -185,7 +183,7 @@ class Training:
         else:
             self._apply(batch, losses, norm)
         self.step += 1
-        if self.step % self.epoch == 0:
+        if self.step % self.epoch_steps == 0:
             self.strategy.end_epoch()
 
     def _joint_step(self, batch: Batch) -> StepResult:
@@ -244,7 +242,7 @@ class Training:
         return self._task_losses(restored, batch).values
 
     def _changing_state(self) -> tuple[list[Tensor], dict[str, Any]]:
-        """What a step changes beside the parameters, before it: the network's buffers and the strategy's state."""
+        """A copy of what a step changes besides the parameters: the network's buffers and the strategy's state."""
         return [buffer.clone() for buffer in self.network.buffers()], copy.deepcopy(self.strategy.state_dict())
 
     def _skip(self, buffers: Sequence[Tensor], strategy: dict[str, Any]) -> None:
@@ -278,7 +276,7 @@ class Training:
         )
 
     def _parts(self) -> Mapping[str, nn.Module | Optimizer]:
-        """What has a state of its own in a checkpoint."""
+        """The parts whose states a checkpoint holds."""
         parts = {"network": self.network, "optimizer": self.optimizer, "strategy": self.strategy}
         return parts | ({"average": self.average} if self.average else {})
 
