@@ -57,11 +57,11 @@ def _as_image(image: np.ndarray | Tensor) -> np.ndarray:
 def _prepared(image: np.ndarray, convention: Protocol) -> np.ndarray:
     """The pixels that are compared: float in [0, 1], or on uint8's scale where rounded."""
     height, width = image.shape[:2]
-    inner_height, inner_width = (side - side % convention.multiple for side in (height, width))
-    top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    image = image[top : top + inner_height, left : left + inner_width]
-    border = convention.border
-    image = image[border : image.shape[0] - border, border : image.shape[1] - border]
+    kept_height, kept_width = (side - side % convention.multiple for side in (height, width))
+    top, left = (height - kept_height) // 2, (width - kept_width) // 2
+    image = image[top : top + kept_height, left : left + kept_width]
+    cut = convention.border
+    image = image[cut : image.shape[0] - cut, cut : image.shape[1] - cut]
     if not convention.luma:  # SSIM goes channel by channel, twice as fast where each is contiguous
         image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
     if not convention.rounded:
