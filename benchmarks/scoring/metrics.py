@@ -67,7 +67,7 @@ class Metric:
     name: str
     needs_clean: bool
     lower_is_better: bool | None
-    model: Callable[..., Any]
+    model: Callable[..., Tensor | float]
     device: torch.device
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ def facts(names: Iterable[str]) -> dict[str, MetricFacts]:
     return PROTOCOL_METRICS | {name: _facts(name, table.get(name)) for name in others}
 
 
-def _facts(name: str, entry: Mapping[str, Any] | None) -> MetricFacts:
+def _facts(name: str, entry: Mapping[str, object] | None) -> MetricFacts:
     lower_is_better = None if entry is None else bool(entry.get("lower_better", False))  # pyiqa's default, too
     return MetricFacts(
         lower_is_better=_LOWER_IS_BETTER.get(name, lower_is_better),
@@ -147,7 +147,7 @@ def _digits(score_range: str) -> int:
     return 2 if end is None or float(end[1]) >= 50 else 3
 
 
-def _table() -> Mapping[str, Mapping[str, Any]]:
+def _table() -> Mapping[str, Mapping[str, object]]:
     """pyiqa's table of its metrics; empty without pyiqa."""
     try:
         _pyiqa()

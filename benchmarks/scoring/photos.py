@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.data.decoding import ORIENTATION, UnusableImage, header_of, opened, orientation, turned
@@ -109,8 +110,6 @@ class Photo:
 
 
 def _save(pixels: np.ndarray, path: Path, form: str, metadata: dict[str, Any]) -> None:
-    from PIL import Image
-
     options = _SAVE[form] | metadata
     write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, form, **options))
 
@@ -135,15 +134,15 @@ def side_by_side(first: Photo, second: Photo) -> Photo:
     return Photo(np.zeros((1, 1, 3), np.uint8), None, "PNG").with_pixels(pair)
 
 
-def _photo(image: Any, path: Path, notes: list[str]) -> Photo:
-    form: str = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG with a preview or a second view behind it
+def _photo(image: Image.Image, path: Path, notes: list[str]) -> Photo:
+    form = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: JPEG with a preview or a second view behind it
     if form == "JPEG":
         notes.append(f"JPEG files lose a little when saved again (quality {JPEG_QUALITY})")
     converted = form not in _SAVE or (form == "PPM" and image.mode == "1")
     if converted:
         notes.append(f"{'PBM' if form == 'PPM' else form} files become PNG files")
         form = "PNG"
-    tile = next(iter(image.tile), None)  # loading clears it
+    tile = next(iter(getattr(image, "tile", ())), None)  # loading clears it
     image.load()
     if image.format == "TIFF":  # Pillow and OpenCV have turned it
         turn = 1
@@ -166,7 +165,7 @@ def _photo(image: Any, path: Path, notes: list[str]) -> Photo:
     return Photo(np.ascontiguousarray(colours), alpha, form, metadata, notes, converted)
 
 
-def _metadata(image: Any, notes: list[str]) -> dict[str, Any]:
+def _metadata(image: Image.Image, notes: list[str]) -> dict[str, Any]:
     """The colour profile, the resolution, and what the camera noted."""
     metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     try:
@@ -181,7 +180,7 @@ def _metadata(image: Any, notes: list[str]) -> dict[str, Any]:
     return metadata
 
 
-def _plain(image: Any) -> Any:
+def _plain(image: Image.Image) -> Image.Image:
     """A Pillow image of mode L, LA, RGB, RGBA or I;16 (16 bits of grey)."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return image.convert("I;16")
@@ -191,7 +190,7 @@ def _plain(image: Any) -> Any:
     return image.convert(("LA" if grey else "RGBA") if image.has_transparency_data else ("L" if grey else "RGB"))
 
 
-def _deep_pixels(tile: Any, image: Any, path: Path, notes: list[str]) -> np.ndarray | None:
+def _deep_pixels(tile: Any, image: Image.Image, path: Path, notes: list[str]) -> np.ndarray | None:
     """16 bits of grey and alpha, RGB or RGBA (H, W, 2 to 4), which Pillow cuts to 8; ``None`` for other pictures.
 
     ``tile``: Pillow's description of the pixels in the file, with arguments such as ``RGB;16B``.

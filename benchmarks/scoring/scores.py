@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -28,7 +28,7 @@ NAMED = 3  # images that a warning names
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
 Compute = Callable[[Image, Image], float]  # a metric of a restored and a clean image
-Row = dict[str, Any]  # of results.schema.SCORE_COLUMNS
+Row = dict[str, str | float]  # of results.schema.SCORE_COLUMNS
 T = TypeVar("T")
 
 

@@ -30,7 +30,7 @@ GENEROUS = 16 * 2**10  # bytes a pixel, more than any baseline needs: what fits 
 MARGIN = 1.5  # for what the estimate misses: buffers inside operations, fragmentation
 PROBE = 64  # side of the image on which the need is measured
 
-Warn = Callable[[str], Any]
+Warn = Callable[[str], object]
 
 
 def restore(

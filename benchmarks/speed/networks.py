@@ -9,13 +9,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import baselines
 from benchmarks.config.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from benchmarks.execution import environment
+from benchmarks.training.losses import restored_images
 
 ROUNDS = 5
 BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
@@ -44,12 +48,6 @@ class Row(TypedDict):
 
 def measure(name: str, size: str, device_name: str) -> Row:
     """What one network costs, measured in this process."""
-    import torch
-
-    import baselines
-    from benchmarks.execution import environment
-    from benchmarks.training.losses import restored_images
-
     device = environment.device(device_name)
     torch.set_num_threads(THREADS[size])
     torch.manual_seed(0)
@@ -89,9 +87,6 @@ def measure(name: str, size: str, device_name: str) -> Row:
 
 def _multiply_adds(network: nn.Module, side: int, device: torch.device) -> float:
     """Billions, of one forward pass on an image of that side."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.rand(1, 3, side, side, device=device))
     return counter.get_total_flops() / 2e9
@@ -123,8 +118,6 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
     Raises:
         UserError: for an unknown network.
     """
-    import baselines
-
     if unknown := [name for name in names or () if name not in baselines.names()]:
         raise UserError(f"no network is called {unknown[0]!r}; there are: {', '.join(baselines.names())}.")
     rows: list[Row] = []
@@ -138,7 +131,5 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
             print(f"{name} {size}: {rows[-1]['step_ms']:.0f} ms a step", file=sys.stderr)
     print(table(rows))
     if csv:
-        import pandas as pd
-
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g", lineterminator="\n")

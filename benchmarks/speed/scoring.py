@@ -61,7 +61,7 @@ def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], list[Path],
 
 def _ours(network: baselines.Network, pools: Sequence[TestPool], device: torch.device) -> list[float]:
     rows, _ = evaluate(network, pools, "airnet_rgb", device)
-    return [row["value"] for row in rows if row["metric"] == "psnr"]
+    return [float(row["value"]) for row in rows if row["metric"] == "psnr"]
 
 
 def _plainly(network: baselines.Network, pools: Sequence[TestPool], files: Sequence[Path]) -> list[float]:
