@@ -304,7 +304,6 @@ class Training:
             self.run.write_conflicts(self.probe.table())
 
     def _continue(self) -> None:
-        """Continue from the checkpoint in the run's folder, where one is."""
         content = latest(self.run.folder, self.config, self.device)
         if content is None:
             return
