@@ -20,8 +20,8 @@ class TaskLosses:
             from walking the samples of the other tasks. 0 for tasks without samples.
         counts: (K,) samples of each task. Under several processes, ``losses`` and ``counts`` are those of the whole
             batch, on every process.
-        pixel_errors: (B, 3, H, W) absolute errors whose means over a task's samples are the losses, with graph, the
-            samples of a task side by side, in task order; ``None`` where the losses have graphs of their own.
+        pixel_errors: (B, 3, H, W) errors of every pixel whose means over a task's samples are the losses, with graph,
+            the samples of a task side by side, in task order; ``None`` where the losses have graphs of their own.
     """
 
     losses: PerTask | Sequence[Scalar]

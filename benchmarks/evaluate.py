@@ -219,7 +219,7 @@ def _score(
             bar.update(done - bar.n)
 
         rows, flaw = evaluate(
-            network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
+            network, prepared.tests, config.evaluate.protocol, device, report, further, warn=notes.setdefault
         )
     scores = pd.DataFrame(rows)
     Run(folder).write_scores(scores)

@@ -129,7 +129,7 @@ def _restore_one(
     place = photos.place_for(target, photo.converted)
     if place != target and place.exists() and not options.overwrite:
         raise UserError(f"{place} exists; --overwrite replaces it")
-    image = restore(network, photo.tensor(), device, options.tile, tell=summary.note)
+    image = restore(network, photo.tensor(), device, options.tile, warn=summary.note)
     if not image.isfinite().all():
         raise UserError("the network's output is not finite")
     restored = photo.with_pixels(image)

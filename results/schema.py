@@ -20,7 +20,7 @@ One run folder holds
 """
 
 RHYTHM_COLUMNS = ("step", "task", "loss", "running", "pace", "weight")
-"""``step`` counts from 1. ``loss``: mean absolute error of the task's samples in that batch, NaN when it had none.
+"""``step`` counts from 1. ``loss``: mean error (``train.loss``) of the task's samples in that batch, NaN without any.
 ``running``: the level Lbar after the step, ``Lbar <- a L + (1 - a) Lbar`` with a = 0.01 and Lbar = 0.1 at the start,
 for every strategy alike, so that rhythms compare. ``pace``: loss / level before the step. ``weight``: the factor of
 the task's loss in the update, NaN where a strategy has no such factor."""

@@ -21,6 +21,16 @@ SHAPED = [
     "art.uncertainty",
     # baselines
     # benchmarks
+    "benchmarks.scoring.metrics",
+    "benchmarks.scoring.photos",
+    "benchmarks.scoring.scores",
+    "benchmarks.scoring.tiling",
+    "benchmarks.training.checks",
+    "benchmarks.training.clipping",
+    "benchmarks.training.conflicts",
+    "benchmarks.training.losses",
+    "benchmarks.training.nonfinite",
+    "benchmarks.training.rhythm",
 ]
 install_import_hook(SHAPED, "shapes.checked")
 

@@ -15,7 +15,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.execution.display import clipped
 from benchmarks.execution.grid import plan
 from benchmarks.execution.overview import Overview, run_lines
-from benchmarks.training.loop import _interrupts_wait
+from benchmarks.training.interrupts import interrupts_wait
 from results.command import framed, waits_for
 from results.records import State, Status
 
@@ -115,7 +115,7 @@ def test_an_interruption_that_comes_out_as_another_exception(capsys):
 
 
 def test_training_takes_a_doubled_signal_for_one():
-    with _interrupts_wait(twice=True) as received:
+    with interrupts_wait(twice=True) as received:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)

@@ -177,7 +177,7 @@ def test_damaged_notes_of_a_camera_are_left_out_and_the_picture_restored(network
 def test_a_resolution_that_cannot_be_written_is_left_out(tmp_path):
     for name in ("a.jpg", "a.png"):
         photo = photos.read(saved(tmp_path / name, COLOUR, dpi=(300, 300)))
-        photo.kept["dpi"] = (float("nan"), 300)
+        photo.metadata["dpi"] = (float("nan"), 300)
         photo.write(tmp_path / "out" / name)
         assert photo.notes[-1].startswith("damaged notes")
         assert photos.read(tmp_path / "out" / name).pixels.shape == COLOUR.shape

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from benchmarks.config import settings
 
+Loss = Literal["l1", "mse", "charbonnier"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
 MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -60,7 +61,7 @@ class TrainConfig(Section):
     patch: int = Field(ge=16, multiple_of=8)
     augment: bool = True  # flips and rotations
     views: Literal[1, 2] = 1  # crops of the same degraded image a sample; 2 for a contrastive baseline
-    loss: Literal["l1"] = "l1"
+    loss: Loss = "l1"  # of every pixel; the task losses are its means
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = Field(gt=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)

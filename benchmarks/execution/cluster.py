@@ -267,7 +267,7 @@ def _telling(plan: Plan, tell: Any) -> Iterator[None]:
 
 def _interrupt() -> None:
     """On a worker: let its run save and stop."""
-    from benchmarks.training.loop import interrupt
+    from benchmarks.training.interrupts import interrupt
 
     interrupt()
 

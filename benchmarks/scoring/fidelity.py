@@ -1,24 +1,27 @@
 """PSNR and SSIM of one image by a named protocol (:mod:`benchmarks.config.protocols`).
 
-Both are scikit-image's, which match the code the field's tables were made with. ``pyiqa`` clamps inside SSIM and adds
+Both are scikit-image's, which match the code behind the field's tables. ``pyiqa`` clamps inside SSIM and adds
 an epsilon to PSNR, so it serves further metrics only.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmarks.config.protocols import Protocol, get
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def score(restored: Any, clean: Any, protocol: str = "airnet_rgb") -> dict[str, float]:
+
+def score(restored: np.ndarray | Tensor, clean: np.ndarray | Tensor, protocol: str = "airnet_rgb") -> dict[str, float]:
     """PSNR in dB and SSIM of one image by a named protocol.
 
     Args:
         restored, clean: RGB images of one shape, HWC or CHW, uint8 in [0, 255] or float in [0, 1]; arrays or tensors.
-        protocol: a key of :data:`PROTOCOLS`.
+        protocol: a key of :data:`benchmarks.config.protocols.PROTOCOLS`.
 
     Returns:
         ``{"psnr": dB, "ssim": ...}``; PSNR is infinite for equal images.
@@ -34,10 +37,11 @@ def score(restored: Any, clean: Any, protocol: str = "airnet_rgb") -> dict[str, 
     return {"psnr": _psnr(first, second, convention), "ssim": _ssim(first, second, convention)}
 
 
-def _as_image(image: Any) -> np.ndarray:
+def _as_image(image: np.ndarray | Tensor) -> np.ndarray:
     """HWC, float32 or uint8."""
-    if hasattr(image, "detach"):
-        image = image.detach().float().cpu() if image.is_floating_point() else image.detach().cpu()
+    if hasattr(image, "detach"):  # a tensor, asked for without importing torch
+        tensor = cast("Tensor", image).detach().cpu()
+        image = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
         array = array.transpose(1, 2, 0)
@@ -58,7 +62,7 @@ def _prepared(image: np.ndarray, convention: Protocol) -> np.ndarray:
     image = image[top : top + kept_height, left : left + kept_width]
     cut = convention.border
     image = image[cut : image.shape[0] - cut, cut : image.shape[1] - cut]
-    if not convention.luma:  # SSIM goes channel by channel, twice as fast where each lies by itself
+    if not convention.luma:  # SSIM goes channel by channel, twice as fast where each is contiguous
         image = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
     if not convention.rounded:
         return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image.clip(0, 1)
@@ -88,4 +92,5 @@ def _ssim(first: np.ndarray, second: np.ndarray, convention: Protocol) -> float:
     }
     if convention.gaussian:
         options |= {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": convention.gaussian == "full"}
-    return float(structural_similarity(first, second, **options))
+    similarity: Any = structural_similarity(first, second, **options)
+    return float(similarity)

@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.config.errors import UserError, nearest
 from results.records import PROTOCOL_METRICS, MetricFacts
+
+Image = Float[Tensor, "3 height width"]
 
 _UNFIT = {
     **dict.fromkeys(("psnr", "ssim"), "is the protocol's own, and always there"),
@@ -29,11 +32,11 @@ _UNFIT = {
     "fgresq_pair": "gives four numbers for a pair of images, not one for an image",
 }
 
-_POINTS = {
+_LOWER_IS_BETTER = {
     "dmm": True,  # a distance, 0 for equal images, that pyiqa's table does not mark as one
-    "entropy": None,  # noise raises it, smoothing lowers it: neither says whether the image is the better one
+    "entropy": None,  # noise raises it, smoothing lowers it: neither says whether the image is better
 }
-"""Which way is better, where pyiqa's table says it wrongly."""
+"""Whether lower is better, where pyiqa's table is wrong."""
 
 _TITLES = {
     "clipiqa": "CLIP-IQA",
@@ -51,20 +54,25 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of one image: ``metric(restored, clean)``, both (3, H, W) in [0, 1], gives a number.
+    """A metric of one image.
 
-    NaN where the metric is not defined for an image (too small for its windows). ``needs_clean``: whether the clean
-    image is looked at; ``lower_is_better``: as :func:`facts` says.
+    Attributes:
+        name: of pyiqa.
+        needs_clean: whether it compares with the clean image.
+        lower_is_better: as :func:`facts` says.
+        model: of pyiqa, called with (1, 3, H, W) images.
+        device: where it computes.
     """
 
     name: str
     needs_clean: bool
     lower_is_better: bool | None
-    model: Any
+    model: Callable[..., Tensor | float]
     device: torch.device
 
     @torch.no_grad()
-    def __call__(self, restored: Tensor, clean: Tensor) -> float:
+    def __call__(self, restored: Image, clean: Image) -> float:
+        """The value of an image in [0, 1]; NaN where it is not defined (images too small for the metric's windows)."""
         images = [image[None].clamp(0, 1).to(self.device) for image in (restored, clean)[: 1 + self.needs_clean]]
         try:
             return float(self.model(*images))
@@ -75,20 +83,21 @@ class Metric:
 
 
 def further(names: Sequence[str], device: torch.device | str = "cpu") -> dict[str, Metric]:
-    """The metrics of those names, in that order, ready for use.
+    """Set up the metrics of those names, in that order.
 
     Args:
         names: of pyiqa (``pyiqa.list_models()``): fsim, vif, gmsd, vsi, lpips, niqe, ...
         device: where to compute.
 
     Raises:
-        UserError: naming every metric that is unknown, unfit, or whose weights cannot be had.
+        UserError: naming every metric that is unknown, unfit, or whose weights cannot be downloaded.
     """
     if not names:
         return {}
     pyiqa = _pyiqa()
     known = pyiqa.list_models()
-    found, problems = {}, []
+    found: dict[str, Metric] = {}
+    problems: list[str] = []
     for name in dict.fromkeys(names):
         if name in _UNFIT:
             problems.append(f"{name} {_UNFIT[name]}")
@@ -96,36 +105,36 @@ def further(names: Sequence[str], device: torch.device | str = "cpu") -> dict[st
             problems.append(f"{name} is unknown{nearest(name, known)}")
         else:
             try:
-                with redirect_stdout(sys.stderr):  # where pyiqa tells of downloads
+                with redirect_stdout(sys.stderr):  # where pyiqa reports downloads
                     model = pyiqa.create_metric(name, device=torch.device(device))
             except Exception as error:  # pyiqa passes on what urllib, torch, transformers and others raise
                 problems.append(_unavailable(name, error))
                 continue
-            points = facts([name])[name].lower_is_better
-            found[name] = Metric(name, model.metric_mode == "FR", points, model, torch.device(device))
+            lower_is_better = facts([name])[name].lower_is_better
+            found[name] = Metric(name, model.metric_mode == "FR", lower_is_better, model, torch.device(device))
     if problems:
         raise UserError("these metrics cannot be computed:", problems)
     return found
 
 
 def facts(names: Iterable[str]) -> dict[str, MetricFacts]:
-    """What reports must know of PSNR, SSIM and the metrics of those names, without setting them up.
+    """What reports must know of PSNR, SSIM and the metrics of those names; nothing is set up.
 
     Args:
-        names: of pyiqa; of others, or where pyiqa is missing, nothing but a title is known.
+        names: of pyiqa; of others, or without pyiqa, only a title is known.
 
     Returns:
         By name, PSNR and SSIM first.
     """
-    further = [name for name in dict.fromkeys(names) if name not in PROTOCOL_METRICS]
-    table = _table() if further else {}
-    return PROTOCOL_METRICS | {name: _facts(name, table.get(name)) for name in further}
+    others = [name for name in dict.fromkeys(names) if name not in PROTOCOL_METRICS]
+    table = _table() if others else {}
+    return PROTOCOL_METRICS | {name: _facts(name, table.get(name)) for name in others}
 
 
-def _facts(name: str, entry: Mapping[str, Any] | None) -> MetricFacts:
-    points = None if entry is None else bool(entry.get("lower_better", False))  # pyiqa's default, too
+def _facts(name: str, entry: Mapping[str, object] | None) -> MetricFacts:
+    lower_is_better = None if entry is None else bool(entry.get("lower_better", False))  # pyiqa's default, too
     return MetricFacts(
-        lower_is_better=_POINTS.get(name, points),
+        lower_is_better=_LOWER_IS_BETTER.get(name, lower_is_better),
         title=_TITLES.get(name, name.upper()),
         unit="dB" if name == "psnry" else "",
         digits=_digits(str((entry or {}).get("score_range") or "0, 1")),
@@ -138,7 +147,7 @@ def _digits(score_range: str) -> int:
     return 2 if end is None or float(end[1]) >= 50 else 3
 
 
-def _table() -> Mapping[str, Mapping[str, Any]]:
+def _table() -> Mapping[str, Mapping[str, object]]:
     """pyiqa's table of its metrics; empty without pyiqa."""
     try:
         _pyiqa()

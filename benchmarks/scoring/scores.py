@@ -1,23 +1,24 @@
-"""Scoring a network on full-size test images by a named protocol, the degraded input always beside it."""
+"""Scoring a network on full-size test images by a named protocol, and always the degraded images too."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
 
+from baselines.network import Network
 from benchmarks.config import protocols
 from benchmarks.data.images import digest_of, identity
-from benchmarks.data.sources import TestPool
+from benchmarks.data.pools import TestPool
 from benchmarks.scoring.fidelity import score
-from benchmarks.scoring.tiling import Tell, fits, restore
+from benchmarks.scoring.metrics import Image
+from benchmarks.scoring.tiling import Warn, fits, restore
 from results.records import Fault
 from results.schema import SCORE_COLUMNS
 
@@ -26,14 +27,19 @@ BESIDE = 2  # threads that open and score images beside a network that restores 
 NAMED = 3  # images that a warning names
 FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
 
+Compute = Callable[[Image, Image], float]  # a metric of a restored and a clean image
+Row = dict[str, str | float]  # of results.schema.SCORE_COLUMNS
+T = TypeVar("T")
+
 
 class Flaw(NamedTuple):
-    """What is wrong with a network's outputs, and on which test sets in words."""
+    """What is wrong with a network's outputs, and in words on which test sets."""
 
     fault: Fault = Fault.NONE
     reason: str = ""
 
 
+@runtime_checkable
 class Processes(Protocol):
     """Processes that share work; every one of them makes the same calls."""
 
@@ -43,64 +49,72 @@ class Processes(Protocol):
         ...
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many they are."""
+        ...
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gathered(self, value: T) -> list[T]:
         """Every process's value."""
         ...
 
 
 def evaluate(
-    network: Any,
+    network: Network,
     pools: Sequence[TestPool],
     protocol: str,
     device: torch.device,
     report: Callable[[int, int], None] = lambda done, total: None,
-    further: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
-    tell: Tell = warnings.warn,
+    further: Mapping[str, Compute] | None = None,
+    warn: Warn = warnings.warn,
     group: Processes | None = None,
-) -> tuple[list[dict[str, Any]], Flaw]:
+) -> tuple[list[Row], Flaw]:
     """Score every image of every pool.
 
     Args:
-        network: a :class:`baselines.Network` in evaluation mode.
+        network: in evaluation mode.
         pools: the test sets.
         protocol: a key of :data:`benchmarks.config.protocols.PROTOCOLS`.
         device: where the network is.
-        report: told how many images are done, of how many.
-        further: metrics beside those of the protocol (:func:`benchmarks.scoring.metrics.further`), each of (restored,
-            clean), (3, H, W) in [0, 1] on the CPU.
-        tell: told in a sentence when an image did not fit into memory and was restored in tiles.
-        group: processes that share the images among them; all of them call this and get everything.
+        report: called with how many images are done, of how many.
+        further: metrics beside those of the protocol (:func:`benchmarks.scoring.metrics.further`), of images in [0, 1]
+            on the CPU.
+        warn: called with a sentence when an image did not fit into memory and was restored in tiles.
+        group: processes that share the images; all of them call this and get everything.
 
     Returns:
         Rows of :data:`results.schema.SCORE_COLUMNS`, and what is wrong with the outputs.
+
+    Raises:
+        ValueError: for a network in training mode.
+        UserError: if an image does not fit into memory even in tiles, or the network returns another shape.
     """
-    if getattr(network, "training", False):
+    if network.training:
         raise ValueError("a network is scored in evaluation mode")
     multiple = protocols.get(protocol).multiple
     images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
-    own = images[group.rank :: group.size] if group else images
+    share = images[group.rank :: group.size] if group else images
     workers = _Workers(device)
 
-    def scored(place: int, number: int) -> tuple[Fault, list[dict[str, Any]]]:
+    def scored(place: int, number: int) -> tuple[Fault, list[Row]]:
         pool = pools[place]
         degraded, clean = pool.pair(number, multiple)
         with workers.room(network, degraded.shape):
-            restored = restore(network, degraded[None], device, tell=tell, cores=workers.cores)[0]
-            more = [
+            restored = restore(network, degraded[None], device, warn=warn, cores=workers.cores)[0]
+            after, before = (
                 {metric: compute(image, clean) for metric, compute in (further or {}).items()}
                 for image in (restored, degraded)
-            ]
-        named = (pool.dataset, pool.task.name, pool.names[number], protocol)
-        return _fault(restored, clean), _rows(named, (restored, degraded), clean, more, pixels(pool, number))
+            )
+        after, before = score(restored, clean, protocol) | after, score(degraded, clean, protocol) | before
+        key, digest = (pool.dataset, pool.task.name, pool.names[number], protocol), _pixels(pool, number)
+        rows = [(*key, metric, value, before[metric], digest) for metric, value in after.items()]
+        return _fault(restored, clean), [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in rows]
 
-    found = {}
+    found: dict[tuple[int, int], tuple[Fault, list[Row]]] = {}
     with workers:
-        waiting = [workers.threads.submit(scored, *key) for key in own]
-        for done, (key, future) in enumerate(zip(own, waiting, strict=True), start=1):
-            found[key] = future.result()
-            report(done, len(own))
+        futures = [workers.threads.submit(scored, *image) for image in share]
+        for done, (image, future) in enumerate(zip(share, futures, strict=True), start=1):
+            found[image] = future.result()
+            report(done, len(share))
     for others in group.gathered(found) if group else ():
         found |= others
     return _together(pools, found)
@@ -110,8 +124,8 @@ class _Workers:
     """Threads for one image each, while entered.
 
     On several ``cores`` of a CPU some images are restored at once, each on its share of the cores: many small
-    operations, SSIM among them, fill the cores better apart than when each is shared by all. Elsewhere one image at a
-    time is restored, while others are opened and scored: SSIM costs as much as a small network.
+    operations, SSIM among them, use the cores better so than when all cores share each. Elsewhere one image at a time
+    is restored, while others are opened and scored: SSIM costs as much as a small network.
     """
 
     def __init__(self, device: torch.device):
@@ -126,14 +140,14 @@ class _Workers:
 
     def __exit__(self, *_: object) -> None:
         self.threads.shutdown(cancel_futures=True)
-        torch.set_num_threads(self.cores)  # what a thread sets is what later ones begin with
+        torch.set_num_threads(self.cores)  # later threads begin with the number that one has set
 
     def _share(self) -> None:
         torch.set_num_threads(self.cores // self.at_once)
 
     @contextmanager
-    def room(self, network: Any, shape: torch.Size) -> Iterator[None]:
-        """Restore an image of this ``shape`` within: beside others where all have room in memory, else in turn and on
+    def room(self, network: Network, shape: torch.Size) -> Generator[None]:
+        """Restore an image of this ``shape`` within: beside others where memory has room for all, else in turn and on
         all cores."""
         together = torch.Size((self.at_once, *shape))
         if self.at_once > 1 and fits(network, together, self.device, self.cores):
@@ -148,13 +162,15 @@ class _Workers:
 
 
 def _together(
-    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[Fault, list[dict[str, Any]]]]
-) -> tuple[list[dict[str, Any]], Flaw]:
-    """What :func:`evaluate` returns, from the fault and the rows of each pool's images."""
-    rows, flat, broken = [], [], []
+    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[Fault, list[Row]]]
+) -> tuple[list[Row], Flaw]:
+    """What :func:`evaluate` returns, from the fault and the rows of every image, by numbers of its pool and in it."""
+    rows: list[Row] = []
+    flat: list[str] = []
+    broken: list[str] = []
     for place, pool in enumerate(pools):
         scored = [found[place, number] for number in range(len(pool.names))]
-        rows += [row for _, its in scored for row in its]
+        rows += [row for _, rows_of_image in scored for row in rows_of_image]
         faults = [fault for fault, _ in scored]
         if sum(fault == Fault.COLLAPSED for fault in faults) > len(scored) / 2:
             flat.append(pool.dataset)
@@ -166,40 +182,38 @@ def _together(
     return rows, Flaw(Fault.COLLAPSED, f"constant output on {', '.join(flat)}") if flat else Flaw()
 
 
-def _rows(
-    named: Sequence[str], images: Sequence[Tensor], clean: Tensor, more: Sequence[dict[str, float]], content: str
-) -> list[dict[str, Any]]:
-    """The rows of an image, ``named`` by test set, task, image and protocol: the protocol's metrics and ``more``, of
-    both ``images`` (restored, degraded)."""
-    after, before = (score(image, clean, named[-1]) | further for image, further in zip(images, more, strict=True))
-    return [
-        dict(zip(SCORE_COLUMNS, (*named, metric, value, before[metric], content), strict=True))
-        for metric, value in after.items()
-    ]
-
-
-def _fault(restored: Tensor, clean: Tensor) -> Fault:
-    """Of one output: not finite, or constant."""
+def _fault(restored: Image, clean: Image) -> Fault:
+    """Whether one output is not finite, or constant."""
     if not restored.isfinite().all():
         return Fault.NOT_FINITE
     spread = [float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean)]
     return Fault.NONE if spread[0] >= FLAT * spread[1] else Fault.COLLAPSED
 
 
-def pixels(pool: TestPool, number: int) -> str:
-    """A digest of a test image's pixels, as the files hold them: of the clean and, where there is one, of the degraded
-    one; degradations that are made depend on nothing else but the test set's and the image's name."""
+def _pixels(pool: TestPool, number: int) -> str:
+    """A digest of a test image's pixels as the files hold them: of the clean image and of its degraded partner, if any.
+    Synthetic degradations depend only on the names of the test set and the image."""
     images = (pool.clean[number], pool.partner(number))
     return identity(f"p{digest_of(image)}" for image in images if image is not None)
 
 
-def write_samples(network: Any, pools: Sequence[TestPool], folder: Path, device: torch.device) -> None:
-    """The first image of every test set as ``<dataset>.png``: degraded, restored and clean side by side."""
+def write_samples(network: Network, pools: Sequence[TestPool], folder: Path, device: torch.device) -> None:
+    """Write the first image of every test set as ``<dataset>.png``: degraded, restored and clean side by side.
+
+    Args:
+        network: on ``device``.
+        pools: the test sets.
+        folder: for the files; made if it is missing.
+        device: where to compute.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     for pool in pools:
         degraded, clean = pool.pair(0)
-        restored = restore(network, degraded[None], device, tell=lambda told: None)[0]  # scoring has told it
+        restored = restore(network, degraded[None], device, warn=lambda words: None)[0]  # scoring has warned
         strip = torch.cat([degraded, restored, clean], dim=2).nan_to_num().mul(255).round().byte()
         Image.fromarray(strip.permute(1, 2, 0).numpy()).save(folder / f"{pool.dataset}.png")

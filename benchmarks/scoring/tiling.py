@@ -1,4 +1,4 @@
-"""Restoring images of any size in the memory there is: whole where they fit, else in overlapping tiles.
+"""Restoring images of any size in the memory at hand: whole where they fit, else in overlapping tiles.
 
 A tile begins where the network's own grid of ``multiple`` pixels begins, so that a network without global operations
 computes in a tile what it computes in the whole image, but for what the tile's cut edges spoil. Those edges count for
@@ -16,43 +16,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from art.shapes import Images
+from baselines.network import Network
 from benchmarks.config.errors import UserError
 
 OVERLAP = 64  # pixels that neighbouring tiles share at least
-GENEROUS = 16 * 2**10  # bytes a pixel that are more than any baseline needs: what fits with these is not measured
-MARGIN = 1.5  # for what the estimate does not see: buffers inside operations, fragmentation
+GENEROUS = 16 * 2**10  # bytes a pixel, more than any baseline needs: what fits with these is not measured
+MARGIN = 1.5  # for what the estimate misses: buffers inside operations, fragmentation
 PROBE = 64  # side of the image on which the need is measured
 
-Tell = Callable[[str], Any]
+Warn = Callable[[str], object]
 
 
 def restore(
-    network: Any,
-    image: Tensor,
+    network: Network,
+    image: Images,
     device: torch.device,
     tile: int | None = None,
-    tell: Tell = warnings.warn,
+    warn: Warn = warnings.warn,
     cores: int | None = None,
-) -> Tensor:
+) -> Images:
     """Restore images whole where memory allows, else in tiles; smaller ones each time that memory runs out.
 
     Args:
-        network: a :class:`baselines.Network` on ``device``.
-        image: (B, 3, H, W) floating point in [0, 1], any H and W.
+        network: on ``device``.
+        image: (B, 3, H, W) in [0, 1], any H and W.
         device: where to compute.
         tile: side of the tiles; ``None`` decides by an estimate of the memory needed.
-        tell: is told, in a sentence, when the image was restored in tiles.
+        warn: called with a sentence when the image was restored in tiles.
         cores: of a CPU that this process may use; ``None``: as many as torch has threads.
 
     Returns:
         (B, 3, H, W) in [0, 1], where ``image`` is.
 
     Raises:
-        UserError: if ``tile`` is below :func:`smallest_tile`, or even such tiles do not fit into memory.
+        UserError: if ``tile`` is below :func:`smallest_tile`, or even such tiles do not fit into memory, or the network
+            returns another shape.
     """
     check_tile(network, tile)
     smallest = smallest_tile(network)
@@ -64,36 +68,42 @@ def restore(
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-        # Here, not in the handler: there the error would keep what the failed attempt had allocated.
+        # not in the handler: there the error would hold what the failed attempt had allocated
         if device.type == "cuda":
             torch.cuda.empty_cache()
         if side <= smallest:
             raise UserError(f"{_name(network)} does not fit into memory even with tiles of {smallest} pixels.")
         side = max(smallest, min(side, max(image.shape[-2:])) // 2)
     if restored.shape != image.shape:
-        shapes = [tuple(several.shape) for several in (restored, image)]
-        raise UserError(f"{_name(network)} gives {shapes[0]} for an image of {shapes[1]}; both must be the same.")
+        shapes = f"{tuple(restored.shape)} for an image of {tuple(image.shape)}"
+        raise UserError(f"{_name(network)} gives {shapes}; both must be the same.")
     if side < max(image.shape[-2:]):
-        tell(_told(network, image, side))
+        warn(_in_tiles(network, image, side))
     return restored
 
 
-def fits(network: Any, shape: torch.Size, device: torch.device, cores: int) -> bool:
-    """Whether images of this shape (B, 3, H, W) are restored whole in the memory there is; arguments as of
-    :func:`restore`."""
+def fits(network: Network, shape: torch.Size, device: torch.device, cores: int) -> bool:
+    """Whether memory allows to restore images of this shape (B, 3, H, W) whole.
+
+    Args:
+        network: on ``device``.
+        shape: of the images.
+        device: where to compute.
+        cores: of a CPU that this process may use.
+    """
     return _fitting_side(network, shape, device, cores) >= max(shape[-2:])
 
 
 def restore_tiled(
-    network: Any, image: Tensor, tile: int, overlap: int = OVERLAP, device: torch.device | None = None
-) -> Tensor:
+    network: Network, image: Images, tile: int, overlap: int = OVERLAP, device: torch.device | None = None
+) -> Images:
     """Restore images in overlapping tiles.
 
     The outer quarter of every overlap is computed and thrown away, in the middle half two tiles are blended.
 
     Args:
-        network: a :class:`baselines.Network`.
-        image: (B, 3, H, W) floating point in [0, 1], any H and W.
+        network: on ``device``.
+        image: (B, 3, H, W) in [0, 1], any H and W.
         tile: largest side of a tile; rounded down to the network's ``multiple``.
         overlap: pixels that neighbouring tiles share at least; rounded up to the network's ``multiple``.
         device: where to compute; ``None``: where ``image`` is.
@@ -104,7 +114,7 @@ def restore_tiled(
     Raises:
         ValueError: unless tiles are larger than what they share.
     """
-    unit = getattr(network, "multiple", 1)
+    unit = network.multiple
     if overlap < 0 or tile // unit <= -(-overlap // unit):
         raise ValueError(f"tiles of {tile} pixels cannot share {overlap} (in steps of {unit}).")
     rows, columns = (_spans(length, tile, overlap, unit) for length in image.shape[-2:])
@@ -117,7 +127,7 @@ def restore_tiled(
     return restored.clamp_(0, 1)
 
 
-def check_tile(network: Any, tile: int | None) -> None:
+def check_tile(network: Network, tile: int | None) -> None:
     """Refuse tiles that are too small.
 
     Raises:
@@ -128,22 +138,22 @@ def check_tile(network: Any, tile: int | None) -> None:
         raise UserError(f"tiles of {tile} pixels are too small for {_name(network)}; the smallest are {smallest}.")
 
 
-def smallest_tile(network: Any) -> int:
+def smallest_tile(network: Network) -> int:
     """Side of the smallest tiles that :func:`restore` makes for this network."""
-    unit = getattr(network, "multiple", 1)
+    unit = network.multiple
     return 2 * -(-OVERLAP // unit) * unit
 
 
-def _attempt(network: Any, image: Tensor, device: torch.device, side: int) -> Tensor:
+def _attempt(network: Network, image: Images, device: torch.device, side: int) -> Tensor:
     if side >= max(image.shape[-2:]):
         return network.restore(image.to(device)).to(image.device)
     return restore_tiled(network, image, side, max(OVERLAP, side // 4), device)
 
 
-def _spans(length: int, tile: int, overlap: int, unit: int) -> list[tuple[int, int, Tensor]]:
+def _spans(length: int, tile: int, overlap: int, unit: int) -> list[tuple[int, int, Float[Tensor, " pixels"]]]:
     """Start, end and weights (end - start,) of the tiles along one axis; where tiles overlap, weights add up to 1.
 
-    There are as few tiles as may be, all of about one size and evenly spread.
+    The tiles are as few as possible, of about one size and evenly spread.
     """
     whole, largest, shared = -(-length // unit), tile // unit, -(-overlap // unit)  # in units from here on
     if whole <= largest:
@@ -159,7 +169,7 @@ def _spans(length: int, tile: int, overlap: int, unit: int) -> list[tuple[int, i
     return [(start, end, weight / total[start:end]) for (start, end), weight in zip(spans, weights, strict=True)]
 
 
-def _weights(start: int, end: int, length: int, overlap: int) -> Tensor:
+def _weights(start: int, end: int, length: int, overlap: int) -> Float[Tensor, " pixels"]:
     """From each cut edge inwards: 0 for a quarter of the overlap, a cosine ramp for half of it, then 1."""
     places = torch.arange(start, end) + 0.5
     weights = torch.ones(end - start)
@@ -170,7 +180,7 @@ def _weights(start: int, end: int, length: int, overlap: int) -> Tensor:
     return weights
 
 
-def _fitting_side(network: Any, shape: torch.Size, device: torch.device, cores: int) -> int:
+def _fitting_side(network: Network, shape: torch.Size, device: torch.device, cores: int) -> int:
     """The longer side of the image where it fits whole, else that of the largest square tiles that fit."""
     batch, _, height, width = shape
     room = _budget(device, cores)
@@ -179,20 +189,21 @@ def _fitting_side(network: Any, shape: torch.Size, device: torch.device, cores: 
     pixels = room / (MARGIN * batch * _bytes_a_pixel(network, device))
     if height * width <= pixels:
         return max(height, width)
-    unit = getattr(network, "multiple", 1)
+    unit = network.multiple
     return min(max(int(math.sqrt(pixels)) // unit * unit, smallest_tile(network)), max(height, width) - 1)
 
 
-_needs: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+_needs: weakref.WeakKeyDictionary[Network, float] = weakref.WeakKeyDictionary()
 
 
-def _bytes_a_pixel(network: Any, device: torch.device) -> float:
-    """Peak of the tensors that live while the network restores an image, weights not counted, a pixel of it.
+def _bytes_a_pixel(network: Network, device: torch.device) -> float:
+    """Peak of the tensors alive while the network restores an image, without its weights, for each pixel.
 
-    The baselines' need grows with the number of pixels, so a small image tells it.
+    The need of the baselines grows with the number of pixels, so it is measured on a small image.
     """
     if network not in _needs:
-        side = -(-PROBE // getattr(network, "multiple", 1)) * getattr(network, "multiple", 1)
+        unit = network.multiple
+        side = -(-PROBE // unit) * unit
         with _Meter(network) as meter:
             network.restore(torch.zeros(1, 3, side, side, device=device))
         _needs[network] = max(meter.peak / side**2, 1)
@@ -200,16 +211,17 @@ def _bytes_a_pixel(network: Any, device: torch.device) -> float:
 
 
 class _Meter(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make while they live; ``peak`` is their most at a time."""
+    """Counts the bytes of the tensors that operations return while they are alive; ``peak`` is the largest number."""
 
-    def __init__(self, network: Any):
+    def __init__(self, network: Network):
         super().__init__()
         self.peak = self.live = 0
-        tensors = network.state_dict().values() if hasattr(network, "state_dict") else ()
-        self._known = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        self._known = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf.untyped_storage())
@@ -240,7 +252,7 @@ def _budget(device: torch.device, cores: int) -> float:
 
 
 def _free_memory() -> float:
-    """Bytes of main memory that can be had without swapping, within the limit of a container."""
+    """Bytes of main memory available without swapping, within the limit of a container."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
@@ -255,7 +267,7 @@ def _free_memory() -> float:
 
 
 def _all_memory() -> int:
-    """Bytes of main memory; 8 GiB where the system does not tell (Windows)."""
+    """Bytes of main memory; 8 GiB where the system does not say (Windows)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -273,13 +285,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
-def _name(network: Any) -> str:
+def _name(network: Network) -> str:
     return type(network).__name__
 
 
-def _told(network: Any, image: Tensor, side: int) -> str:
+def _in_tiles(network: Network, image: Images, side: int) -> str:
     height, width = image.shape[-2:]
-    told = f"restored {width}x{height} pixels in overlapping tiles of at most {side}"
-    if getattr(network, "local", True):
-        return f"{told}; their seams do not show"
-    return f"{told}: {_name(network)} looks at a whole image at once, so the result is not that of the whole image"
+    words = f"restored {width}x{height} pixels in overlapping tiles of at most {side}"
+    if network.local:
+        return f"{words}; their seams do not show"
+    return f"{words}: {_name(network)} looks at a whole image at once, so the result is not that of the whole image"

@@ -1,7 +1,7 @@
-"""Whether a file of ``torch.save`` is whole, and safe to open: looked at before torch does.
+"""Whether a file of ``torch.save`` is whole and safe to open: checked before torch reads it.
 
-torch's reader executes nothing, but trusts the file's own structure. The rule here: what is unpacked is never larger
-than the file. Parts of its archive are stored, one after the other, below one directory that every reader finds; its
+torch's reader executes nothing, but trusts the file's structure. The rule here: what is unpacked is never larger than
+the file. The parts of its archive are stored, one after the other, with one directory that every reader finds; its
 index builds tensors and plain values, no chains of calls that grow.
 """
 
@@ -42,14 +42,14 @@ def sign(path: Path) -> None:
         file.seek(-2, os.SEEK_END)
         if file.read() != b"\0\0":
             raise ValueError(f"{path}: torch.save ends its files otherwise than it did")
-        digest = _digest(path, 2)
+        digest = _digest(path, leave_out=2)
         file.seek(-2, os.SEEK_END)
         file.write(_MARK + digest)
 
 
-def _digest(path: Path, but: int) -> bytes:
-    """Of all but the last ``but`` bytes."""
-    digest, left = hashlib.sha256(), path.stat().st_size - but
+def _digest(path: Path, leave_out: int) -> bytes:
+    """SHA-256 of the file without its last ``leave_out`` bytes, in hexadecimal."""
+    digest, left = hashlib.sha256(), path.stat().st_size - leave_out
     with path.open("rb") as file:
         while left > 0 and (part := file.read(min(2**20, left))):
             digest.update(part)
@@ -58,8 +58,8 @@ def _digest(path: Path, but: int) -> bytes:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a zip file of ``torch.save``, by the digest that this project's files end with, by the
-    checksum of each part, neither of which torch looks at, and by its structure."""
+    """What is wrong with a zip file of ``torch.save``: with the digest at the end of this project's files, the
+    checksums of its parts (torch checks neither), or its structure; ``None`` if nothing is."""
     try:
         with path.open("rb") as file:
             file.seek(-min(path.stat().st_size, _LENGTH + 2), os.SEEK_END)
@@ -78,8 +78,8 @@ def damage(path: Path) -> str | None:
 
 
 def strange(path: Path) -> str | None:
-    """What in the index of an undamaged file of ``torch.save``, also of its older format, has no place beside weights:
-    what could grow, or run without end, while torch builds it."""
+    """What in the index of an undamaged file of ``torch.save``, also of its older format, is foreign to weights and
+    could grow, or run without end, while torch builds it; ``None`` if nothing is."""
     try:
         with path.open("rb") as file:
             if file.read(len(ZIPPED)) == ZIPPED:
@@ -94,7 +94,7 @@ def strange(path: Path) -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """The first line that says what is wrong, shortened."""
+    """The kind of an error with the first line of its words, shortened."""
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
     line = next(iter(text.splitlines()), "").partition(". ")[0].strip(".: ")
     return f"{type(error).__name__}: {line[:160]}" if line else type(error).__name__
@@ -115,7 +115,7 @@ def _ambiguous(file: BinaryIO, archive: zipfile.ZipFile) -> str | None:
     return "damaged: it has several directories, or its directory is not where its end says"
 
 
-def _at(file: BinaryIO, place: int, layout: struct.Struct) -> tuple:
+def _at(file: BinaryIO, place: int, layout: struct.Struct) -> tuple[Any, ...]:
     file.seek(place)
     return layout.unpack(file.read(layout.size))
 
@@ -155,9 +155,9 @@ class _Value(NamedTuple):
 
 
 _PLAIN = _Value()
-# Marks: of what a call made; of functions that walk through their argument; of bytes made of a text, and their maker.
-_MADE, _GREEDY, _BYTES, _ENCODER = "made", "greedy", "bytes", "encoder"
-_TOGETHER = ({_MADE, _GREEDY}, {_BYTES, _ENCODER})  # in one call: may grow at each link of a chain
+# Marks: a call's result; functions that walk through their argument; bytes encoded from a text, and the encoder.
+_RESULT, _GREEDY, _BYTES, _ENCODER = "result", "greedy", "bytes", "encoder"
+_TOGETHER = ({_RESULT, _GREEDY}, {_BYTES, _ENCODER})  # in one call: may grow at each link of a chain
 _WALKING = {
     "_codecs encode", "builtins bytearray", "builtins complex", "builtins set", "__builtin__ bytearray",
     "__builtin__ complex", "__builtin__ set", "collections Counter", "torch Size", "torch Tensor",
@@ -177,38 +177,47 @@ def _strange(file: BinaryIO) -> str | None:
     for operation, argument, _ in pickletools.genops(file):
         name = operation.name
         if name.endswith("GET"):
-            stack.append(memo[int(argument)])
+            stack.append(memo[int(argument or 0)])
         elif name.endswith("PUT"):
-            memo[int(argument)] = stack[-1]
+            stack.append(value := _popped(stack))
+            memo[int(argument or 0)] = value
         elif name == "MARK":
             stack.append(None)
         elif not operation.stack_before and name != "GLOBAL":
             stack.extend([_PLAIN] * len(operation.stack_after))  # a number, a text, an empty container
         else:
             taken = _taken(stack, operation)
-            marks = frozenset().union(*(value.marks for value in taken))
+            marks = frozenset[str]().union(*(value.marks for value in taken))
             if name in ("REDUCE", "NEWOBJ") and any(both <= marks for both in _TOGETHER):
                 return "it builds values by calls on the results of calls, which weights do not need"
-            if name == "GLOBAL" and argument.partition(" ")[2] in _CONVERTING:
+            if name == "GLOBAL" and str(argument).partition(" ")[2] in _CONVERTING:
                 return "its tensors are of another device and converted while they are read; save them as .cpu()"
-            made = _result(name, argument, taken, marks)
-            if made.size > NESTED:
+            result = _result(name, str(argument), taken, marks)
+            if result.size > NESTED:
                 return "its values are nested beyond measure"
-            stack.extend([made] * len(operation.stack_after))
+            stack.extend([result] * len(operation.stack_after))
     return None
 
 
-def _taken(stack: list, operation: pickletools.OpcodeInfo) -> list[_Value]:
-    """What an operation takes from the stack, the topmost first."""
-    before, taken = operation.stack_before, []
+def _taken(stack: list[_Value | None], operation: pickletools.OpcodeInfo) -> list[_Value]:
+    """The values that an operation takes from the stack, the topmost first."""
+    before = operation.stack_before
+    taken: list[_Value] = []
     if pickletools.markobject in before:
         while (value := stack.pop()) is not None:
             taken.append(value)
         before = before[: before.index(pickletools.markobject)]
-    return taken + [stack.pop() for _ in before]
+    return taken + [_popped(stack) for _ in before]
 
 
-def _result(name: str, argument: object, taken: list[_Value], marks: frozenset[str]) -> _Value:
+def _popped(stack: list[_Value | None]) -> _Value:
+    value = stack.pop()
+    if value is None:
+        raise ValueError("a mark where a value should be")
+    return value
+
+
+def _result(name: str, argument: str, taken: list[_Value], marks: frozenset[str]) -> _Value:
     if name == "GLOBAL":
         typed = argument.startswith("torch ") and argument.endswith("Tensor")
         encoder = [_ENCODER] if argument == "_codecs encode" else []
@@ -216,7 +225,9 @@ def _result(name: str, argument: object, taken: list[_Value], marks: frozenset[s
     if name in ("REDUCE", "NEWOBJ"):
         if _ENCODER in marks:
             return _Value(marks=frozenset([_BYTES]))
-        return _Value(marks=frozenset([_MADE] if taken[0].size > 1 else []))  # of OrderedDict() nothing is to be feared
+        return _Value(
+            marks=frozenset([_RESULT] if taken[0].size > 1 else [])
+        )  # of OrderedDict() nothing is to be feared
     if name.startswith("TUPLE"):
         return _Value(1 + sum(value.size for value in taken), marks)
     return _Value(marks=marks if name.startswith("APPEND") else frozenset())
@@ -236,7 +247,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """A checkpoint's content; code inside it is never executed.
 
     Raises:
-        UserError: if the file cannot be read as a checkpoint, or its checksums tell that it was changed.
+        UserError: if the file cannot be read as a checkpoint, or its checksums show that it was changed.
     """
     import torch
 

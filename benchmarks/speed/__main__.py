@@ -1,4 +1,4 @@
-"""Measure the suite: every kind as a ratio in one process, interleaved, medians; a table and a CSV.
+"""Measure what the suite's own parts cost: ratios in one process, interleaved, medians; a table and a CSV.
 
 python -m benchmarks.speed                       # everything but the slow `grid`
 python -m benchmarks.speed strategies step       # these kinds
@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.config.errors import UserError
+from benchmarks.speed.timing import Measure
 from results.command import announce, framed, leave
 
 KINDS = {
@@ -34,78 +34,56 @@ KINDS = {
     "networks": "every network by itself",
 }
 SLOW = ("grid", "networks")
+MET = {None: "", True: "yes", False: "no"}
 
 
-def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[Any]:
-    """The measures of one kind."""
+def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[Measure]:
+    """The measures of one kind.
+
+    Args:
+        kind: a key of :data:`KINDS`, but ``networks``.
+        options: of the command.
+        folder: for files of the measurement.
+    """
     from benchmarks.execution import environment
+    from benchmarks.speed import commands, limits, loading, scoring, steps, training
 
     device, rounds, root = environment.device(options.device), options.rounds, options.data_root
-    if kind in ("art", "strategies", "data", "loading", "logging", "evaluation", "scaling"):
-        from benchmarks.speed.steps import Bench, strategies
+    half, third = max(rounds // 2, 3), max(rounds // 3, 3)
 
-        bench = Bench(folder, device)
-    if kind == "art":
-        yield from strategies(bench, ["transweather"], "tiny", ["art"], 8 * rounds, what=kind, copies=2)
-        yield from strategies(bench, ["transweather"], "paper", ["art"], 2 * rounds, what=kind, copies=2)
-    elif kind == "strategies":
-        import art
+    def bench() -> steps.Bench:
+        return steps.Bench(folder, device)
 
-        names = options.names or [name for name in art.names() if name != "mix"]
-        yield from strategies(bench, ["transweather", "nafnet", "airnet"], "tiny", names, rounds)
-        few = [name for name in ("art", "famo", "pcgrad", "upgrad") if name in names]
-        yield from strategies(bench, ["transweather"], "paper", few, max(rounds // 3, 3), "train.batch=10")
-    elif kind in ("data", "loading"):
-        from benchmarks.speed import loading
-
-        yield from (
-            loading.share(bench, ["transweather", "nafnet"], 4 * rounds)
-            if kind == "data"
-            else loading.patches(bench, root, 2 * rounds)
-        )
-    elif kind == "evaluation":
-        from benchmarks.speed.scoring import evaluations
-
-        names = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper")]
-        yield from evaluations(bench, names, root, max(rounds // 3, 3), threads=2)
-    elif kind == "limits":
-        from benchmarks.speed import limits
-
-        yield from limits.shares(max(rounds // 3, 3), threads=2)
-    elif kind in ("commands", "grid"):
-        from benchmarks.speed import commands
-
-        yield from commands.answers(rounds) if kind == "commands" else commands.grid(folder)
-    else:
-        from benchmarks.speed import training
-
-        few = max(rounds // 2, 3)
-        calls = {
-            "step": lambda: training.steps(device, few, threads=2),
-            "deform_conv": lambda: training.deformable(few, threads=2),
-            "logging": lambda: training.logging_share(bench),
-            "memory": lambda: training.memory(device),
-            "scaling": lambda: training.scaling(bench, rounds),
-        }
-        yield from calls[kind]()
+    scored = [("transweather", "tiny"), ("nafnet", "tiny"), ("transweather", "paper")]
+    calls: dict[str, Callable[[], Iterator[Measure]]] = {
+        "art": lambda: steps.art_over_mix(bench(), rounds),
+        "strategies": lambda: steps.every_strategy(bench(), options.names, rounds),
+        "data": lambda: loading.share(bench(), ["transweather", "nafnet"], 4 * rounds),
+        "loading": lambda: loading.patches(bench(), root, 2 * rounds),
+        "step": lambda: training.steps(device, half, threads=2),
+        "deform_conv": lambda: training.deformable(half, threads=2),
+        "limits": lambda: limits.shares(third, threads=2),
+        "logging": lambda: training.logging_share(bench()),
+        "evaluation": lambda: scoring.evaluations(bench(), scored, root, third, threads=2),
+        "memory": lambda: training.memory(device),
+        "commands": lambda: commands.answers(rounds),
+        "grid": lambda: commands.grid(folder),
+        "scaling": lambda: training.scaling(bench(), rounds),
+    }
+    yield from calls[kind]()
 
 
-def table(rows: Iterable[Any]) -> str:
+def table(rows: Iterable[Measure]) -> str:
     """The measures as a Markdown table."""
     lines = ["| what | case | ratio | goal | met | medians |", "|---|---|--:|---|---|---|"]
     for row in rows:
-        met = {None: "", True: "yes", False: "no"}[row.met]
-        values = ", ".join(f"{_unit(name)} {value:.4g}" for name, value in row.values.items())
-        lines.append(f"| {row.what} | {row.case} | {row.ratio:.3g} | {row.goal} | {met} | {values} |")
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.values.items())
+        lines.append(f"| {row.what} | {row.case} | {row.ratio:.3g} | {row.goal} | {MET[row.met]} | {values} |")
     return "\n".join(lines)
 
 
-def _unit(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
-    """Add the measures to a CSV, in place of older ones of the same kinds, with versions and device."""
+def write_csv(rows: Sequence[Measure], path: Path, device_name: str) -> None:
+    """Add the measures to a CSV with versions and device, in place of older ones of the same kinds."""
     import pandas as pd
 
     from benchmarks.execution import environment
@@ -118,7 +96,7 @@ def write_csv(rows: Sequence[Any], path: Path, device_name: str) -> None:
             "case": row.case,
             "ratio": f"{row.ratio:.4g}",
             "goal": row.goal,
-            "met": {None: "", True: "yes", False: "no"}[row.met],
+            "met": MET[row.met],
             "medians": "; ".join(f"{name}={value:.5g}" for name, value in row.values.items()),
             "rounds": row.rounds,
             "device": facts["device"],
@@ -151,15 +129,19 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[s
     listed = "\n".join(f"  {kind:12}  {about}" for kind, about in KINDS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks.speed",
-        description=__doc__.splitlines()[0],
+        description=(__doc__ or "").partition("\n")[0],
         epilog=f"kinds:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="default: all but " + " and ".join(SLOW))
-    parser.add_argument("--rounds", type=int, default=15, help="of each way; some kinds take more or fewer")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="of each way; some kinds take more or fewer (default: 15)"
+    )
     parser.add_argument("--names", nargs="+", metavar="NAME", help="only these strategies, or networks")
-    parser.add_argument("--data-root", type=Path, help="measure on BSD400 and CBSD68 below this folder")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--data-root", type=Path, help="loading, evaluation: measure on BSD400 and CBSD68 below this folder"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: the fastest)")
     parser.add_argument("--csv", type=Path, help="add the rows to this file (results/measured/speed-DEVICE.csv)")
     options = parser.parse_args(arguments)
     if unknown := [kind for kind in options.kinds if kind not in KINDS]:
@@ -173,7 +155,7 @@ def _measure(kinds: Sequence[str], options: argparse.Namespace) -> int:
 
         networks.main(options.names, options.device, options.csv)
         kinds = [kind for kind in kinds if kind != "networks"]
-    rows = []
+    rows: list[Measure] = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
             for row in measures(kind, options, Path(folder)):

@@ -1,4 +1,4 @@
-"""How long the commands take to answer, and what the grid's workers gain."""
+"""How long the commands take to answer, and how much time the grid's workers save."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answers(rounds: int) -> Iterator[Measure]:
 def grid(folder: Path) -> Iterator[Measure]:
     """The four runs of ``make run`` one after another over two at a time, images ready."""
     common = [*RUN, "--setting", "three_task", "--tracking-uri", "none"]
-    seconds = {}
+    seconds: dict[int, float] = {}
     cache = Path(tempfile.mkdtemp(dir=folder))
     _quiet([*common, "--set", "train.steps=1", "--output", str(cache)])  # draws the scenes, compiles the kernels
     for jobs in (1, 2):

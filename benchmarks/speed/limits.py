@@ -1,7 +1,7 @@
-"""How near a step comes to what the machine can do: its operations a second against those of a plain matrix product.
+"""How close a step comes to the machine's speed: its operations a second over those of a plain matrix product.
 
 Only convolutions, matrix products and attention count as operations (torch's FlopCounterMode); norms, activations and
-sampling take time as well, so a share of 1 is out of reach.
+sampling take time as well, so that 1 is out of reach.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def shares(rounds: int, threads: int) -> Iterator[Measure]:
 
 
 def _operations(call: Callable[[], object]) -> int:
-    """Floating-point operations of a call; the deformable convolution's by the way that torch can look into."""
+    """Floating-point operations of a call; the deformable convolution's are counted in the way that torch sees."""
     visible = patch.object(airnet, "deform_conv", partial(deform_conv.deform_conv, way="grid"))
     with visible, FlopCounterMode(display=False) as counter:
         call()

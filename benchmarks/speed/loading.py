@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
-from benchmarks.data.batches import Batches
+from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.images import open_images
 from benchmarks.data.pools import Pool
 from benchmarks.data.procedural import training_set
@@ -29,14 +29,20 @@ DRAWN = 48
 
 
 def patches(bench: Bench, root: Path | None, rounds: int) -> Iterator[Measure]:
-    """Batches of 32 patches of 128x128 a second, in one thread, from warm files: BSD400 below ``root``, or drawn images
-    of its size, for denoising; pairs of PNG files of that size for a paired set."""
+    """Patches of 128x128 a second in batches of 32, in one thread, from files in the system's cache.
+
+    Args:
+        bench: its folder holds the files.
+        root: a folder with BSD400, for denoising; without one, drawn images of that size. Pairs of PNG files are drawn.
+        rounds: of each way.
+    """
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     clean = sorted((root / "BSD400").glob("*.*")) if root and (root / "BSD400").is_dir() else _drawn(folder, "jpg")
     origin = f"{len(clean)} images of BSD400" if root else f"{len(clean)} drawn images"
     noise, rain = (task for task in settings.load(SETTING).tasks if task.name in ("denoise_25", "derain"))
     images, _ = open_images(clean, bench.folder / "cache", "clean")
+    assert noise.severity is not None  # of denoise_25
     plainly = plain.batches(plain.CleanFolder(clean, PATCH, noise.severity), BATCH)
     ours = _batches(Pool(noise, [path.name for path in clean], images), bench)
     yield _compared(f"denoising, {origin}", plainly, ours, ">= 6", rounds)
@@ -50,16 +56,16 @@ def patches(bench: Bench, root: Path | None, rounds: int) -> Iterator[Measure]:
     yield _compared(f"pairs of PNG, {len(pairs)} drawn", plainly, ours, ">= 30", rounds)
 
 
-def _compared(case: str, plainly: Iterator, ours: Iterator, goal: str, rounds: int) -> Measure:
+def _compared(case: str, plainly: Iterator[object], ours: Iterator[Batch], goal: str, rounds: int) -> Measure:
     medians = interleaved({"plain": lambda: next(plainly), "ours": lambda: next(ours)}, rounds, warm=3)
     speeds = {f"{name}_patches_per_s": BATCH / seconds for name, seconds in medians.items()}
     return Measure("loading", case, medians["plain"] / medians["ours"], goal, speeds, rounds)
 
 
-def _batches(pool: Pool, bench: Bench) -> Iterator:
+def _batches(pool: Pool, bench: Bench) -> Iterator[Batch]:
     sizes = (f"train.batch={BATCH}", f"train.patch={PATCH}", "data.mixing=shuffled")
-    make = Batches([pool], resolve(SETTING, "transweather", "mix", overrides=sizes), bench.device)
-    return (make(step) for step in count())
+    batches = Batches([pool], resolve(SETTING, "transweather", "mix", overrides=sizes), bench.device)
+    return (batches(step) for step in count())
 
 
 def _drawn(folder: Path, kind: str, seed: int = 0) -> Sequence[Path]:
@@ -76,15 +82,14 @@ def share(bench: Bench, baselines: Sequence[str], rounds: int) -> Iterator[Measu
     for baseline in baselines:
         ways = {
             "fixed": bench.stepper(bench.training(baseline, "mix")),
-            "ours": partial(_trained, bench.training(baseline, "mix")),
+            "ours": partial(_step, bench.training(baseline, "mix")),
         }
         medians = interleaved(ways, rounds, warm=2)
         values = {f"{name}_ms": 1000 * seconds for name, seconds in medians.items()}
-        yield Measure("data", f"step with data over fixed batch, {baseline} tiny", medians["ours"] / medians["fixed"],
-                      "<= 1.03", values, rounds)  # fmt: skip
+        case, ratio = f"step with data over fixed batch, {baseline} tiny", medians["ours"] / medians["fixed"]
+        yield Measure("data", case, ratio, "<= 1.03", values, rounds)
 
 
-def _trained(training: Training) -> None:
-    """A step as the training loop makes it."""
+def _step(training: Training) -> None:
+    """A step as the training loop takes it."""
     training.update(training.batches(training.step))
-    training.step += 1

@@ -9,39 +9,45 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import baselines
 from benchmarks.config.errors import UserError
+from benchmarks.execution import environment
+from benchmarks.training.losses import restored_images
 
 ROUNDS = 5
 BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, as in the recipes' [cost]
 THREADS = {"tiny": 1, "paper": 2}
-COLUMNS = (
-    "network",
-    "size",
-    "parameters",
-    "gmac_128",
-    "gmac_256",
-    "batch",
-    "threads",
-    "step_ms",
-    "memory_mib",
-    "device",
-)
 
 
-def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
-    """One network's row of :data:`COLUMNS`.
+class Row(TypedDict):
+    """What one network costs.
 
     ``gmac_*``: billions of multiply-adds of one forward pass, counted by torch's FlopCounterMode (convolutions, matrix
     products and attention; not sampling, norms or activations). ``step_ms``: median of forward, backward and AdamW.
     ``memory_mib``: peak of the process on a CPU, peak allocation on a GPU; both with the batch named.
     """
-    import torch
 
-    import baselines
-    from benchmarks.execution import environment
+    network: str
+    size: str
+    parameters: int
+    gmac_128: float
+    gmac_256: float
+    batch: int
+    threads: int
+    step_ms: float
+    memory_mib: float
+    device: str
 
+
+def measure(name: str, size: str, device_name: str) -> Row:
+    """What one network costs, measured in this process."""
     device = environment.device(device_name)
     torch.set_num_threads(THREADS[size])
     torch.manual_seed(0)
@@ -49,11 +55,11 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
     batch = torch.rand(BATCH[size], 3, 64, 64, device=device)
     second = batch.flip(0) if baselines.recipe(name, "demo")["views"] == 2 else None
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
-    times = []
+    times: list[float] = []
     for _ in range(ROUNDS + 2):
         started = time.perf_counter()
         output = network.training_forward(batch, second)
-        loss = (output.restored - batch).abs().mean()
+        loss = (restored_images(output) - batch).abs().mean()
         (loss if output.auxiliary is None else loss + output.auxiliary).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -64,22 +70,29 @@ def measure(name: str, size: str, device_name: str) -> dict[str, Any]:
         memory = torch.cuda.max_memory_allocated() / 2**20
     else:
         memory = environment.peak_memory() or math.nan
-    macs = [_multiply_adds(network.eval(), side, device) for side in (128, 256)]
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    values = (name, size, parameters, *macs, BATCH[size], THREADS[size], sorted(times[2:])[ROUNDS // 2], memory)
-    return dict(zip(COLUMNS, (*values, environment.describe(device)["device"]), strict=True))
+    network.eval()
+    return Row(
+        network=name,
+        size=size,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gmac_128=_multiply_adds(network, 128, device),
+        gmac_256=_multiply_adds(network, 256, device),
+        batch=BATCH[size],
+        threads=THREADS[size],
+        step_ms=sorted(times[2:])[ROUNDS // 2],
+        memory_mib=memory,
+        device=environment.describe(device)["device"],
+    )
 
 
-def _multiply_adds(network: Any, side: int, device: Any) -> float:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
+def _multiply_adds(network: nn.Module, side: int, device: torch.device) -> float:
+    """Billions, of one forward pass on an image of that side."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.rand(1, 3, side, side, device=device))
     return counter.get_total_flops() / 2e9
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     head = (
         "| network | size | parameters | G multiply-adds 128x128 | 256x256 | step, ms | batch x threads | memory, MiB |"
@@ -95,17 +108,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
-    """Measure and print both sizes of the networks (``None``: all), each in a process of its own, so that its memory is
-    its own; ``csv`` gets the rows too.
+    """Measure and print both sizes of every network, each in a process of its own because of its memory.
+
+    Args:
+        names: of the networks; ``None``: all.
+        device: as ``--device`` names it.
+        csv: a file for the rows.
 
     Raises:
         UserError: for an unknown network.
     """
-    import baselines
-
     if unknown := [name for name in names or () if name not in baselines.names()]:
         raise UserError(f"no network is called {unknown[0]!r}; there are: {', '.join(baselines.names())}.")
-    rows = []
+    rows: list[Row] = []
     for name in names or baselines.names():
         for size in BATCH:
             code = (
@@ -116,7 +131,5 @@ def main(names: Sequence[str] | None, device: str, csv: Path | None) -> None:
             print(f"{name} {size}: {rows[-1]['step_ms']:.0f} ms a step", file=sys.stderr)
     print(table(rows))
     if csv:
-        import pandas as pd
-
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(csv, index=False, float_format="%.5g", lineterminator="\n")

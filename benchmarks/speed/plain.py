@@ -1,4 +1,4 @@
-"""The yardstick: the same work as the field's public code does it, written plainly for these benchmarks.
+"""The yardstick: the same work as in the field's public code, written plainly for these benchmarks.
 
 One image a sample decoded whole, losses grouped sample by sample in Python, a number fetched from the device in every
 step, float32 throughout, LayerNorm and attention written out, maps in NCHW memory, the optimizer's default form.
@@ -7,9 +7,10 @@ step, float32 throughout, LayerNorm and attention written out, maps in NCHW memo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -18,13 +19,17 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from baselines import airnet, layers, nafnet, restormer, transweather
+from baselines.network import Network
 
 KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
 
+Sample = tuple[Tensor, Tensor]  # degraded and clean image, (3, H, W) in [0, 1]; with a first dimension, a batch
 
-class CleanFolder(torch.utils.data.Dataset):
+
+class CleanFolder(Dataset[Sample]):
     """Samples of denoising: decode, crop, turn, add noise of the AirNet family, to tensors."""
 
     def __init__(self, paths: Sequence[Path], patch: int, sigma: float):
@@ -40,7 +45,7 @@ class CleanFolder(torch.utils.data.Dataset):
         return _tensor(noisy), _tensor(clean)
 
 
-class PairedFolders(torch.utils.data.Dataset):
+class PairedFolders(Dataset[Sample]):
     """Samples of a paired set: two files decoded, cropped and turned alike, to tensors."""
 
     def __init__(self, pairs: Sequence[tuple[Path, Path]], patch: int):
@@ -55,10 +60,10 @@ class PairedFolders(torch.utils.data.Dataset):
         return _tensor(degraded), _tensor(clean)
 
 
-def batches(data: torch.utils.data.Dataset, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches without end, made in this thread."""
+def batches(data: Dataset[Sample], batch: int) -> Iterator[Sample]:
+    """Shuffled batches without end, loaded in this thread."""
     while True:
-        yield from torch.utils.data.DataLoader(data, batch, shuffle=True, drop_last=True)
+        yield from DataLoader(data, batch, shuffle=True, drop_last=True)
 
 
 def _opened(path: Path) -> np.ndarray:
@@ -81,10 +86,18 @@ def _tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
 
 
-def stepper(network: nn.Module, degraded: Tensor, clean: Tensor, tasks: Tensor, count: int) -> Callable[[], None]:
-    """A call that makes one training step with AdamW and one loss a task, the mean of which is minimised."""
+def stepper(network: Network, degraded: Tensor, clean: Tensor, tasks: Tensor, count: int) -> Callable[[], None]:
+    """A call that takes one training step with AdamW, on the mean of the task losses.
+
+    Args:
+        network: in training mode.
+        degraded: (B, 3, H, W) in [0, 1].
+        clean: the same.
+        tasks: (B,) numbers of the tasks.
+        count: of all tasks.
+    """
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6)
-    told: list[float] = []
+    numbers: list[float] = []
 
     def step() -> None:
         with plainly():
@@ -98,13 +111,13 @@ def stepper(network: nn.Module, degraded: Tensor, clean: Tensor, tasks: Tensor, 
             total = torch.stack(losses).mean()
             total.backward()
             optimizer.step()
-            told[:] = [loss.item() for loss in (total, *losses)]
+            numbers[:] = [loss.item() for loss in (total, *losses)]
 
     return step
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def plainly() -> Generator[None]:
     """Within this, TransWeather, NAFNet, Restormer and AirNet compute as their published code does, with the same
     weights."""
     swaps = (
@@ -115,7 +128,7 @@ def plainly() -> Iterator[None]:
         (restormer, "nhwc", _same),
         (restormer.ChannelAttention, "forward", _channel_attention),
         (restormer.GatedFeedForward, "forward", _gated_feed_forward),
-        (transweather, "remade", _kept),
+        (transweather, "remade", _nothing_remade),
         (transweather, "nhwc", _same),
         (transweather, "_attend", _attend),
         (transweather, "_tokens", _tokens),
@@ -127,7 +140,7 @@ def plainly() -> Iterator[None]:
         yield
 
 
-def _kept(*_: object) -> AbstractContextManager:
+def _nothing_remade(*_: object) -> AbstractContextManager[None]:
     return nullcontext()
 
 
@@ -139,7 +152,7 @@ class _WrittenNorm(torch.autograd.Function):
     """LayerNorm over the channels of a map, forward and backward written out, as the published NAFNet has it."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, eps):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).pow(2).mean(1, keepdim=True)
         normal = (x - mean) / (variance + eps).sqrt()
@@ -148,8 +161,8 @@ class _WrittenNorm(torch.autograd.Function):
         return weight.view(1, -1, 1, 1) * normal + bias.view(1, -1, 1, 1)
 
     @staticmethod
-    def backward(ctx, grad):
-        normal, variance, weight = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (grad,), (normal, variance, weight) = grad_outputs, ctx.saved_tensors
         scaled = grad * weight.view(1, -1, 1, 1)
         mean = scaled.mean(1, keepdim=True)
         along = (scaled * normal).mean(1, keepdim=True)
@@ -206,12 +219,10 @@ def _map(tokens: Tensor, size: torch.Size) -> Tensor:
 
 
 def psnr_ssim(restored: Tensor, clean: Tensor) -> tuple[float, float]:
-    """Scores of (3, H, W) images in [0, 1] by scikit-image, as AirNet's code asks for them."""
+    """Scores of (3, H, W) images in [0, 1] by scikit-image, as AirNet's code computes them."""
     first, second = (np.clip(image.contiguous().numpy(), 0, 1).transpose(1, 2, 0) for image in (restored, clean))
-    return (
-        float(peak_signal_noise_ratio(second, first, data_range=1)),
-        float(structural_similarity(second, first, data_range=1, channel_axis=2)),
-    )
+    similarity: Any = structural_similarity(second, first, data_range=1, channel_axis=2)
+    return float(peak_signal_noise_ratio(second, first, data_range=1)), float(similarity)
 
 
 def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
@@ -219,7 +230,7 @@ def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> T
     :func:`baselines.deform_conv.deform_conv`."""
     height, width = features.shape[2:]
     rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
-    result = 0
+    result = features.new_zeros(())
     for tap in range(9):
         y = rows + tap // 3 - 1 + offset[:, 2 * tap]
         x = columns + tap % 3 - 1 + offset[:, 2 * tap + 1]
@@ -230,7 +241,7 @@ def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> T
 
 
 @contextmanager
-def per_tap_convolutions() -> Iterator[None]:
+def per_tap_convolutions() -> Generator[None]:
     """Within this, AirNet's deformable convolutions are :func:`per_tap`."""
     with patch.object(airnet, "deform_conv", lambda f, o, m, w, way=None: per_tap(f, o, m, w)):
         yield

@@ -25,16 +25,16 @@ IMAGES = 8  # of every test set
 def evaluations(
     bench: Bench, names: Sequence[tuple[str, str]], root: Path | None, rounds: int, threads: int
 ) -> Iterator[Measure]:
-    """Scoring denoising at three noise levels, the degraded inputs too: CBSD68 below ``root``, or the embedded
+    """Scoring denoising at three noise levels, the degraded inputs too: on CBSD68 below ``root``, or on the embedded
     photographs."""
     torch.set_num_threads(threads)
-    pools, origin = _pools(bench, root)
+    pools, files, origin = _pools(bench, root)
     for name, size in names:
         torch.manual_seed(0)
         network = baselines.build(name, size).eval().to(bench.device)
         scores: dict[str, list[float]] = {}
         ways = {
-            "plain": lambda network=network, scores=scores: scores.update(plain=_plainly(network, pools)),
+            "plain": lambda network=network, scores=scores: scores.update(plain=_plainly(network, pools, files)),
             "ours": lambda network=network, scores=scores: scores.update(ours=_ours(network, pools, bench.device)),
         }
         medians = interleaved(ways, rounds)
@@ -45,32 +45,31 @@ def evaluations(
         yield Measure("evaluation", f"{name} {size}, {origin} at three levels", ratio, ">= 2", values, rounds)
 
 
-def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], str]:
+def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], list[Path], str]:
+    """The pools of the three levels, the files of their images (none of the embedded ones), and what they are."""
     tasks = [task for task in settings.load(SETTING).tasks if task.degradation == "noise"]
     located = layouts.locate("CBSD68", root) if root else None
     if not located:
         tests = sources.prepare(settings.load(SETTING), DataConfig(), (), bench.folder / "cache").tests
-        return [pool for pool in tests if pool.task in tasks], f"{len(tests[0].names)} embedded photographs"
+        return [pool for pool in tests if pool.task in tasks], [], f"{len(tests[0].names)} embedded photographs"
     files = [pair.target for pair in located.pairs[:IMAGES]]
     images, _ = sources.open_images(files, bench.folder / "cache", "CBSD68")
     names = [path.name for path in files]
     pools = [TestPool(task, names, images, dataset=task.test[0].name) for task in tasks]
-    for pool in pools:
-        pool.files = files
-    return pools, f"{len(files)} images of CBSD68"
+    return pools, files, f"{len(files)} images of CBSD68"
 
 
 def _ours(network: baselines.Network, pools: Sequence[TestPool], device: torch.device) -> list[float]:
     rows, _ = evaluate(network, pools, "airnet_rgb", device)
-    return [row["value"] for row in rows if row["metric"] == "psnr"]
+    return [float(row["value"]) for row in rows if row["metric"] == "psnr"]
 
 
-def _plainly(network: baselines.Network, pools: Sequence[TestPool]) -> list[float]:
+def _plainly(network: baselines.Network, pools: Sequence[TestPool], files: Sequence[Path]) -> list[float]:
     """Every image in turn: decoded by Pillow, degraded, restored by the plain network, scored by scikit-image."""
-    scores = []
+    scores: list[float] = []
     for pool in pools:
         for number in range(len(pool.names)):
-            if files := getattr(pool, "files", None):
+            if files:
                 np.array(Image.open(files[number], formats=plain.KINDS).convert("RGB"))
             degraded, clean = pool.pair(number, protocols.get("airnet_rgb").multiple)
             with plain.plainly(), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Timing in one process, interleaved, so that what else the machine does falls on all ways alike."""
+"""Timing in one process, interleaved, so that the machine's other work slows all ways alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 class Measure:
     """One measured ratio.
 
-    Args:
+    Attributes:
         what: the kind of measurement (a key of :data:`benchmarks.speed.__main__.KINDS`).
         case: what was measured, in words.
         ratio: of medians; its meaning is the kind's (``a over b``).
@@ -25,7 +25,7 @@ class Measure:
     case: str
     ratio: float
     goal: str = ""
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict[str, float])
     rounds: int = 0
 
     @property

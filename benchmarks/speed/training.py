@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -22,16 +24,18 @@ from benchmarks.execution import environment
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, interleaved
-from benchmarks.training.loop import task_losses
-from benchmarks.training.rhythm import FLUSH, Rhythm
+from benchmarks.training.loop import REPORT_STEPS
+from benchmarks.training.losses import restored_images, task_losses
+from benchmarks.training.rhythm import Rhythm
 
 TASKS = 5
-CASES = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))  # network, size, batch, patch
+Case = tuple[str, str, int, int]  # network, size, batch, patch
+CASES: tuple[Case, ...] = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))
 WITH_GOALS = {"cpu": ("transweather", "nafnet"), "cuda": ("transweather", "restormer")}
 
 
 def steps(
-    device: torch.device, rounds: int, threads: int, cases: Sequence = (*CASES, ("restormer", "paper", 2, 128))
+    device: torch.device, rounds: int, threads: int, cases: Sequence[Case] = (*CASES, ("restormer", "paper", 2, 128))
 ) -> Iterator[Measure]:
     """A training step of the plain loop over ours, fp32 and bf16; on a GPU compiled too, with four times the batch."""
     torch.set_num_threads(threads)
@@ -53,20 +57,29 @@ def steps(
 
 
 def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool = False) -> Callable[[], None]:
-    """A call that makes one training step as :class:`benchmarks.training.loop.Training` does, with mix."""
+    """A call that takes one training step as :class:`benchmarks.training.loop.Training` does, with mix.
+
+    Args:
+        network: in training mode.
+        data: the batch of every step.
+        precision: "fp32" or "bf16".
+        compiled: whether the forward pass is compiled.
+    """
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
     strategy = art.make("mix", [f"task-{number}" for number in range(TASKS)]).to(data.clean.device)
     rhythm = Rhythm(strategy.tasks, 1, data.clean.device)
     forward = torch.compile(network.training_forward) if compiled else network.training_forward
+    numbers = count(1)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(data.clean.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = forward(data.degraded, data.second)
-        losses = task_losses(output.restored.float(), data)
+        losses = task_losses(restored_images(output).float(), data)
         strategy.backward(losses, output.auxiliary)
-        rhythm.record(1, losses.values, data.counts, strategy.weights)
-        if len(rhythm._waiting) >= FLUSH:
+        number = next(numbers)
+        rhythm.record(number, losses.values, data.counts, strategy.weights)
+        if number % REPORT_STEPS == 0:
             rhythm.flush()
         optimizer.step()
 
@@ -74,11 +87,11 @@ def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool
 
 
 def deformable(rounds: int, threads: int) -> Iterator[Measure]:
-    """AirNet's training step, and one deformable convolution alone, with one ``grid_sample`` a tap over ours."""
+    """AirNet's training step, and one deformable convolution by itself, with one ``grid_sample`` a tap over ours."""
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     for channels, batch, patch in ((8, 10, 64), (64, 2, 64)):  # those of AirNet, tiny and paper
-        tensors = [torch.rand(batch, count, patch, patch) for count in (channels, 18, 9)]
+        tensors = [torch.rand(batch, depth, patch, patch) for depth in (channels, 18, 9)]
         tensors = [tensor.requires_grad_() for tensor in (*tensors, torch.rand(channels, channels, 3, 3))]
         ways = {"plain": plain.per_tap, "ours": deform_conv}
         medians = interleaved({way: partial(_differentiated, call, tensors) for way, call in ways.items()}, 3 * rounds)
@@ -105,39 +118,35 @@ def _differentiated(convolve: Callable[..., Tensor], tensors: Sequence[Tensor]) 
 
 def logging_share(bench: Bench, steps_run: int = 400) -> Iterator[Measure]:
     """Share of rhythm and checkpoints in a training's time, every step recorded and a checkpoint every 200."""
-    from unittest.mock import patch
-
     training = bench.training("transweather", "art", "tiny", f"train.steps={steps_run}")
-    training._save()  # imports what writes tables
-    training.step, spent = 0, [0.0]
+    training.save()  # imports the writers of tables
+    training.step, seconds = 0, [0.0]
 
-    def timed(function: Callable) -> Callable:
-        def call(*arguments: object, **named: object) -> object:
+    def timed(function: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
             started = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:
-                spent[0] += time.perf_counter() - started
+            function(*arguments)
+            seconds[0] += time.perf_counter() - started
 
         return call
 
     with (
-        patch.object(training, "_save", timed(training._save)),
-        patch.object(training.rhythm, "record", timed(training.rhythm.record)),
+        mock.patch.object(training, "save", timed(training.save)),
+        mock.patch.object(training.rhythm, "record", timed(training.rhythm.record)),
     ):
         started = time.perf_counter()
         training.finish()
         total = time.perf_counter() - started
-    values = {"logging_s": spent[0], "training_s": total}
+    values = {"logging_s": seconds[0], "training_s": total}
     case = f"rhythm every step, checkpoint every 200, transweather tiny, {steps_run} steps"
-    yield Measure("logging", case, spent[0] / total, "<= 0.01", values, 1)
+    yield Measure("logging", case, seconds[0] / total, "<= 0.01", values, 1)
 
 
-def memory(device: torch.device, cases: Sequence = CASES) -> Iterator[Measure]:
-    """Peak memory of three training steps, ours over plain, each in a process of its own; without what a process needs
-    before it (imports)."""
+def memory(device: torch.device, cases: Sequence[Case] = CASES) -> Iterator[Measure]:
+    """Peak memory of three training steps, ours over plain, each in a process of its own, without what the process
+    needs before them (imports)."""
     for name, size, batch, patch in cases:
-        peaks = {}
+        peaks: dict[str, float] = {}
         for way in ("plain", "fp32", "bf16"):
             arguments = json.dumps([way, name, size, batch, patch, device.type])
             code = f"from benchmarks.speed.training import peak; print(peak(*{arguments}))"
@@ -178,47 +187,47 @@ def _highest() -> float:
 def scaling(bench: Bench, rounds: int) -> Iterator[Measure]:
     """Step time of tiny TransWeather under Art against tasks, batch and patch; the ratio is to the first of each."""
     for axis, values in (("tasks", (3, 5, 7, 11)), ("batch", (11, 22, 44)), ("patch", (64, 128, 192))):
-        ways = {}
+        ways: dict[str, Callable[[], None]] = {}
         for value in values:
             chosen = {"tasks": 11, "batch": 11, "patch": 64} | {axis: value}
-            data = batch_of(chosen["batch"], chosen["patch"], bench.device, count=chosen["tasks"])
+            data = batch_of(chosen["batch"], chosen["patch"], bench.device, tasks=chosen["tasks"])
             ways[str(value)] = _strategy_step("art", data, chosen["tasks"])
         medians = interleaved(ways, rounds)
         for value in values:
             seconds = medians[str(value)]
-            yield Measure("scaling", f"{axis} {value}", seconds / medians[str(values[0])], "",
-                          {"ours_ms": 1000 * seconds}, rounds)  # fmt: skip
+            ratio = seconds / medians[str(values[0])]
+            yield Measure("scaling", f"{axis} {value}", ratio, "", {"ours_ms": 1000 * seconds}, rounds)
 
 
-def _strategy_step(spec: str, data: Batch, count: int) -> Callable[[], None]:
+def _strategy_step(spec: str, data: Batch, tasks: int) -> Callable[[], None]:
     network = network_of("transweather", "tiny", data.clean.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
-    strategy = art.make(spec, [f"task-{number}" for number in range(count)]).to(data.clean.device)
+    strategy = art.make(spec, [f"task-{number}" for number in range(tasks)]).to(data.clean.device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        strategy.backward(task_losses(network.training_forward(data.degraded).restored, data))
+        strategy.backward(task_losses(restored_images(network.training_forward(data.degraded)), data))
         optimizer.step()
 
     return step
 
 
 def network_of(name: str, size: str, device: torch.device) -> baselines.Network:
-    """A network with always the same weights, in training mode."""
+    """A network in training mode, with the same weights at every call."""
     torch.manual_seed(0)
     return baselines.build(name, size).to(device).train()
 
 
-def batch_of(batch: int, patch: int, device: torch.device, views: int = 1, count: int = TASKS) -> Batch:
-    """A batch of noise, ``count`` tasks in equal shares."""
+def batch_of(batch: int, patch: int, device: torch.device, views: int = 1, tasks: int = TASKS) -> Batch:
+    """A batch of noise, the tasks in equal shares."""
     torch.manual_seed(0)
-    tasks = torch.arange(batch).mul(count).div(batch, rounding_mode="floor")
-    counts = torch.bincount(tasks, minlength=count)
-    images: list[Tensor] = [torch.rand(batch, 3, patch, patch).to(device) for _ in range(3)]
+    numbers = torch.arange(batch).mul(tasks).div(batch, rounding_mode="floor")
+    counts = torch.bincount(numbers, minlength=tasks)
+    images = [torch.rand(batch, 3, patch, patch).to(device) for _ in range(3)]
     return Batch(
         degraded=images[0],
         clean=images[1],
-        tasks=tasks.to(device),
+        tasks=numbers.to(device),
         counts=counts.float().to(device),
         sizes=tuple(counts.tolist()),
         second=images[2] if views == 2 else None,

@@ -1,4 +1,4 @@
-"""Checkpoints of runs: written whole, with the one before kept, and looked through before they are used."""
+"""Checkpoints of runs: written whole, beside the previous one, and checked before they are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from benchmarks.config import settings
 from benchmarks.config.configuration import Config
@@ -19,13 +19,40 @@ from results.schema import CHECKPOINT, PREVIOUS
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from benchmarks.training.conflicts import Row
+    from benchmarks.training.rhythm import RhythmState
 
 
-def save(run: Run, content: dict[str, Any]) -> None:
-    """Write the run's checkpoint; the one that was there becomes :data:`results.schema.PREVIOUS`.
+class Checkpoint(TypedDict):
+    """The content of a checkpoint file.
+
+    ``network``, ``optimizer``, ``strategy`` and ``average`` are states; ``seconds`` were spent on ``step`` steps, of
+    which ``skipped`` had no update; ``learned``: whether any gradient was other than 0; ``norms``: of the gradients,
+    (step,) where they are clipped at a percentile, else (0,); ``hash``: of the run's configuration.
+    """
+
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    strategy: dict[str, Any]
+    average: NotRequired[dict[str, Any]]
+    step: int
+    seconds: float
+    skipped: int
+    learned: bool
+    norms: Tensor
+    hash: str
+    rhythm: RhythmState
+    conflicts: NotRequired[list[Row]]
+
+
+def save(run: Run, content: Checkpoint) -> None:
+    """Write the run's checkpoint; the one before becomes :data:`results.schema.PREVIOUS`.
 
     Raises:
-        OSError: if it cannot be written (a full disk); both files are then as they were.
+        OSError: if it cannot be written (a full disk); both files then stay as they were.
     """
     import torch
 
@@ -34,24 +61,24 @@ def save(run: Run, content: dict[str, Any]) -> None:
             try:
                 torch.save(content, file)
             except RuntimeError as error:
-                raise file.trouble or error from None
+                raise file.error or error from None
         unpacking.sign(path)
 
     run.write(CHECKPOINT, write, keep=PREVIOUS)
 
 
 def resumable(folder: Path) -> bool:
-    """Whether there is a checkpoint, whatever its condition."""
+    """Whether a checkpoint exists, intact or not."""
     return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
-def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """The newest intact checkpoint of a run, ``None`` where there is none; a damaged one is told of on stderr.
+def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> Checkpoint | None:
+    """The newest intact checkpoint of a run, or ``None``; a damaged one is named on stderr.
 
     Raises:
-        UserError: if what is there is damaged beyond use or of another configuration.
+        UserError: if all are damaged, or one is of another configuration.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in (folder / CHECKPOINT, folder / PREVIOUS):
         if not path.exists():
             continue
@@ -60,19 +87,19 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
         except UserError as error:
             damaged.append(str(error))
             continue
-        _same(content, path, config)
-        if trouble := _trouble(content, config):
-            damaged.append(f"{path} cannot be used: {trouble}.")
+        _check_hash(content, path, config)
+        if problem := _problem(content, config):
+            damaged.append(f"{path} cannot be used: {problem}.")
             continue
-        for told in damaged:
-            print(f"warning: {told} Continuing from the one before, after step {content['step']}.", file=sys.stderr)
-        return content
+        for words in damaged:
+            print(f"warning: {words} Continuing from the one before, after step {content['step']}.", file=sys.stderr)
+        return cast(Checkpoint, content)
     if damaged:
         raise UserError("no checkpoint can be used; move it away, or start the run anew with --fresh:", damaged)
     return None
 
 
-def _same(content: dict[str, Any], path: Path, config: Config) -> None:
+def _check_hash(content: Mapping[str, Any], path: Path, config: Config) -> None:
     wanted = config.identity()["hash"]
     if content.get("hash") != wanted:
         raise UserError(
@@ -81,11 +108,17 @@ def _same(content: dict[str, Any], path: Path, config: Config) -> None:
         )
 
 
-def _trouble(content: dict[str, Any], config: Config) -> str | None:
-    """What of a checkpoint's content is missing or of another kind."""
+def _problem(content: Mapping[str, Any], config: Config) -> str | None:
+    """What is missing from a checkpoint's content, or of another kind; ``None`` if nothing is."""
     import torch
 
-    kinds = {"network": Mapping, "optimizer": Mapping, "strategy": Mapping, "step": int, "seconds": int | float}
+    kinds: dict[str, Any] = {
+        "network": Mapping,
+        "optimizer": Mapping,
+        "strategy": Mapping,
+        "step": int,
+        "seconds": int | float,
+    }
     kinds |= {"skipped": int, "learned": bool, "rhythm": Mapping, "norms": torch.Tensor}
     kinds |= {"average": Mapping} if config.train.ema else {}
     for name, kind in kinds.items():
@@ -111,61 +144,65 @@ def _trouble(content: dict[str, Any], config: Config) -> str | None:
     return f"its {wrong[0]!r} is of another form" if wrong else None
 
 
-def _is_floats(value: Any, shape: tuple[int, ...]) -> bool:
+def _is_floats(value: object, shape: tuple[int, ...]) -> bool:
     import torch
 
-    plain = isinstance(value, torch.Tensor) and not value.is_nested and value.layout == torch.strided
-    return plain and value.dtype == torch.float32 and tuple(value.shape) == shape
+    if not isinstance(value, torch.Tensor) or value.is_nested or value.layout != torch.strided:
+        return False
+    return value.dtype == torch.float32 and tuple(value.shape) == shape
 
 
-def restore(folder: Path, content: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+def restore(folder: Path, content: Checkpoint, parts: Mapping[str, nn.Module | Optimizer]) -> None:
     """Put the states of :func:`latest`'s content into network, optimizer, strategy and weight average.
 
     Raises:
         UserError: if one does not fit; some may be changed then.
     """
     for name, part in parts.items():
-        before = _choices(part)
+        before = _options(part)
         try:
             part.load_state_dict(content[name])
-            strange = _changed(before, _choices(part)) or _misshapen(part)
+            wrong, why = _changed(before, _options(part)) or _misshapen(part), ""
         except Exception as error:  # every part has its own kinds
-            strange = unpacking.reason(error)
-        if strange:
-            why = f" ({strange})" if isinstance(strange, str) else ""
+            wrong, why = True, f" ({unpacking.reason(error)})"
+        if wrong:
             raise UserError(
                 f"the checkpoint in {folder} does not fit this run: its {name!r} is another's{why}; "
                 "move it away, or start the run anew with --fresh."
             )
 
 
-def _choices(part: Any) -> list[dict[str, Any]]:
-    """An optimizer's settings beside the rate, which follows the step."""
-    groups = getattr(part, "param_groups", [])
-    return [{key: value for key, value in group.items() if key not in ("params", "lr")} for group in groups]
+def _groups(part: nn.Module | Optimizer) -> list[dict[str, Any]]:
+    """The groups of parameters of an optimizer; none of a network."""
+    return getattr(part, "param_groups", [])
+
+
+def _options(part: nn.Module | Optimizer) -> list[dict[str, Any]]:
+    """An optimizer's options, without the rate, which follows the step."""
+    return [{key: value for key, value in group.items() if key not in ("params", "lr")} for group in _groups(part)]
 
 
 def _changed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
-    """Whether settings that both have differ; other versions of torch have others."""
+    """Whether options that both have differ; other versions of torch have other options."""
     pairs = zip(before, after, strict=True)
-    return any(one[key] != other[key] for one, other in pairs for key in one.keys() & other.keys())
+    return any(old[key] != new[key] for old, new in pairs for key in old.keys() & new.keys())
 
 
-def _misshapen(part: Any) -> bool:
+def _misshapen(part: nn.Module | Optimizer) -> bool:
     """Whether an optimizer has moments of another shape than their weights."""
-    weights = [weight for group in getattr(part, "param_groups", []) for weight in group["params"]]
-    moments = [(weight, part.state.get(weight, {}).items()) for weight in weights]
+    weights = [weight for group in _groups(part) for weight in group["params"]]
+    moments = [(weight, cast(Any, part).state.get(weight, {}).items()) for weight in weights]
     return any(name != "step" and value.shape != weight.shape for weight, items in moments for name, value in items)
 
 
 class _File(io.BufferedWriter):
-    """Keeps the system's reason why it could not be written, which torch may cover with an error of its own."""
+    """Remembers the system's error when it cannot be written: torch may raise another one instead."""
 
-    trouble: OSError | None = None
+    error: OSError | None = None
 
-    def write(self, content: Any) -> int:
+    def write(self, buffer: Any, /) -> int:
         try:
-            return super().write(content)
+            return super().write(buffer)
         except OSError as error:
-            self.trouble = error
+            self.error = error
             raise

@@ -1,35 +1,24 @@
-"""What is looked at once a run, so that a network or a strategy that does not do its part is named and not trained."""
+"""Checks made once a run: a network or a strategy that does not do its part is named and not trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from torch import nn
+
+from art import Strategy
 from benchmarks.config.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from art import Strategy
 
 _NAMED = 3  # parameters that a message names
 
 
-def check_output(restored: Tensor, clean: Tensor) -> Tensor:
-    """``restored`` (B, 3, H, W), where it has the shape of ``clean``: another one would be broadcast into a loss.
-
-    Raises:
-        ValueError: where it has not.
-    """
-    if restored.shape != clean.shape:
-        raise ValueError(
-            f"the network gives {tuple(restored.shape)} for images of {tuple(clean.shape)}; both must be the same."
-        )
-    return restored
-
-
 def check_update(strategy: Strategy, name: str, parameters: Sequence[nn.Parameter]) -> None:
-    """Look at what a strategy left after its first :meth:`art.Strategy.backward`.
+    """Look at the weights and gradients after a strategy's first :meth:`art.Strategy.backward`.
+
+    Args:
+        strategy: with K tasks.
+        name: of the strategy, as messages say it.
+        parameters: of the network.
 
     Raises:
         UserError: for weights that are not K numbers (NaN stands for none), and where no parameter has a gradient.
@@ -58,7 +47,7 @@ def check_end(network: nn.Module, learned: bool, name: str) -> None:
         UserError: for weights or buffers that are not finite, and where nothing was learned.
     """
     if broken := [key for key, value in network.state_dict().items() if not value.isfinite().all()]:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        raise UserError(f"the network's weights are not finite at the end: {', '.join(broken[:_NAMED])}{more}.")
+        others = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise UserError(f"the network's weights are not finite at the end: {', '.join(broken[:_NAMED])}{others}.")
     if not learned:
         raise UserError(f"nothing was learned: with strategy {name!r} every gradient was 0 at every step.")

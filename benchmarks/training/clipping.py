@@ -8,14 +8,12 @@ rounding. A fixed norm would shorten the steps of a strategy whose weights sum t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from benchmarks.config.sections import TrainConfig
+from art.shapes import Parameters, Scalar
+from benchmarks.config.sections import TrainConfig
 
 
 class Clipping:
@@ -31,8 +29,8 @@ class Clipping:
         self._norms = torch.full((train.steps if self.percentile else 0,), torch.nan, device=device)
 
     @torch.no_grad()
-    def __call__(self, parameters: Iterable[nn.Parameter], step: int) -> Tensor:
-        """Clip in place at step 0, 1, ...; returns the norm that the gradients had, without waiting for it."""
+    def __call__(self, parameters: Parameters, step: int) -> Scalar:
+        """Clip in place at step 0, 1, ...; returns the norm of the gradients before, without waiting for it."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if self.percentile:
@@ -44,13 +42,13 @@ class Clipping:
             factor = (self.limit / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
         else:
             return norm
-        torch._foreach_mul_(gradients, factor.to(gradients[0].device))
+        torch._foreach_mul_(gradients, factor.to(gradients[0].device))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # as torch's own clipping: one kernel for all
         return norm
 
-    def state(self, step: int) -> Tensor:
-        """What a checkpoint after ``step`` steps keeps: their norms."""
+    def state(self, step: int) -> Float[Tensor, " steps"]:
+        """What a checkpoint after ``step`` steps holds: their norms."""
         return self._norms[:step].clone()
 
-    def restore(self, norms: Tensor) -> None:
+    def restore(self, norms: Float[Tensor, " steps"]) -> None:
         """Continue from a checkpoint."""
         self._norms[: len(norms)] = norms

@@ -1,22 +1,24 @@
-"""How far the tasks' gradients disagree, probed now and then on fixed batches."""
+"""How far the tasks' gradients disagree, probed from time to time on fixed batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
+from torch import Tensor
 
 from art.gradients import task_gradients
+from baselines.network import Network
+from benchmarks.config.sections import Loss
 from benchmarks.data.batches import Batches
+from benchmarks.training.losses import pixel_errors
 from results.schema import CONFLICT_COLUMNS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from baselines.network import Network
-
 FIXED = 2  # batches of the probe
+
+Row = tuple[int, str, str, float, float]
+"""Step, task, other task, cosine of their gradients, norm of the first one's."""
 
 
 class ConflictProbe:
@@ -29,26 +31,27 @@ class ConflictProbe:
         tasks: their names.
         batches: the run's.
         after: the run's last step.
+        loss: a key of :data:`benchmarks.training.losses.LOSSES`.
     """
 
-    def __init__(self, tasks: Sequence[str], batches: Batches, after: int):
+    def __init__(self, tasks: Sequence[str], batches: Batches, after: int, loss: Loss):
         self.tasks = tuple(tasks)
+        self.loss: Loss = loss
         self._batches = [batches(after + number) for number in range(FIXED)]
-        self._rows: list[tuple] = []
+        self._rows: list[Row] = []
 
     def record(self, step: int, network: Network) -> None:
         """Probe the network as it is after ``step`` steps."""
         training = network.training
         network.eval()
-        present, losses = [], []
-        for number in range(len(self.tasks)):
-            parts = [
-                (batch.degraded[batch.tasks == number], batch.clean[batch.tasks == number]) for batch in self._batches
-            ]
-            degraded, clean = (torch.cat(side) for side in zip(*parts, strict=True))
+        present: list[str] = []
+        losses: list[Tensor] = []
+        for number, task in enumerate(self.tasks):
+            degraded = torch.cat([batch.degraded[batch.tasks == number] for batch in self._batches])
+            clean = torch.cat([batch.clean[batch.tasks == number] for batch in self._batches])
             if len(degraded):
-                present.append(self.tasks[number])
-                losses.append((network(network.prepare(degraded)) - clean).abs().mean())
+                present.append(task)
+                losses.append(pixel_errors(self.loss, network(network.prepare(degraded)), clean).mean())
         rows = task_gradients(losses, [parameter for parameter in network.parameters() if parameter.requires_grad])
         network.train(training)
         products = rows @ rows.T
@@ -62,14 +65,12 @@ class ConflictProbe:
 
     def table(self) -> pd.DataFrame:
         """All probes with :data:`results.schema.CONFLICT_COLUMNS`."""
-        import pandas as pd
-
         return pd.DataFrame(self._rows, columns=list(CONFLICT_COLUMNS))
 
-    def state(self) -> list[tuple]:
-        """What a checkpoint keeps."""
+    def state(self) -> list[Row]:
+        """What a checkpoint holds."""
         return list(self._rows)
 
-    def restore(self, state: list[tuple]) -> None:
+    def restore(self, state: Sequence[Row]) -> None:
         """Continue from a checkpoint."""
-        self._rows = [tuple(row) for row in state]
+        self._rows = [(step, task, other, cosine, norm) for step, task, other, cosine, norm in state]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.data.batches import Batch
 
 _PATIENCE = timedelta(minutes=30)  # for the others: they may score a larger share, or wait for another command
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Group:
         """This process's samples of a batch; ``counts`` stay those of the whole batch."""
         if self.size == 1:
             return batch
-        own = slice(self.rank, None, self.size)
-        tasks = batch.tasks[own]
+        samples = slice(self.rank, None, self.size)
+        tasks = batch.tasks[samples]
         sizes = tuple(tasks.bincount(minlength=len(batch.sizes)).tolist())
-        second = None if batch.second is None else batch.second[own]
+        second = None if batch.second is None else batch.second[samples]
         return dataclasses.replace(
-            batch, degraded=batch.degraded[own], clean=batch.clean[own], tasks=tasks, sizes=sizes, second=second
+            batch, degraded=batch.degraded[samples], clean=batch.clean[samples], tasks=tasks, sizes=sizes, second=second
         )
 
     def summed(self, share: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class Group:
             for value in (*network.parameters(), *network.buffers()):
                 torch.distributed.broadcast(value.detach(), 0)
 
-    def same(self, value: Any) -> Any:
+    def same(self, value: T) -> T:
         """The first process's value."""
         values = [value]
         if self.size > 1:
@@ -88,7 +89,7 @@ class Group:
             torch.distributed.broadcast_object_list(values, 0)
         return values[0]
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gathered(self, value: T) -> list[T]:
         """Every process's value."""
         values = [value] * self.size
         if self.size > 1:
@@ -144,7 +145,7 @@ def leave() -> None:
 
 
 def _sum() -> Any:
-    """The autograd function behind :meth:`Group.summed`; made when torch is there."""
+    """The autograd function behind :meth:`Group.summed`; defined when torch is imported."""
     import torch
 
     class Sum(torch.autograd.Function):
@@ -155,7 +156,7 @@ def _sum() -> Any:
             return total
 
         @staticmethod
-        def backward(_: Any, gradient: Tensor) -> Tensor:
-            return gradient
+        def backward(ctx: Any, *grad_outputs: Any) -> Any:  # noqa: ARG004  # its name in autograd
+            return grad_outputs[0]
 
     return Sum

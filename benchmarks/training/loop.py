@@ -4,41 +4,71 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import art
 import baselines
+from art.shapes import Images, PerTask, Scalar
 from art.task_losses import TaskLosses
-from baselines.network import Output
+from baselines.network import Network, Output
 from benchmarks.config.configuration import Config
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.training import distributed
-from benchmarks.training.checkpoint import latest, restore, save
-from benchmarks.training.checks import check_end, check_output, check_update
+from benchmarks.training.checkpoint import Checkpoint, latest, restore, save
+from benchmarks.training.checks import check_end, check_update
 from benchmarks.training.clipping import Clipping
 from benchmarks.training.conflicts import ConflictProbe
+from benchmarks.training.interrupts import interrupts_wait
+from benchmarks.training.losses import pixel_errors, restored_images, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
-from benchmarks.training.rhythm import FLUSH, Rhythm
+from benchmarks.training.rhythm import Rhythm
 from benchmarks.training.schedules import encoder_warmup_steps, epoch_steps, learning_rate
 from benchmarks.training.unchanged import unchanged
 from results import Run
-from results.command import AGAIN, waits_for
+from results.command import waits_for
 
 Report = Callable[[int, Rhythm], None]
-TELL_SECONDS, SAVE_SECONDS = 5, 120  # where steps are slow: progress and a checkpoint at least this often
-SKIPPED, SKIPPED_SHARE = 10, 0.01  # updates that may be skipped: so many, or this share of the run where it is more
+REPORT_STEPS = 20  # between reports, at which the rhythm comes to the host
+REPORT_SECONDS, SAVE_SECONDS = 5, 120  # where steps are slow: a report and a checkpoint at least this often
+SKIPPED, SKIPPED_SHARE = 10, 0.01  # updates that may be skipped: this many or this share of the run, if that is more
+
+
+class Every:
+    """A cadence: due at every multiple of so many steps, and after so many seconds where steps are slow."""
+
+    def __init__(self, steps: int, seconds: float):
+        self.steps, self.seconds = steps, seconds
+        self._last = time.perf_counter()
+
+    def __call__(self, step: int) -> bool:
+        """Whether it is due after ``step`` steps; the seconds count from the last time that it was."""
+        time_now = time.perf_counter()
+        due = step % self.steps == 0 or time_now - self._last > self.seconds
+        if due:
+            self._last = time_now
+        return due
+
+
+class StepResult(NamedTuple):
+    """The losses of a step's forward passes.
+
+    Attributes:
+        losses: of the tasks; ``None`` in the warm-up of an encoder, which restores no image.
+        auxiliary: the network's own loss, or ``None``.
+    """
+
+    losses: TaskLosses | None
+    auxiliary: Scalar | None = None
 
 
 class Training:
@@ -47,7 +77,7 @@ class Training:
     Args:
         config: the run.
         pools: training images, in the order of the setting's tasks.
-        run: its folder; a checkpoint there is continued.
+        run: its folder; training continues from a checkpoint in it.
         device: where to train.
 
     Raises:
@@ -67,133 +97,171 @@ class Training:
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
+        self.epoch_steps = epoch_steps(config.train, self.batches.mixture.steps_an_epoch)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
         self.watch = Watch(self.strategy.tasks, device)
         self.clipping = Clipping(config.train, device)
-        probes = config.train.probe_every
-        self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps) if probes else None
-        self.step = self.saved = self.skipped = 0  # saved: the step of the last checkpoint
-        self.seconds, self.looked_at = 0.0, False
+        self.probe: ConflictProbe | None = None
+        if config.train.probe_every:
+            self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps, config.train.loss)
+        self.step = self.saved_step = self.skipped = 0
+        self.seconds = 0.0
+        self._update_checked = False
         self._continue()
         self.group.agree(self.network)
 
-    def finish(self, report: Report = lambda step, rhythm: None) -> nn.Module:
+    def finish(self, report: Report = lambda step, rhythm: None) -> Network:
         """Train to the last step and return the network to be scored, in evaluation mode.
+
+        Args:
+            report: called with the step and the rhythm, every :data:`REPORT_STEPS` steps and at the end.
 
         Raises:
             Diverged: when losses or gradients are no longer finite; the last good checkpoint stays.
             KeyboardInterrupt: on SIGINT, SIGTERM or SIGHUP, after the step at hand and a checkpoint.
         """
-        train = self.config.train
+        single = self.group.size == 1
+        # several processes must do the same at the same step, whatever their clocks say
+        report_due = Every(REPORT_STEPS, REPORT_SECONDS if single else math.inf)
+        save_due = Every(self.config.train.checkpoint_every, SAVE_SECONDS if single else math.inf)
         started = time.perf_counter() - self.seconds
-        saved = told = time.perf_counter()
-        alone = self.group.size == 1  # several processes must do the same at the same step, whatever their clocks say
-        with waits_for("the step at hand is finished and saved"), _interrupts_wait(twice=alone) as received:
-            while self.step < train.steps:
-                try:
-                    self.update(self.batches(self.step))
-                except Exception:
-                    self._flush()  # what is not finite breaks other things later; then that is the reason to tell
-                    raise
-                self.step += 1
-                if self.probe and self.step % train.probe_every == 0:
-                    self.probe.record(self.step, self.network)
-                last = self.step == train.steps
-                now = time.perf_counter()
-                interrupted = bool(received) if alone else False
-                if self.step % FLUSH == 0 or last or (alone and now - told > TELL_SECONDS):
+        with waits_for("the step at hand is finished and saved"), interrupts_wait(twice=single) as signals:
+            while self.step < self.config.train.steps:
+                self._take_step()
+                ended = self.step == self.config.train.steps
+                reporting = report_due(self.step) or ended
+                if reporting:
                     self._flush()
                     report(self.step, self.rhythm)
-                    interrupted = any(self.group.gathered(bool(received)))
-                    told = now
-                late = alone and now - saved > SAVE_SECONDS
-                if self.step % train.checkpoint_every == 0 or last or late or interrupted:
-                    self.seconds = now - started
-                    self._save()
-                    saved = now
-                if interrupted and not last:
+                stopping = (reporting or single) and any(self.group.gathered(bool(signals)))
+                if save_due(self.step) or ended or stopping:
+                    self.seconds = time.perf_counter() - started
+                    self.save()
+                if stopping and not ended:
                     raise KeyboardInterrupt
-        scored = self.average.module if self.average else self.network
-        self.group.agree(scored)  # statistics of batches are each process's own
-        check_end(scored, self.watch.learned, self.config.strategy)
-        return scored.eval()
+        network = cast(Network, self.average.module) if self.average else self.network
+        self.group.agree(network)  # each process has other statistics of batches
+        check_end(network, self.watch.learned, self.config.strategy)
+        return network.eval()
 
     def remark(self) -> str:
         """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
         weights = self.rhythm.table()["weight"].to_numpy(copy=True).reshape(-1, len(self.strategy.tasks))
         return self.strategy.remark(torch.from_numpy(weights))
 
+    def _take_step(self) -> None:
+        """One step of the run, on its next batch."""
+        try:
+            self.update(self.batches(self.step))
+        except Exception:
+            self._flush()  # what is not finite breaks other things later; then it is the reason to name
+            raise
+        if self.probe and self.step % self.config.train.probe_every == 0:
+            self.probe.record(self.step, self.network)
+
     def update(self, batch: Batch) -> None:
-        """One update of the network on this batch, beside which the next is begun; the step number is the caller's to
-        raise."""
-        train, step, batch = self.config.train, self.step, self.group.share(batch)
-        before = self._before() if train.nonfinite == "skip" else None
+        """Take one step: an update of the network on a batch, while the next batch is prepared."""
+        batch = self.group.share(batch)
+        before = self._changing_state() if self.config.train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(train, step)
+            group["lr"] = learning_rate(self.config.train, self.step)
         self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        auxiliary = None
-        if self.strategy.needs_gradients and self.network.separable and self.group.size == 1:
-            losses = self._separate_losses(batch)
-        else:
-            output = self._forward(batch.degraded, batch.second, warmup=step < encoder_warmup_steps(train))
-            losses, auxiliary = None, output.auxiliary
-            if auxiliary is not None and self.group.size > 1:
-                auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
-            if output.restored is not None:
-                losses = task_losses(output.restored.float(), batch, self.group)
-        self.batches.begin(step + 1)
-        if losses is None:
-            auxiliary.backward()  # the encoder's warm-up
-        else:
+        separate = self.strategy.needs_gradients and self.network.separable and self.group.size == 1
+        losses, auxiliary = self._separate_step(batch) if separate else self._joint_step(batch)
+        self.batches.begin(self.step + 1)
+        if losses is not None:
             self.strategy.backward(losses, auxiliary, self.network.parameters())
-            self._look_once()
+            self._check_first_update()
+        elif auxiliary is not None:
+            auxiliary.backward()
         self.group.add_gradients(self.network.parameters())
-        norm = self.clipping(self.network.parameters(), step)
-        if before is not None and not (norm.isfinite() and (losses is None or losses.values.isfinite().all())):
-            self._skip(before)
+        norm = self.clipping(self.network.parameters(), self.step)
+        if before and not (norm.isfinite() and (losses is None or losses.values.isfinite().all())):
+            self._skip(*before)
         else:
-            self._apply(batch, None if losses is None else losses.values, norm)
-        epoch = epoch_steps(train, self.batches.mixture.steps_an_epoch)
-        if (step + 1) // epoch > step // epoch:
+            self._apply(batch, losses, norm)
+        self.step += 1
+        if self.step % self.epoch_steps == 0:
             self.strategy.end_epoch()
 
-    def _look_once(self) -> None:
-        if not self.looked_at:
-            check_update(self.strategy, self.config.strategy, list(self.network.parameters()))
-            self.looked_at = True
+    def _joint_step(self, batch: Batch) -> StepResult:
+        """One forward pass over the whole batch; the task losses share its graph."""
+        warmup = self.step < encoder_warmup_steps(self.config.train)
+        restored, auxiliary = self._forward(batch.degraded, batch.second, warmup)
+        if restored is None and auxiliary is None:
+            raise ValueError("the network gives neither an image nor a loss")
+        if auxiliary is not None and self.group.size > 1:
+            auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
+        return StepResult(None if restored is None else self._task_losses(restored, batch), auxiliary)
 
-    def _apply(self, batch: Batch, losses: Tensor | None, norm: Tensor) -> None:
-        """One step of the optimizer with the gradients there are, noted in rhythm and watch."""
+    def _separate_step(self, batch: Batch) -> StepResult:
+        """A forward pass and a graph for each task: K small passes cost what one over the batch does, and each task's
+        gradient then walks its own samples only."""
+        losses: list[Tensor] = []
+        for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
+            if len(degraded):
+                restored = restored_images(self._forward(degraded))
+                losses.append(pixel_errors(self.config.train.loss, restored.float(), clean).mean())
+            else:
+                losses.append(batch.degraded.new_zeros(()))
+        return StepResult(TaskLosses(losses, batch.counts))
+
+    def _forward(self, degraded: Images, second: Images | None = None, warmup: bool = False) -> Output:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+            return self.network.training_forward(degraded, second, warmup=warmup)
+
+    def _task_losses(self, restored: Tensor, batch: Batch) -> TaskLosses:
+        return task_losses(restored.float(), batch, self.config.train.loss, self.group)
+
+    def _check_first_update(self) -> None:
+        if not self._update_checked:
+            check_update(self.strategy, self.config.strategy, list(self.network.parameters()))
+            self._update_checked = True
+
+    def _apply(self, batch: Batch, losses: TaskLosses | None, norm: Scalar) -> None:
+        """One step of the optimizer with the gradients at hand, noted in rhythm and watch."""
+        values, weights = torch.zeros(2, len(self.strategy.tasks), device=self.device)
         if losses is not None:
-            self.rhythm.record(self.step + 1, losses, batch.counts, self.strategy.weights)
-        none = torch.zeros_like(self.strategy.weights)
-        noted = (none, none) if losses is None else (losses, self.strategy.weights)
-        self.watch.note(self.step + 1, norm, *noted)
+            values, weights = losses.values, self.strategy.weights
+            self.rhythm.record(self.step + 1, values, batch.counts, weights)
+        self.watch.note(self.step + 1, norm, values, weights)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
         if losses is not None:
             self.strategy.after_step(lambda: self._losses_again(batch))
 
-    def _before(self) -> Any:
-        """What a step changes beside the weights, to be put back where its update is skipped."""
-        buffers = [buffer.clone() for buffer in self.network.buffers()]
-        return buffers, copy.deepcopy(self.strategy.state_dict())
+    @torch.no_grad()
+    def _losses_again(self, batch: Batch) -> PerTask:
+        """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
+        with unchanged(self.network):
+            self._seed_network()
+            restored = restored_images(self._forward(batch.degraded, batch.second))
+        return self._task_losses(restored, batch).values
 
-    def _skip(self, before: Any) -> None:
-        buffers, state = before
+    def _changing_state(self) -> tuple[list[Tensor], dict[str, Any]]:
+        """A copy of what a step changes besides the parameters: the network's buffers and the strategy's state."""
+        return [buffer.clone() for buffer in self.network.buffers()], copy.deepcopy(self.strategy.state_dict())
+
+    def _skip(self, buffers: Sequence[Tensor], strategy: dict[str, Any]) -> None:
+        """Leave the update out: back to the state before the step."""
         for buffer, value in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(value)
-        self.strategy.load_state_dict(state)
+        self.strategy.load_state_dict(strategy)
         self.skipped += 1
         if self.skipped > max(SKIPPED, SKIPPED_SHARE * self.config.train.steps):
             raise Diverged(
                 f"{self.skipped} updates were not finite, at last at step {self.step + 1}{self._last_good()}"
             )
 
+    def _seed_network(self) -> None:
+        """Stochastic depth: the same for every strategy, different for the samples of other processes."""
+        torch.manual_seed(derive(*self.seed, "network", self.step, *filter(None, [self.group.rank])))
+
     def _flush(self) -> None:
+        """Bring what the last steps recorded to the host, and look at it."""
         self.rhythm.flush()
         try:
             self.watch.check()
@@ -201,60 +269,36 @@ class Training:
             raise Diverged(f"{error}{self._last_good()}") from None
 
     def _last_good(self) -> str:
-        good = f"after step {self.saved}" if self.saved else "none"
+        good = f"after step {self.saved_step}" if self.saved_step else "none"
         return (
             f"; last good checkpoint: {good}. A lower train.lr may help; "
             "--set train.nonfinite=skip leaves such updates out and counts them"
         )
 
-    def _forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
-            return self.network.training_forward(degraded, second, warmup=warmup)
+    def _parts(self) -> Mapping[str, nn.Module | Optimizer]:
+        """The parts whose states a checkpoint holds."""
+        parts = {"network": self.network, "optimizer": self.optimizer, "strategy": self.strategy}
+        return parts | ({"average": self.average} if self.average else {})
 
-    def _separate_losses(self, batch: Batch) -> TaskLosses:
-        """Task losses with a graph each: K small forward passes cost what one over the batch does, and each task's
-        gradient then walks its own samples only."""
-        losses: list[Tensor] = []
-        for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
-            if len(degraded):
-                restored = self._forward(degraded).restored.float()
-                losses.append((check_output(restored, clean) - clean).abs().mean())
-            else:
-                losses.append(batch.degraded.new_zeros(()))
-        return TaskLosses(losses, batch.counts)
+    def save(self) -> None:
+        """Write a checkpoint and the tables to the run's folder.
 
-    @torch.no_grad()
-    def _losses_again(self, batch: Batch) -> Tensor:
-        """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
-        with unchanged(self.network):
-            self._seed_network()
-            restored = self._forward(batch.degraded, batch.second).restored.float()
-        return task_losses(restored, batch, self.group).values
-
-    def _seed_network(self) -> None:
-        """Stochastic depth: the same for every strategy, other for the samples of other processes."""
-        torch.manual_seed(derive(*self.seed, "network", self.step, *filter(None, [self.group.rank])))
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "optimizer": self.optimizer,
-            "strategy": self.strategy,
-        } | ({"average": self.average} if self.average else {})
-
-    def _save(self) -> None:
+        Raises:
+            Diverged: instead, when losses or gradients are no longer finite.
+            OSError: if a file cannot be written.
+        """
         self._flush()
-        content = {name: part.state_dict() for name, part in self._state().items()}
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
         content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
         content |= {"hash": self.config.identity()["hash"], "rhythm": self.rhythm.state()}
         content |= {"conflicts": self.probe.state()} if self.probe else {}
-        save(self.run, content)
-        self.saved = self.step
+        save(self.run, cast(Checkpoint, content))
+        self.saved_step = self.step
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Write the rhythm and the probes, as far as they have come; the checkpoint holds them too."""
+        """Write the rhythm and the probes so far to the run's folder; the checkpoint holds them too."""
         self.run.write_rhythm(self.rhythm.table())
         if self.probe:
             self.run.write_conflicts(self.probe.table())
@@ -263,76 +307,20 @@ class Training:
         content = latest(self.run.folder, self.config, self.device)
         if content is None:
             return
-        restore(self.run.folder, content, self._state())
-        self.step, self.seconds = content["step"], content["seconds"]
-        self.saved, self.skipped = self.step, content.get("skipped", 0)
+        restore(self.run.folder, content, self._parts())
+        self.step = self.saved_step = content["step"]
+        self.seconds, self.skipped = content["seconds"], content["skipped"]
         self.watch.learned = content["learned"]
         self.clipping.restore(content["norms"])
         self.rhythm.restore(content["rhythm"])
         if self.probe:
-            self.probe.restore(content.get("conflicts", []))  # probing may have been asked for only now
+            self.probe.restore(content.get("conflicts", []))  # probing may not have been asked for before
 
 
-def task_losses(restored: Tensor, batch: Batch, group: distributed.Group = distributed.ALONE) -> TaskLosses:
-    """The mean absolute error of every task's samples, 0 for a task without any; one reduction on the device.
-
-    Args:
-        restored: (B, 3, H, W), what the network made of this process's samples of the batch.
-        batch: these samples.
-        group: the processes that share the batch; the losses are those of the whole batch.
-
-    Raises:
-        ValueError: if ``restored`` has another shape than the clean images.
-    """
-    errors = (check_output(restored, batch.clean) - batch.clean).abs()
-    share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
-    losses = errors.mean(dim=(1, 2, 3)) @ (share / batch.counts.clamp_min(1))
-    return TaskLosses(group.summed(losses), batch.counts, errors)
-
-
-_elsewhere: list[list[int]] = []  # what trainings in other threads than the main one have received
-
-
-def interrupt() -> None:
-    """Let trainings outside the main thread save and stop, as a signal does in it."""
-    for received in _elsewhere:
-        received.append(signal.SIGTERM)
-
-
-@contextmanager
-def _interrupts_wait(twice: bool) -> Iterator[list[int]]:
-    """Collect signals that ask to stop, to be heeded between steps; with ``twice`` a second one strikes at once."""
-    received: list[int] = []
-    first = math.inf
-    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
-        _elsewhere.append(received)
-        try:
-            yield received
-        finally:
-            _elsewhere.remove(received)
-        return
-
-    def note(number: int, _: Any) -> None:
-        nonlocal first
-        if twice and time.monotonic() - first > AGAIN:
-            raise KeyboardInterrupt
-        first = min(first, time.monotonic())
-        received.append(number)
-
-    asking = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
-    heeded = [n for n in asking if n is not None and signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heeded}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [{"params": trained, "weight_decay": train.weight_decay}]
+    groups: list[dict[str, Any]] = [{"params": trained, "weight_decay": train.weight_decay}]
     learned = list(strategy.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})

@@ -7,7 +7,7 @@ import math
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 
-EPOCHS = 100  # that a training has at least
+EPOCHS = 100  # that a training has at the least
 
 
 def encoder_warmup_steps(train: TrainConfig) -> int:
@@ -53,6 +53,8 @@ def learning_rate(train: TrainConfig, step: int) -> float:
             return train.encoder_lr * train.encoder_decay ** _times(done, train.encoder_every)
         case "airnet":
             return train.lr * train.decay ** _times(done - train.encoder_warmup, train.every)
+        case "warmup_cosine" | "one_cycle":
+            pass
     if done < train.warmup:
         risen = _risen(train, step)
         return _between(train.lr / 25, train.lr, risen) if train.schedule == "one_cycle" else train.lr * risen

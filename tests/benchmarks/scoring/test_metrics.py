@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from baselines.network import Network
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
@@ -96,14 +97,14 @@ def test_noise_does_not_make_an_image_better_by_entropy():
 
 
 def test_they_stand_beside_the_protocols_scores():
-    class Untouched:
+    class Untouched(Network):
         def restore(self, image):
             return image
 
     task = next(task for task in settings.load("three_task").tasks if task.name == "denoise_25")
     picture = (IMAGE.permute(1, 2, 0) * 255).byte().numpy()
     rows, _ = evaluate(
-        Untouched(), [TestPool(task, ["a"], [picture], dataset="mini")], "airnet_rgb", torch.device("cpu"),
+        Untouched().eval(), [TestPool(task, ["a"], [picture], dataset="mini")], "airnet_rgb", torch.device("cpu"),
         further=further(["gmsd"]),
     )  # fmt: skip
     assert [row["metric"] for row in rows] == ["psnr", "ssim", "gmsd"]

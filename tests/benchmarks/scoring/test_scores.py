@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from miniature import picture
-from torch import nn
 
 import baselines
 import benchmarks
+from baselines.network import Network
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data import layouts
@@ -24,12 +24,12 @@ SHARED = Path(os.environ.get("RESTORATION_DATA", Path(__file__).parents[4] / "sh
 CPU = torch.device("cpu")
 
 
-class Untouched:
+class Untouched(Network):
     def restore(self, image):
         return image
 
 
-class Constant:
+class Constant(Network):
     def restore(self, image):
         return torch.full_like(image, 0.4)
 
@@ -39,7 +39,7 @@ def noisy(names):
 
 
 def test_the_input_is_scored_as_a_network_that_does_nothing():
-    rows, flaw = evaluate(Untouched(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    rows, flaw = evaluate(Untouched().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
     assert len(rows) == 4 and flaw.fault == Fault.NONE
     assert all(row["value"] == row["input_value"] for row in rows)
     assert [round(row["value"]) for row in rows if row["metric"] == "psnr"] == [20, 20]
@@ -76,7 +76,7 @@ def test_images_on_cores_of_their_own_score_the_same():
 
 
 def test_a_constant_output_is_a_collapse():
-    _, flaw = evaluate(Constant(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    _, flaw = evaluate(Constant().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
     assert flaw == (Fault.COLLAPSED, "constant output on mini-s25")
 
 
@@ -88,10 +88,8 @@ def test_degraded_cbsd68_has_the_published_psnr():
     assert np.mean(values) == pytest.approx(20.54, abs=0.02)
 
 
-class Broken(nn.Module):
+class Broken(Network):
     """NaN for one image, another shape where asked for."""
-
-    multiple = 1
 
     def __init__(self, shape=False):
         super().__init__()

@@ -85,7 +85,7 @@ def test_tiles_are_few_and_even():
 
 def test_what_fits_is_restored_whole():
     network, told = Same(), []
-    restore(network, torch.rand(1, 3, 300, 500), CPU, tell=told.append)
+    restore(network, torch.rand(1, 3, 300, 500), CPU, warn=told.append)
     assert network.sides == [(300, 500)] and not told
 
 
@@ -95,7 +95,7 @@ def test_where_memory_is_short_tiles_are_made_and_told(local, words, monkeypatch
     monkeypatch.setattr(
         tiling, "_budget", lambda device, cores: 200**2 * tiling.MARGIN * tiling._bytes_a_pixel(network, device)
     )
-    torch.testing.assert_close(restore(network, image, CPU, tell=told.append), image)
+    torch.testing.assert_close(restore(network, image, CPU, warn=told.append), image)
     assert 128 <= max(network.sides[-1]) <= 200
     assert len(told) == 1 and "500x300" in told[0] and words in told[0]
 
@@ -106,14 +106,14 @@ def test_evaluation_uses_tiles_where_memory_is_short(monkeypatch):
     network, told = Same().eval(), []
     monkeypatch.setattr(tiling, "_budget", lambda device, cores: 0)
     monkeypatch.setattr(tiling, "OVERLAP", 16)
-    rows, _ = evaluate(network, [pool], "airnet_rgb", CPU, tell=told.append)
+    rows, _ = evaluate(network, [pool], "airnet_rgb", CPU, warn=told.append)
     assert rows[0]["value"] == pytest.approx(rows[0]["input_value"], abs=1e-4)
     assert len(network.sides) > 2 and "80x64" in told[0]
 
 
 def test_out_of_memory_makes_smaller_tiles():
     network, told, image = Same(most=40_000), [], torch.rand(1, 3, 600, 400)
-    torch.testing.assert_close(restore(network, image, CPU, tell=told.append), image)
+    torch.testing.assert_close(restore(network, image, CPU, warn=told.append), image)
     assert [height * width > 40_000 for height, width in network.sides[:3]] == [True, True, False]
     assert "in overlapping tiles of at most 150" in told[0]
 
@@ -134,7 +134,7 @@ def test_other_errors_pass():
 
 def test_the_tile_asked_for():
     network, told = Same(64), []
-    restore(network, torch.rand(1, 3, 200, 300), CPU, tile=128, tell=told.append)
+    restore(network, torch.rand(1, 3, 200, 300), CPU, tile=128, warn=told.append)
     assert set(network.sides) == {(128, 128)} and told
     with pytest.raises(UserError, match="tiles of 100 pixels are too small for Same; the smallest are 128"):
         restore(network, torch.rand(1, 3, 200, 300), CPU, tile=100)

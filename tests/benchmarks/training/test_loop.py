@@ -1,5 +1,6 @@
 """The training loop's parts: task losses, rhythm, checkpoints, seeds by axis."""
 
+import math
 import resource
 import zipfile
 
@@ -12,12 +13,15 @@ import art
 from art import TaskLosses
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.sections import TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.data.batches import Batch
 from benchmarks.data.sources import Pool
 from benchmarks.scoring.unpacking import load_checkpoint
+from benchmarks.training import loop
 from benchmarks.training.checkpoint import save
-from benchmarks.training.loop import Training, task_losses
+from benchmarks.training.clipping import Clipping
+from benchmarks.training.loop import Training
+from benchmarks.training.losses import LOSSES
 from benchmarks.training.nonfinite import Diverged, Watch
 from benchmarks.training.rhythm import Rhythm
 from results import Run
@@ -39,10 +43,41 @@ def training(pools, folder, strategy="mix", *overrides, seed=0):
     return Training(config, pools, Run(folder), torch.device("cpu"))
 
 
-def test_task_losses_are_means_over_a_tasks_samples():
-    clean, restored = torch.zeros(4, 3, 2, 2), torch.tensor([0.1, 0.3, 0.5, 0.2]).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
-    batch = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]), (2, 0, 2))
-    torch.testing.assert_close(task_losses(restored, batch).stacked, torch.tensor([0.2, 0.0, 0.35]))
+@pytest.mark.parametrize("loss", ["mse", "charbonnier"])
+def test_another_loss_is_another_run_and_what_every_strategy_gets(loss, pools, tmp_path):
+    """Joint and separate graphs, rhythm and conflict probe: all see the means of the loss that the recipe names."""
+    mix, mean = (
+        training(pools, tmp_path / spec[-4:], spec, f"train.loss={loss}", "train.probe_every=4")
+        for spec in ("mix", "torchjd.aggregation:Mean")
+    )
+    assert mix.config.identity()["hash"] != training(pools, tmp_path / "l1").config.identity()["hash"]
+    batch = mix.batches(0)
+    mix._seed_network()
+    restored = mix.network.train().training_forward(batch.degraded).restored.detach()
+    errors = LOSSES[loss](restored, batch.clean).mean(dim=(1, 2, 3))
+    expected = [
+        float(errors[batch.tasks == task].mean()) if count else math.nan for task, count in enumerate(batch.sizes)
+    ]
+    for one in (mix, mean):
+        one.finish()
+        table = one.run.rhythm()
+        assert table[table["step"] == 1]["loss"].to_list() == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    probes = one.run.conflicts()
+    norms = probes[probes["task"] == probes["other"]]["norm"].to_numpy()
+    pairs = [(batch.degraded[batch.tasks == 0], batch.clean[batch.tasks == 0]) for batch in one.probe._batches]
+    degraded, clean = (torch.cat(side) for side in zip(*pairs, strict=True))
+    network = one.network.eval()
+    network.zero_grad()
+    LOSSES[loss](network(network.prepare(degraded)), clean).mean().backward()
+    gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+    assert norms[0] == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+def test_a_report_is_due_by_steps_and_where_steps_are_slow_by_seconds(monkeypatch):
+    clock = iter([0, 1, 4, 7, 8, 9])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+    due = loop.Every(3, seconds=5)
+    assert [due(step) for step in (1, 2, 4, 5, 6)] == [False, False, True, False, True]
 
 
 def test_rhythm_follows_arts_running_level_and_survives_a_restore():
@@ -138,19 +173,15 @@ def test_weights_times_a_number_leave_a_run_as_it_is(pools, tmp_path):
 
 
 def test_clipping_at_a_percentile_of_the_norms():
-    from benchmarks.training.clipping import Clipping
-
-    class Recipe:
-        steps, clip_norm, clip_percentile = 4, 0.0, 50
-
-    clipping, seen = Clipping(Recipe, torch.device("cpu")), []
+    train = TrainConfig(steps=4, batch=1, patch=16, lr=1e-3, clip_percentile=50)
+    clipping, seen = Clipping(train, torch.device("cpu")), []
     for step, size in enumerate((2.0, 4.0, 1.0, torch.nan)):
         weight = torch.nn.Parameter(torch.zeros(1))
         weight.grad = torch.tensor([size])
         assert clipping([weight], step).isnan() == (size != size)
         seen.append(weight.grad.item())
     assert seen[:3] == pytest.approx([1.0, 1.0, 0.5])  # in units of the medians 2, 3, 2; at most 1
-    again = Clipping(Recipe, torch.device("cpu"))
+    again = Clipping(train, torch.device("cpu"))
     again.restore(clipping.state(3))
     assert torch.equal(again.state(4)[:3], torch.tensor([2.0, 4.0, 1.0])) and again.state(4)[3].isnan()
 

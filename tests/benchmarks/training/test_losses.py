@@ -1,0 +1,29 @@
+"""Losses of pixels, and their means over the samples of each task."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.data.batches import Batch
+from benchmarks.training.losses import LOSSES, task_losses
+
+
+def test_task_losses_are_means_over_a_tasks_samples():
+    clean, restored = torch.zeros(4, 3, 2, 2), torch.tensor([0.1, 0.3, 0.5, 0.2]).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
+    batch = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]), (2, 0, 2))
+    torch.testing.assert_close(task_losses(restored, batch).stacked, torch.tensor([0.2, 0.0, 0.35]))
+
+
+def test_losses_of_pixels_are_those_of_torch():
+    restored, clean = torch.rand(2, 1, 3, 8, 8)
+    for loss, peer in (("l1", nn.L1Loss()), ("mse", nn.MSELoss()), ("charbonnier", nn.L1Loss())):
+        torch.testing.assert_close(LOSSES[loss](restored, clean).mean(), peer(restored, clean), rtol=0, atol=1e-4)
+    assert LOSSES["charbonnier"](clean, clean).unique().item() == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 1, 1), (1, 3, 8, 8), (2, 3, 8, 9)])
+def test_an_output_of_another_shape_is_no_loss(shape):
+    clean = torch.rand(2, 3, 8, 8)
+    batch = Batch(clean, clean, torch.tensor([0, 1]), torch.tensor([1.0, 1.0]), (1, 1))
+    with pytest.raises(ValueError, match=r"the network gives \(.*for images of \(2, 3, 8, 8\)"):
+        task_losses(torch.rand(shape), batch)
