@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError
 from benchmarks.training import distributed, schedules
 
+if TYPE_CHECKING:
+    from benchmarks.execution.grid import Plan
 
-def check_schedules(plans: Sequence) -> None:
+
+def check_schedules(plans: Sequence[Plan]) -> None:
     """Refuse schedules whose rates cannot be computed."""
     for plan in plans:
         schedules.check(plan.config.train)
 
 
-def check_strategies(plans: Sequence) -> None:
+def check_strategies(plans: Sequence[Plan]) -> None:
     """What a strategy cannot do is said before training; those of this project's own names need no import for it."""
     import art
-    from benchmarks.config import settings
 
     problems = [
         f"a batch of {plan.config.train.batch} for {distributed.count()} processes; set train.batch higher"
@@ -30,13 +32,13 @@ def check_strategies(plans: Sequence) -> None:
         if plan.config.strategy in ("mix", "equal", "art"):  # spares --dry-run the import of torch
             continue
         try:
-            strategy = art.make(plan.config.strategy, settings.load(plan.config.setting).task_names)
+            strategy = art.make(plan.config.strategy, plan.setting.task_names)
         except ValueError as error:
             problems.append(str(error))
             continue
         if distributed.several() and (obstacle := distributed.obstacle(strategy)):
             problems.append(f"strategy {plan.config.strategy!r} {obstacle}")
-        if not strategy.handles_absent and _leaves_out(plan.config):
+        if not strategy.handles_absent and _leaves_out(plan):
             problems.append(
                 f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
                 f"in batches of {plan.config.train.batch} leaves some out. Use --set data.mixing=balanced"
@@ -45,7 +47,7 @@ def check_strategies(plans: Sequence) -> None:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
 
 
-def tell_epochs(plans: Sequence) -> None:
+def tell_epochs(plans: Sequence[Plan]) -> None:
     """Warn of strategies that act from some epoch on which their run never reaches."""
     import art
     from benchmarks.training.schedules import epoch_steps
@@ -64,24 +66,23 @@ def tell_epochs(plans: Sequence) -> None:
         print(sentence, file=sys.stderr)
 
 
-def _leaves_out(config: Any) -> bool:
+def _leaves_out(plan: Plan) -> bool:
     """Whether batches of this run may lack a task."""
-    from benchmarks.config import settings
-
+    config = plan.config
     if config.data.mixing == "stratified":
-        lengths = [task.list_length for task in settings.load(config.setting).tasks]
+        lengths = [task.list_length for task in plan.setting.tasks]
         return config.train.batch * min(lengths) < sum(lengths)
     return config.data.mixing == "shuffled"
 
 
-def check_networks(plans: Sequence) -> None:
+def check_networks(plans: Sequence[Plan]) -> None:
     """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
     import art
     import baselines
-    from benchmarks.config import settings
 
     problems, networks = set(), {}
-    for config in (plan.config for plan in plans):
+    for plan in plans:
+        config = plan.config
         key = config.baseline, config.size
         network = networks[key] = networks.get(key) or baselines.build(*key)
         if config.train.patch % network.multiple:
@@ -89,7 +90,7 @@ def check_networks(plans: Sequence) -> None:
                 f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
             )
         try:
-            art.make(config.strategy, settings.load(config.setting).task_names).bind(network)
+            art.make(config.strategy, plan.setting.task_names).bind(network)
         except ValueError as error:
             problems.add(f"strategy {config.strategy!r}: {error}")
     if problems:
