@@ -20,6 +20,7 @@ from results.records import MetricFacts, Origin, Role
 
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
+    from benchmarks.config.settings import Setting
     from benchmarks.data.sources import Prepared
     from benchmarks.scoring.weights import Loaded
 
@@ -84,8 +85,8 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     loaded = weights.load(options)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
-    config = _config(options, loaded)
-    setting = settings.load(config.setting)
+    setting = settings.load(options.setting or loaded.config.setting)
+    config = _config(options, setting, loaded)
     further = metrics.further(config.evaluate.metrics, device)
     trained = _trained(loaded) if loaded.run else setting.train_sets
     cache = options.output / "cache"
@@ -97,7 +98,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     _write(folder, "data.json", [record.content() for record in prepared.records])
     _write(folder, "environment.json", environment.describe(device))
     scores, notes = _score(loaded, config, prepared, folder, device, further)
-    return _report(loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
+    return _report(setting, loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -114,17 +115,16 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--set {strange[0]}: only keys of evaluate apply here, such as evaluate.extra=Rain100H.")
 
 
-def _config(options: argparse.Namespace, loaded: Loaded) -> Config:
+def _config(options: argparse.Namespace, setting: Setting, loaded: Loaded) -> Config:
     """How to evaluate, and on what: as the run says, then as the options do."""
     from benchmarks.config import data_sets, protocols
     from benchmarks.config.configuration import resolve
     from benchmarks.config.sections import DataConfig
 
     data, overrides = DataConfig(), []
-    setting = options.setting or loaded.config.setting
     if loaded.config:
         data = loaded.config.data
-        if setting == loaded.config.setting:
+        if setting.name == loaded.config.setting:
             kept = loaded.config.evaluate
             overrides = [f"evaluate.protocol={kept.protocol}"]
             overrides += [f"evaluate.{key}={','.join(getattr(kept, key))}" for key in ("extra", "metrics")]
@@ -174,7 +174,7 @@ def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]
 
     name = loaded.path.stem
     if loaded.run:
-        name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.config.identity()['hash']}"
+        name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.config.hash}"
     name = folder_name(f"{loaded.baseline}-{name}")
     folder = output / "evaluations" / config.setting / name
     try:
@@ -230,6 +230,7 @@ def _score(
 
 
 def _report(
+    setting: Setting,
     loaded: Loaded,
     config: Config,
     prepared: Prepared,
@@ -239,12 +240,10 @@ def _report(
     facts: dict[str, MetricFacts],
 ) -> str:
     """Write the table; returns it for a terminal."""
-    from benchmarks.config import settings
     from reports.numbers.scorecard import scorecard
     from results import write_atomically, write_text
 
-    title = settings.load(config.setting).title
-    card = scorecard(title, loaded, config, prepared.records, scores, notes, facts)
+    card = scorecard(setting.title, loaded, config, prepared.records, scores, notes, facts)
     write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 

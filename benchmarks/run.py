@@ -13,13 +13,18 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.execution import feasible
 from benchmarks.training import distributed
 from results.command import announce, framed, leave, waits_for
 from results.records import State
+
+if TYPE_CHECKING:
+    from benchmarks.data.pools import Prepared
+    from benchmarks.execution.grid import Plan
+    from results import Status
 
 # glibc returns freed tensors to the system by default; keeping them makes CPU training 15-35 % faster. Set before the
 # worker processes start, which is when it takes effect.
@@ -116,7 +121,6 @@ def _together(options: argparse.Namespace) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from benchmarks.config import settings
     from benchmarks.execution import aside, grid
 
     for name, value in _MEMORY.items():
@@ -128,7 +132,7 @@ def _main(options: argparse.Namespace) -> int:
     states = [grid.state(plan) for plan in plans]
     if options.dry_run:
         print(_listing(plans, states))
-        _tell_files(plans[0].config)
+        _tell_files(plans[0])
         return 0
     _check_output(options.output)
     if options.fresh and not distributed.is_follower():
@@ -136,39 +140,39 @@ def _main(options: argparse.Namespace) -> int:
         states = [grid.state(plan) for plan in plans]
     if distributed.several():
         states = distributed.current().same(states)  # before the first process changes them
-    images: list = []
+    prepared = None
     if not distributed.several() and "done" in states:
-        states, images = _again(plans, states, options)
+        states, prepared = _again(plans, states, options)
     wanted = [plan for plan, state in zip(plans, states, strict=True) if state != "done"]
     uri = "none" if distributed.is_follower() else options.tracking_uri or _default_uri(options.output)
-    announce(f"{settings.load(options.setting).title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
+    announce(f"{plans[0].setting.title}: {len(plans)} runs, {len(plans) - len(wanted)} done already.")
     changed = sum(grid.replaced(plan) for plan in wanted if grid.state(plan) == "new")
     if changed:
         print(f"The training images have changed since {changed} of these runs were done; they are done anew.")
     command = _command(options)
     if wanted:
-        images = _check(wanted, options, images)
+        prepared = _check(wanted, options, prepared)
     uri = _prepared_tracking(uri, options)
-    outcomes = _train(wanted, options, uri, command, images) if wanted else {}
+    outcomes = _train(wanted, options, uri, command, prepared) if prepared and wanted else {}
     return 0 if distributed.is_follower() else _report(plans, outcomes, options, uri, command)
 
 
-def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> tuple[list[str], list]:
+def _again(plans: Sequence[Plan], states: list[str], options: argparse.Namespace) -> tuple[list[str], Prepared | None]:
     """The states, where finished runs saw other images than those that are there now under the same names; and the
-    records of the images that are there."""
+    opened data."""
     from benchmarks.execution import aside, grid
     from benchmarks.execution.locks import Busy, locked
     from results.integrity import differing
     from results.records import Role
 
     try:
-        records = _opened(plans, options).records
+        prepared = _opened(plans, options)
     except UserError as error:
         if set(states) != {"done"}:
             raise
         print(f"warning: the images were not looked at again: {error}", file=sys.stderr)  # nothing depends on them
-        return states, []
-    anew, sets = [], set()
+        return states, None
+    records, anew, sets = prepared.records, [], set()
     for plan, state in zip(plans, states, strict=True):
         if state != "done":
             continue
@@ -183,26 +187,25 @@ def _again(plans: Sequence, states: list[str], options: argparse.Namespace) -> t
     if sets:
         told = f"The test images of {', '.join(sorted(sets))} have changed since some of these runs were scored"
         print(f"{told}; those are scored again.")
-    return [grid.state(plan) for plan in plans], records
+    return [grid.state(plan) for plan in plans], prepared
 
 
-def _opened(plans: Sequence, options: argparse.Namespace) -> Any:
+def _opened(plans: Sequence[Plan], options: argparse.Namespace) -> Prepared:
     """The data of the grid, checked and opened; decoded images are cached, and what is to be noted is told."""
-    from benchmarks.config import settings
     from benchmarks.data import sources
     from benchmarks.execution.locks import locked
 
     config, cache = plans[0].config, options.output / "cache"
     with locked(cache / ".lock"):  # two commands must not make the same cache at once
         prepared = sources.prepare(
-            settings.load(config.setting), config.data, config.evaluate.extra, cache,
+            plans[0].setting, config.data, config.evaluate.extra, cache,
             protocol=config.evaluate.protocol, patch=max(plan.config.train.patch for plan in plans),
         )  # fmt: skip
     tell_notes(prepared.notes)
     return prepared
 
 
-def _plans(options: argparse.Namespace) -> list:
+def _plans(options: argparse.Namespace) -> list[Plan]:
     """Every run of the grid, resolved; unknown names stop here."""
     import art
     import baselines
@@ -229,23 +232,19 @@ def _plans(options: argparse.Namespace) -> list:
         overrides.append(f"evaluate.metrics={','.join(options.metrics)}")
     names = baselines.names() if options.baselines == ["all"] else options.baselines
     specs = art.names() if options.strategies == ["all"] else options.strategies
-    chosen = resolve(options.setting, names[0], specs[0], data=data, overrides=overrides).data
-    data = data.model_copy(update={"fingerprint": sources.fingerprint(setting, chosen)})
-    plans = {}
-    for baseline in names:
-        for spec in specs:
-            for seed in options.seeds:
-                config = resolve(
-                    options.setting, baseline, spec, seed=seed, profile=options.profile,
-                    size=options.size, data=data, overrides=overrides,
-                )  # fmt: skip
-                plan = grid.plan(config, options.output)
-                plans[plan.folder] = plan  # the same run named twice (art, art:tau=0.1) is one
-    config = next(iter(plans.values())).config
-    protocols.get(config.evaluate.protocol)
-    for name in config.evaluate.extra:
+    choices = {"profile": options.profile, "size": options.size, "data": data, "overrides": overrides}
+    configs = [
+        resolve(setting, baseline, spec, seed=seed, **choices)
+        for baseline in names
+        for spec in specs
+        for seed in options.seeds
+    ]
+    protocols.get(configs[0].evaluate.protocol)
+    for name in configs[0].evaluate.extra:
         data_sets.get(name)
-    return list(plans.values())
+    images = sources.fingerprint(setting, configs[0].data)
+    plans = [grid.plan(setting, config.with_fingerprint(images), options.output) for config in configs]
+    return list({plan.folder: plan for plan in plans}.values())  # one run named twice (art, art:tau=0.1) is one
 
 
 def _check_output(output: Path) -> None:
@@ -293,26 +292,28 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     return tracking.NONE if trouble else uri
 
 
-def _check(wanted: Sequence, options: argparse.Namespace, images: list) -> list:
+def _check(wanted: Sequence[Plan], options: argparse.Namespace, prepared: Prepared | None) -> Prepared:
     """Everything that can be said before training: device, data (the cache is made as well), networks, checkpoints.
 
     Returns:
-        The records of the ``images``, which are opened where there are none yet.
+        The data, which are opened unless they are ``prepared`` already.
     """
     from benchmarks.execution import environment
     from benchmarks.scoring import metrics
     from benchmarks.training.checkpoint import latest
 
     device = environment.device("cpu" if options.cluster else options.device)  # of a cluster, its workers see to it
-    images = images or _opened(wanted, options).records
+    prepared = prepared or _opened(wanted, options)
     metrics.further(wanted[0].config.evaluate.metrics, device)
     feasible.check_networks(wanted)
     for plan in wanted:
-        latest(plan.folder, plan.config)
-    return images
+        latest(plan.folder, plan.config, len(plan.setting.tasks))
+    return prepared
 
 
-def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str, images: list) -> dict:
+def _train(
+    wanted: Sequence[Plan], options: argparse.Namespace, uri: str, command: str, prepared: Prepared
+) -> dict[Path, Status]:
     """Do the runs; what became of each, by its folder."""
     from benchmarks.execution import environment, grid
     from benchmarks.execution.overview import Overview
@@ -321,21 +322,23 @@ def _train(wanted: Sequence, options: argparse.Namespace, uri: str, command: str
         from benchmarks.execution import cluster
 
         with Overview(wanted), waits_for("the checkpoints of the workers' runs are collected"):
-            return cluster.run_all(wanted, options.cluster, options.device, command, images)
+            return cluster.run_all(wanted, options.cluster, options.device, command, prepared.records)
     device = environment.device(options.device)
     devices = environment.devices(device)
     jobs = options.jobs or (_parallel(wanted) if device.type == "cpu" else len(devices))
     cache = options.output / "cache"
     with nullcontext() if distributed.is_follower() else Overview(wanted):
-        return grid.run_all(wanted, jobs, devices, cache=cache, tracking_uri=uri, command=command)
+        return grid.run_all(wanted, jobs, devices, prepared, cache=cache, tracking_uri=uri, command=command)
 
 
-def _parallel(wanted: Sequence) -> int:
+def _parallel(wanted: Sequence[Plan]) -> int:
     """As many runs as have their threads on the CPU."""
     return max(1, (os.cpu_count() or 1) // max(plan.config.train.threads for plan in wanted))
 
 
-def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: str, command: str) -> int:
+def _report(
+    plans: Sequence[Plan], outcomes: dict[Path, Status], options: argparse.Namespace, uri: str, command: str
+) -> int:
     from benchmarks.execution import grid
     from benchmarks.execution.locks import locked
     from reports.build import NothingToReport, build
@@ -363,7 +366,7 @@ def _report(plans: Sequence, outcomes: dict, options: argparse.Namespace, uri: s
     return 1 if failed else 0
 
 
-def _listing(plans: Sequence, states: Sequence[str]) -> str:
+def _listing(plans: Sequence[Plan], states: Sequence[str]) -> str:
     """The runs with their state and cost, for ``--dry-run``."""
     from benchmarks.execution.cost import estimate
     from benchmarks.execution.overview import duration
@@ -380,15 +383,14 @@ def _listing(plans: Sequence, states: Sequence[str]) -> str:
     return "\n".join(rows + _gpu_hours(plans))
 
 
-def _tell_files(config: Any) -> None:
+def _tell_files(plan: Plan) -> None:
     """What is to be noted about the image files, which ``--dry-run`` does not open."""
-    from benchmarks.config import settings
     from benchmarks.data import sources
 
-    tell_notes(sources.notes(settings.load(config.setting), config.data, config.evaluate.extra))
+    tell_notes(sources.notes(plan.setting, plan.config.data, plan.config.evaluate.extra))
 
 
-def _gpu_hours(plans: Sequence) -> list[str]:
+def _gpu_hours(plans: Sequence[Plan]) -> list[str]:
     """What the published schedules need, from their operations: step times are known for a CPU only."""
     from benchmarks.execution.cost import operations
 

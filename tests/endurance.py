@@ -221,9 +221,10 @@ def _log(folder: Path, uri: str, seed: int, pause: float) -> None:
     import pandas as pd
 
     from benchmarks.config.configuration import resolve
+    from benchmarks.config.settings import load
     from benchmarks.execution.tracking import Tracker
 
-    config = resolve("three_task", "transweather", "mix", seed=seed, overrides=[f"train.steps={STEPS}"])
+    config = resolve(load("three_task"), "transweather", "mix", seed=seed, overrides=[f"train.steps={STEPS}"])
     run = Run(folder / f"run-{seed}")
     run.write_json("config.json", {"config": config.model_dump(mode="json")})
     rows = [(step, task, 0.1, 0.1, 1.0, 0.5) for step in range(1, STEPS + 1) for task in TASKS]

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import load
 from benchmarks.execution.display import clipped
 from benchmarks.execution.grid import plan
 from benchmarks.execution.overview import Overview, run_lines
@@ -165,7 +166,8 @@ def test_long_names_keep_both_ends():
 
 @pytest.fixture
 def plans(tmp_path):
-    return [plan(resolve("three_task", "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
+    setting = load("three_task")
+    return [plan(setting, resolve(setting, "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
 
 
 def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from miniature import three_task
 import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import load
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
 from benchmarks.execution import grid
@@ -33,7 +34,8 @@ def run(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs")
     small = ["train.steps=2", "train.batch=5", "train.patch=64", "train.ema=0.5", "evaluate.extra=Rain100H"]
     files = DataConfig(source="files", root=str(data))
-    plan = grid.plan(resolve("three_task", "transweather", "mix", data=files, overrides=small), output)
+    setting = load("three_task")
+    plan = grid.plan(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
     grid.execute(plan, output / "cache", "cpu", "none", "a test")
     assert plan.run.status.state == "done", plan.run.status.reason
     return plan.run
@@ -130,7 +132,7 @@ def test_another_evaluation_has_its_own_folder(published, data, tmp_path):
     ],
 )  # fmt: skip
 def test_differences_are_shown_where_figures_compare(found, protocol, size, told, differences):
-    config = resolve("three_task", "promptir", "mix", overrides=[f"evaluate.protocol={protocol}"])
+    config = resolve(load("three_task"), "promptir", "mix", overrides=[f"evaluate.protocol={protocol}"])
     loaded = Loaded(None, "promptir", size, Path("model.ckpt"), "wrapper net.*")
     record = {
         "role": "test",

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import load
 from benchmarks.execution import environment, grid
 from results import Run
 from results.records import State, Status
@@ -111,8 +112,9 @@ def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
 
 @pytest.mark.parametrize("spec", ["mypkg.opt:Mine:a=1.", "nul", "COM1", "aux.opt"])
 def test_folders_have_names_that_every_system_takes(spec):
-    config = resolve("three_task", "transweather", "mix").model_copy(update={"strategy": spec})
-    slug = grid.plan(config, Path()).folder.parent.name
+    setting = load("three_task")
+    config = resolve(setting, "transweather", "mix").model_copy(update={"strategy": spec})
+    slug = grid.plan(setting, config, Path()).folder.parent.name
     assert not set(slug) & set('<>:"/\\|?*') and not slug.endswith((".", " "))
     assert not PureWindowsPath(slug).is_reserved()
 

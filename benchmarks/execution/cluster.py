@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Setting
 from benchmarks.execution import answers, grid
 from benchmarks.execution.answers import Files
 from benchmarks.execution.grid import Plan
@@ -144,8 +145,8 @@ class _Round:
         for key, plan in self.plans.items():
             grid.mend(plan.run)
             files = answers.packed(plan.folder, answers.FILES)
-            arguments = (plan.config, files, self.images, device, command, self.topic)
-            plan.run.write_record(grid.record(plan.config))
+            arguments = (plan.setting, plan.config, files, self.images, device, command, self.topic)
+            plan.run.write_record(grid.record(plan))
             plan.run.write_status(Status(State.RUNNING))
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:
@@ -177,7 +178,7 @@ class _Round:
     def _take(self, key: str, future: Any) -> None:
         plan = self.plans[key]
         try:
-            status, files = answers.opened(future.result(timeout=120), grid.record(plan.config))
+            status, files = answers.opened(future.result(timeout=120), grid.record(plan))
             _unpack(files, plan.folder)
             plan.run.write_status(status)  # last: a run whose results did not all come is not done
             self.outcomes[plan.folder] = status
@@ -202,7 +203,14 @@ class _Round:
 
 
 def perform(
-    key: str, config: Config, files: Files, images: list[DataRecord], device: str, command: str, topic: str
+    key: str,
+    setting: Setting,
+    config: Config,
+    files: Files,
+    images: list[DataRecord],
+    device: str,
+    command: str,
+    topic: str,
 ) -> list[bytes]:
     """On a worker: do one run, continuing what ``files`` hold of it, where its images are those of the command's
     machine; its status and everything it left, as :func:`benchmarks.execution.answers.sealed`."""
@@ -211,7 +219,7 @@ def perform(
     worker = get_worker()
     cache = Path(worker.local_directory) / "restoration-cache"
     with _alone, tempfile.TemporaryDirectory(prefix="run-") as place:
-        plan = grid.plan(config, Path(place))
+        plan = grid.plan(setting, config, Path(place))
         _unpack(files, plan.folder)
         with _telling(plan, lambda progress: worker.log_event(topic, (key, progress))):
             try:
@@ -229,12 +237,11 @@ _alone = threading.Lock()  # runs in one process would share torch's generator
 
 def _same_data(plan: Plan) -> Status | None:
     """A failure where the worker's data are not those that the run is for."""
-    from benchmarks.config import settings
     from benchmarks.data import sources
 
     data = plan.config.data
     try:
-        if sources.fingerprint(settings.load(plan.config.setting), data) == data.fingerprint:
+        if sources.fingerprint(plan.setting, data) == data.fingerprint:
             return None
         reason = f"the training images below {data.root} are not the same on this worker"
     except UserError as error:

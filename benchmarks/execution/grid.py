@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import art
 import baselines
-from benchmarks.config import settings
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Setting
 from benchmarks.execution.local import run_in_workers
 from benchmarks.execution.locks import Busy, locked
 from benchmarks.scoring.scores import Flaw
@@ -40,13 +40,17 @@ from results.schema import (
 )
 from results.visible import visible
 
+if TYPE_CHECKING:
+    from benchmarks.data.pools import Prepared
+
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run to be done: its configuration and folder."""
+    """One run to be done: its setting, configuration and folder."""
 
+    setting: Setting
     config: Config
     folder: Path
 
@@ -60,10 +64,10 @@ class Plan:
         return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
 
-def plan(config: Config, output: Path) -> Plan:
+def plan(setting: Setting, config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
-    name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+    place = output / "runs" / config.setting / config.baseline / folder_name(config.strategy)
+    return Plan(setting, config, place / f"{config.seed}-{config.hash}")
 
 
 def folder_name(text: str) -> str:
@@ -121,6 +125,7 @@ def execute(
     command: str,
     wait: bool = True,
     expected: Sequence[DataRecord] = (),
+    prepared: Prepared | None = None,
 ) -> Status:
     """Train and score one run; a failure is written to its status and returned, never raised.
 
@@ -132,6 +137,7 @@ def execute(
         command: the grid it is part of.
         wait: for another process that is working on the same run; otherwise return ``busy``.
         expected: records of the images that this machine must have.
+        prepared: the run's data, where this process has opened them.
 
     Raises:
         KeyboardInterrupt: passed on; the run stays resumable.
@@ -140,7 +146,7 @@ def execute(
     try:
         with nullcontext() if distributed.is_follower() else locked(plan.folder / ".lock", wait):
             if distributed.current().same(state(plan) != "done"):  # the process that had the lock may have done it
-                _execute(plan, run, cache, device_name, tracking_uri, command, expected)
+                _execute(plan, run, cache, device_name, tracking_uri, command, expected, prepared)
             return Status(State.DONE)
     except Busy as busy:
         return Status(State.BUSY, f"{busy}.")
@@ -201,6 +207,7 @@ def _execute(
     tracking_uri: str,
     command: str,
     expected: Sequence[DataRecord],
+    prepared: Prepared | None,
 ) -> None:
     import torch
 
@@ -211,14 +218,14 @@ def _execute(
     config = plan.config
     torch.set_num_threads(config.train.threads)
     device = environment.device(device_name)
-    setting, evaluate = settings.load(config.setting), config.evaluate
-    prepared = sources.prepare(setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
+    evaluate = config.evaluate
+    prepared = prepared or sources.prepare(plan.setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
     if other := differing(expected, prepared.records, *Role):
         raise UserError(f"the images of {', '.join(other)} below {config.data.root} are not the same on this machine.")
     before, mended = distributed.current().same(None if distributed.is_follower() else mend(run))
     _check_same_images(plan, prepared.records)
     forget_other_scores(run, prepared.records)
-    run.write_record(record(config, set(run.scores()["metric"])))
+    run.write_record(record(plan, set(run.scores()["metric"])))
     run.write_data(prepared.records)
     whole = before.state == State.DONE and mended <= {CONFIG, DATA} and not _unscored(plan)
     if distributed.current().same(whole):  # nothing to train or to score
@@ -368,20 +375,21 @@ def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -
     return flaw, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
 
 
-def record(config: Config, scored: Iterable[str] = ()) -> RunRecord:
+def record(plan: Plan, scored: Iterable[str] = ()) -> RunRecord:
     """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
     display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
     from benchmarks.scoring.metrics import facts
 
+    setting, config = plan.setting, plan.config
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
-        "setting": settings.load(config.setting).title,
+        "setting": setting.title,
         "baseline": baselines.describe(config.baseline)["name"],
     }
     content = {
-        **config.identity(),
-        "overrides": config.overrides(),
+        **config.identity(setting),
+        "overrides": config.overrides(setting),
         "parameters": defaults | parameters,
         "display": display,
         "metrics": facts([*config.evaluate.metrics, *sorted(scored)]),
@@ -403,7 +411,9 @@ def _tell(run: Run, progress: Progress) -> None:
         run.write_progress(progress)
 
 
-def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options: Any) -> dict[Path, Status]:
+def run_all(
+    plans: Sequence[Plan], jobs: int, devices: Sequence[str], prepared: Prepared | None, **options: Any
+) -> dict[Path, Status]:
     """Execute the plans, ``jobs`` at a time, in worker processes; one alone runs in this process.
 
     A run that another command is working on is left for the end; then this one waits, and takes what the other has
@@ -413,6 +423,7 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options:
         plans: the runs.
         jobs: how many at a time.
         devices: to be shared out among them.
+        prepared: the data of the grid, opened by this process; workers open them for themselves.
         options: further arguments of :func:`execute`.
 
     Returns:
@@ -422,13 +433,15 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], **options:
     for patient in [True] if distributed.several() else [False, True]:
         left = [item for item in plans if outcomes.get(item.folder, _BUSY).state == State.BUSY]
         if left:
-            outcomes |= _run_some(left, min(jobs, len(left)), devices, options | {"wait": patient})
+            outcomes |= _run_some(left, min(jobs, len(left)), devices, prepared, options | {"wait": patient})
     return outcomes
 
 
-def _run_some(plans: Sequence[Plan], jobs: int, devices: Sequence[str], options: dict[str, Any]) -> dict[Path, Status]:
+def _run_some(
+    plans: Sequence[Plan], jobs: int, devices: Sequence[str], prepared: Prepared | None, options: dict[str, Any]
+) -> dict[Path, Status]:
     if jobs == 1:
-        return {item.folder: execute(item, device_name=devices[0], **options) for item in plans}
+        return {item.folder: execute(item, device_name=devices[0], prepared=prepared, **options) for item in plans}
     places = [options | {"device_name": devices[number % len(devices)]} for number in range(jobs)]
     threads = max(item.config.train.threads for item in plans)
     found = run_in_workers(execute, plans, places, threads)

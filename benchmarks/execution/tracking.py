@@ -152,7 +152,7 @@ class Tracker:
             "seed": str(self.config.seed),
             "size": self.config.size,
             "data": self.config.data.source,
-            "hash": self.config.identity()["hash"],
+            "hash": self.config.hash,
             "folder": str(self.run.folder),
             "commit": str(environment.commit),
             "device": str(environment.device),

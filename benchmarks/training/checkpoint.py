@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.config import settings
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.scoring import unpacking
@@ -45,8 +44,14 @@ def resumable(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
-def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+def latest(folder: Path, config: Config, tasks: int, device: torch.device | str = "cpu") -> dict[str, Any] | None:
     """The newest intact checkpoint of a run, ``None`` where there is none; a damaged one is told of on stderr.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        tasks: how many its setting has.
+        device: where the tensors go.
 
     Raises:
         UserError: if what is there is damaged beyond use or of another configuration.
@@ -61,7 +66,7 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
             damaged.append(str(error))
             continue
         _same(content, path, config)
-        if trouble := _trouble(content, config):
+        if trouble := _trouble(content, config, tasks):
             damaged.append(f"{path} cannot be used: {trouble}.")
             continue
         for told in damaged:
@@ -73,7 +78,7 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
 
 
 def _same(content: dict[str, Any], path: Path, config: Config) -> None:
-    wanted = config.identity()["hash"]
+    wanted = config.hash
     if content.get("hash") != wanted:
         raise UserError(
             f"{path} belongs to another configuration ({content.get('hash')}, this run is {wanted}); "
@@ -81,7 +86,7 @@ def _same(content: dict[str, Any], path: Path, config: Config) -> None:
         )
 
 
-def _trouble(content: dict[str, Any], config: Config) -> str | None:
+def _trouble(content: dict[str, Any], config: Config, tasks: int) -> str | None:
     """What of a checkpoint's content is missing or of another kind."""
     import torch
 
@@ -101,7 +106,7 @@ def _trouble(content: dict[str, Any], config: Config) -> str | None:
     probes = content.get("conflicts", [])
     if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):
         return "its probes of conflicts are of another form"
-    rows, tasks = content["rhythm"], len(settings.load(config.setting).tasks)
+    rows = content["rhythm"]
     steps = rows.get("steps")
     if not isinstance(steps, list) or not all(type(step) is int and step <= content["step"] for step in steps):
         return "its rhythm has other steps than it"

@@ -52,7 +52,7 @@ def test_severities_are_those_of_the_degradations(name):
 
 def first_batch(name, data, prepared):
     small = ["train.patch=32"]
-    config = resolve(name, "transweather", "mix", data=data, overrides=small)
+    config = resolve(settings.load(name), "transweather", "mix", data=data, overrides=small)
     return Batches(prepared.train, config, torch.device("cpu"))(0)
 
 
@@ -167,5 +167,5 @@ def test_mistakes_in_a_settings_file_are_told(change, told, tmp_path, monkeypatc
     monkeypatch.setattr(settings, "FOLDER", tmp_path)
     settings.load.cache_clear()
     with pytest.raises(UserError) as caught:
-        resolve("mine", "transweather", "mix")
+        resolve(settings.load("mine"), "transweather", "mix")
     assert told in str(caught.value)

@@ -15,6 +15,7 @@ import art
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
+from benchmarks.config.settings import load
 from benchmarks.data.images import UnusableImage, decode
 from benchmarks.data.layouts import locate
 from benchmarks.execution import cluster, grid
@@ -69,11 +70,11 @@ NAMES = st.one_of(st.text(max_size=30), st.sampled_from(["../../x", "/etc/passwd
 @given(st.lists(OVERRIDES, max_size=3))
 def test_any_override_gives_a_configuration_or_a_sentence(overrides):
     try:
-        config = resolve("three_task", "transweather", "mix", overrides=overrides)
+        config = resolve(load("three_task"), "transweather", "mix", overrides=overrides)
     except UserError as error:
         assert str(error)
     else:
-        assert len(config.identity()["hash"]) == 8
+        assert len(config.hash) == 8
 
 
 @CASES
@@ -96,13 +97,14 @@ def test_any_spec_has_one_spelling_that_stays_or_a_sentence(spec):
 @given(NAMES, NAMES, NAMES)
 def test_any_name_is_refused_or_gives_a_folder_below_the_output(setting, baseline, strategy):
     output = Path("/somewhere/out")
-    for names in (
+    for name, *others in (
         (setting, "transweather", "mix"),
         ("three_task", baseline, "mix"),
         ("three_task", "airnet", strategy),
     ):
         try:
-            folder = grid.plan(resolve(*names), output).folder
+            setting = load(name)
+            folder = grid.plan(setting, resolve(setting, *others), output).folder
         except UserError:
             continue
         assert Path(os.path.normpath(folder)).is_relative_to(output / "runs") and "\0" not in str(folder)

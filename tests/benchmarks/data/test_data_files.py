@@ -88,7 +88,7 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
     pool = prepared.train[3]
     assert pool.makes and len(pool.names) == len(pool.clean) == len(pool.inputs) == 6 + 3 * 2  # BSD400, WED, the pairs
     assert [pool.partner(number) is None for number in range(12)] == 6 * [True] + 6 * [False]
-    config = resolve("three_task", "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
+    config = resolve(SETTING, "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
     batches = Batches(prepared.train, config, torch.device("cpu"))
     batches.mixture = lambda step: (np.full(12, 3), np.arange(12))
     batch, crops = batches(0), batches._crops(0)

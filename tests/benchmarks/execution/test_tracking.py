@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.config.configuration import resolve
+from benchmarks.config.settings import load
 from benchmarks.execution import addresses, tracking
 from benchmarks.execution.tracking import POINTS, Tracker, mirror, thinned
 from results import Run
@@ -33,7 +34,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def run(tmp_path, store):
     shutil.copy(store, tmp_path / "mlflow.db")
-    config = resolve("three_task", "transweather", "mix", overrides=["train.steps=40"])
+    config = resolve(load("three_task"), "transweather", "mix", overrides=["train.steps=40"])
     run = Run(tmp_path / "run")
     run.write_json("config.json", {"config": config.model_dump(mode="json")})
     return run, config, tracking.default_uri(tmp_path)

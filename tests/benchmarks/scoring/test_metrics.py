@@ -62,21 +62,27 @@ def test_what_cannot_be_computed_is_told_before_anything_is(monkeypatch):
     assert further([]) == {}
 
 
-def test_a_run_records_which_way_is_better_with_what_it_is_and_was_scored_with():
-    record = grid.record(resolve("three_task", "transweather", "mix", overrides=["evaluate.metrics=pieapp"]), ["mad"])
+def planned(output, metric):
+    setting = settings.load("three_task")
+    config = resolve(setting, "transweather", "mix", overrides=[f"evaluate.metrics={metric}"])
+    return grid.plan(setting, config, output)
+
+
+def test_a_run_records_which_way_is_better_with_what_it_is_and_was_scored_with(tmp_path):
+    record = grid.record(planned(tmp_path, "pieapp"), ["mad"])
     assert list(record.metrics) == ["psnr", "ssim", "pieapp", "mad"]
     assert record.metrics["pieapp"] == MetricFacts(lower_is_better=True, title="PieAPP", unit="", digits=3)
     assert RunRecord.model_validate(json.loads(json.dumps(record.content()))) == record
 
 
 def test_a_run_that_recorded_no_direction_is_not_done(tmp_path):
-    config = resolve("three_task", "transweather", "mix", overrides=["evaluate.metrics=gmsd"])
-    plan = grid.plan(config, tmp_path)
+    plan = planned(tmp_path, "gmsd")
+    config = plan.config
     rows = [("Set", "t", "0", config.evaluate.protocol, name, 0.5, 0.4, "") for name in ("psnr", "ssim", "gmsd")]
     used = DataRecord(role=Role.TEST, task="t", dataset="Set", found=1, expected=1, origin=Origin.REAL)
     plan.run.write_data([used])
     plan.run.write_scores(pd.DataFrame(rows, columns=list(SCORE_COLUMNS)))
-    record = grid.record(config)
+    record = grid.record(plan)
     for known, state in ((record.metrics, "done"), ({}, "to score")):
         plan.run.write_record(record.model_copy(update={"metrics": known}))
         plan.run.write_status(Status(State.DONE))

@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import TrainConfig
+from benchmarks.config.settings import load
 from benchmarks.training.schedules import epoch_steps, learning_rate
 
 
@@ -112,7 +113,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("setting", "baseline"), PUBLISHED)
 def test_ten_epochs_of_each_published_schedule(setting, baseline):
-    train = resolve(setting, baseline, "mix", profile="paper").train
+    train = resolve(load(setting), baseline, "mix", profile="paper").train
     epochs, rule, chosen = PUBLISHED[setting, baseline]
     for epoch in chosen:
         first, after = (math.ceil(place * train.steps / epochs) for place in (epoch, epoch + 1))
