@@ -136,6 +136,7 @@ class _Job:
         self.plan, self.config, self.run, self.context = plan, plan.config, run, context
         self.progress = ProgressFile(run)
         self.group = distributed.current()
+        environment.keep_freed_memory()
         torch.set_num_threads(self.config.train.threads)
         self.device = environment.device(context.device)
 
