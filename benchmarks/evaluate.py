@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.scoring import weights
 from results.command import announce, framed, leave, waits_for
-from results.records import MetricFacts, Origin, Role
+from results.records import MetricFacts, Origin, Role, State, Status
 
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
@@ -218,14 +218,14 @@ def _score(
             bar.total = total
             bar.update(done - bar.n)
 
-        rows, fault = evaluate(
+        rows, flaw = evaluate(
             network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
         )
     scores = pd.DataFrame(rows)
     Run(folder).write_scores(scores)
     write_samples(network, prepared.tests, folder / "samples", device)
-    if fault:
-        notes[fault] = None
+    if flaw.fault:
+        notes[Status(State.DONE, flaw.reason, flaw.fault).words] = None
     return scores, list(notes)
 
 
