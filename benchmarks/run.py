@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = result.add_argument
-    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}")
+    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
     add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME", help="or: all")
     add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N")
@@ -152,7 +152,7 @@ def _main(options: argparse.Namespace) -> int:
     command = _command(options)
     if wanted:
         prepared = _check(wanted, options, prepared)
-    uri = _prepared_tracking(uri, options)
+    uri = _prepared_tracking(uri, plans[0].setting.name, options)
     outcomes = _train(wanted, options, uri, command, prepared) if prepared and wanted else {}
     return 0 if distributed.is_follower() else _report(plans, outcomes, options, uri, command)
 
@@ -209,7 +209,7 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
     """Every run of the grid, resolved; unknown names stop here."""
     import art
     import baselines
-    from benchmarks.config import data_sets, protocols, settings
+    from benchmarks.config import protocols, settings
     from benchmarks.config.configuration import resolve
     from benchmarks.config.sections import DataConfig
     from benchmarks.data import sources
@@ -241,7 +241,7 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
     ]
     protocols.get(configs[0].evaluate.protocol)
     for name in configs[0].evaluate.extra:
-        data_sets.get(name)
+        setting.data_set(name)
     images = sources.fingerprint(setting, configs[0].data)
     plans = [grid.plan(setting, config.with_fingerprint(images), options.output) for config in configs]
     return list({plan.folder: plan for plan in plans}.values())  # one run named twice (art, art:tau=0.1) is one
@@ -274,7 +274,7 @@ def _command(options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
-def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
+def _prepared_tracking(uri: str, setting: str, options: argparse.Namespace) -> str:
     """The MLflow store, made ready for several processes; ``none`` where it cannot be used, which is told."""
     if uri == "none":
         return uri
@@ -283,7 +283,7 @@ def _prepared_tracking(uri: str, options: argparse.Namespace) -> str:
     from benchmarks.execution.locks import locked
 
     with locked(options.output / "cache" / ".lock"):  # two commands must not create it at once
-        trouble = tracking.prepare(uri, options.setting, options.output)
+        trouble = tracking.prepare(uri, setting, options.output)
     if trouble:
         print(
             f"warning: no tracking, MLflow at {shown(uri)} failed ({trouble}); the same command logs the runs later.",
@@ -345,7 +345,7 @@ def _report(
 
     try:
         with locked(options.output / "reports" / ".lock"):
-            report = build(options.setting, options.output, runs=[plan.run for plan in plans])
+            report = build(plans[0].setting.name, options.output, runs=[plan.run for plan in plans])
     except NothingToReport as error:
         raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
@@ -359,7 +359,7 @@ def _report(
         from benchmarks.execution.tracking import log_summary, mirror, viewer
 
         mirror(uri, [plan.run for plan in plans], command)
-        trouble = log_summary(uri, options.setting, command, report.files)
+        trouble = log_summary(uri, plans[0].setting.name, command, report.files)
         if trouble:
             print(f"warning: the report is not in MLflow ({trouble}).", file=sys.stderr)
         print(f"MLflow:  {viewer(uri)}")

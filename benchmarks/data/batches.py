@@ -20,7 +20,6 @@ from torch import Tensor
 
 from benchmarks.config.configuration import Config
 from benchmarks.config.seeds import derive, generator
-from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.pools import Pool
 
 
@@ -194,13 +193,12 @@ class Batches:
 
     def _degraded(self, pool: Pool, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
         """Views of one sample share the severity: they are crops of one degraded image."""
-        kind = DEGRADATIONS[pool.task.degradation]
-        severity = pool.task.severity
+        kind, severity = pool.degradation, pool.task.severity
         if severity is None:
             low, high = pool.task.drawn or kind.training
             drawn = low + (high - low) * torch.rand(len(clean) // self.train.views, generator=chance)
             severity = drawn.repeat(self.train.views)
-        return degrade(kind.name, clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
+        return kind(clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
 
     def _crops(self, step: int) -> _Crops:
         """The step's samples, cut, flipped and turned alike; a task's samples lie together, to be degraded together."""
@@ -212,7 +210,7 @@ class Batches:
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
         made = np.zeros(len(tasks), bool)
-        needs_depth = any(pool.makes and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools)
+        needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
         for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):

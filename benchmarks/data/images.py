@@ -38,6 +38,13 @@ def digest_of(image: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
+def centre_crop(image: np.ndarray, multiple: int) -> np.ndarray:
+    """The middle of an image (H, W) or (H, W, 3), its sides cut to multiples of ``multiple`` pixels; a view."""
+    top, left = (side % multiple // 2 for side in image.shape[:2])
+    height, width = (side - side % multiple for side in image.shape[:2])
+    return image[top : top + height, left : left + width]
+
+
 class Entry(NamedTuple):
     """One image of an index: where its pixels begin in the cache (-1: not cached), height, width, digest of its pixels
     (where they are not cached, of its file), and a note on what of its file is not used."""

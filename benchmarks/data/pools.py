@@ -13,7 +13,8 @@ from torch import Tensor
 
 from benchmarks.config.seeds import derive, generator
 from benchmarks.config.settings import Task
-from benchmarks.data.degradations import DEGRADATIONS, degrade
+from benchmarks.data.degradations import Degradation, load
+from benchmarks.data.images import centre_crop
 from results.records import DataRecord, Origin, Role
 
 _LARGE = 2**20  # pixels from which on a depth is invented at reduced size
@@ -31,6 +32,11 @@ class Pool:
     clean: Sequence[np.ndarray]
     inputs: Sequence[np.ndarray] | None = None
     depths: Sequence[np.ndarray] | None = None
+
+    @property
+    def degradation(self) -> Degradation:
+        """The task's."""
+        return load(self.task.degradation_at)
 
     @property
     def makes(self) -> bool:
@@ -64,17 +70,19 @@ class TestPool(Pool):
         """
         clean, degraded = self.clean[number], None
         if self.inputs is not None:
-            degraded = _tensor(_cut(self.inputs[number], multiple))
-        clean_tensor = _tensor(_cut(clean, multiple))
+            degraded = _tensor(centre_crop(self.inputs[number], multiple))
+        clean_tensor = _tensor(centre_crop(clean, multiple))
         if degraded is None:
-            kind = DEGRADATIONS[self.task.degradation]
+            kind = self.degradation
             chosen = (self.severity, self.task.severity, kind.testing[0])
             severity = next(value for value in chosen if value is not None)
             depth = None
             if kind.needs_depth:
-                depth = torch.from_numpy(_cut(self.depths[number], multiple).astype(np.float32) / 255)[None, None]
+                depth = torch.from_numpy(centre_crop(self.depths[number], multiple).astype(np.float32) / 255)[
+                    None, None
+                ]
             chance = generator("test", self.dataset, self.names[number])
-            degraded = degrade(kind.name, clean_tensor[None], chance, depth=depth, severity=severity)[0]
+            degraded = kind(clean_tensor[None], chance, depth=depth, severity=severity)[0]
         return degraded, clean_tensor
 
 
@@ -130,7 +138,7 @@ def _chained(pools: Sequence[Pool], part: str) -> _Chain | None:
 def with_depths(pool: Pool, depths: InventedDepths | None = None) -> Pool:
     """The pool, with invented depths (by default its own) where its degradation needs some and has none; to be called
     before pools are joined."""
-    if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
+    if pool.inputs is None and pool.depths is None and pool.degradation.needs_depth:
         pool.depths = depths or InventedDepths(pool.names, pool.clean)
     return pool
 
@@ -202,12 +210,6 @@ class _Chain(Sequence[Any]):
     def __getitem__(self, number: int) -> Any:
         part = int(np.searchsorted(self.ends, number, side="right"))
         return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
-
-
-def _cut(image: np.ndarray, multiple: int) -> np.ndarray:
-    top, left = (side % multiple // 2 for side in image.shape[:2])
-    height, width = (side - side % multiple for side in image.shape[:2])
-    return image[top : top + height, left : left + width]
 
 
 def _tensor(image: np.ndarray) -> Tensor:

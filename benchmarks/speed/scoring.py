@@ -11,6 +11,7 @@ from PIL import Image
 
 import baselines
 from benchmarks.config import protocols
+from benchmarks.config.data_sets import known
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import layouts, sources
 from benchmarks.data.pools import TestPool
@@ -47,7 +48,7 @@ def evaluations(
 
 def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], str]:
     tasks = [task for task in bench.setting.tasks if task.degradation == "noise"]
-    located = layouts.locate("CBSD68", root) if root else None
+    located = layouts.locate(known().get("CBSD68"), root) if root else None
     if not located:
         tests = sources.prepare(bench.setting, DataConfig(), (), bench.folder / "cache").tests
         return [pool for pool in tests if pool.task in tasks], f"{len(tests[0].names)} embedded photographs"

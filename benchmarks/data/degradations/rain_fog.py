@@ -1,14 +1,15 @@
 """Heavy rain: streaks near the camera, fog behind them."""
 
 import torch
-from torch import Tensor
 
-from ._fields import uniform
-from ._haze import veil
-from ._rain import streaks
+from benchmarks.data.degradations._degradation import Depths, Images, Severities, degradation
+from benchmarks.data.degradations._fields import uniform
+from benchmarks.data.degradations.haze import veil
+from benchmarks.data.degradations.rain import streaks
 
 
-def rain_fog(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.2, 1.0), testing=(0.6,))
+def rain_fog(image: Images, depth: Depths, severity: Severities, generator: torch.Generator) -> Images:
     """Streaks, then the veil that distant rain makes: ``t * (x + S) + (1 - t) * A``.
 
     The model of Outdoor-Rain (Li, Cheong, Tan, "Heavy rain image restoration", CVPR 2019), with
