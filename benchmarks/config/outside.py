@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import JsonValue
 from benchmarks.config.errors import UserError
 
 
+@cache
 def points(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group, by name."""
     return tuple(sorted(entry_points(group=group), key=lambda point: point.name))

@@ -15,7 +15,7 @@ from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
-from benchmarks.data import files, layouts, opening
+from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
 from benchmarks.data.opening import Opened
@@ -123,9 +123,11 @@ def prepare(
         patch: of the training; smaller images, which are mirrored to fill it, are noted.
 
     Raises:
-        UserError: listing every problem of the files by name.
+        UserError: listing every problem of the files by name; for a degradation that cannot be imported.
     """
     more = further(setting, data)
+    for task in setting.tasks:
+        degradations.load(task.degradation_at)  # one that cannot be imported is told before anything is opened
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")

@@ -172,7 +172,7 @@ class Setting(_Part):
     source: str
     protocol: str
     mixing: Mixing = "shuffled"
-    tasks: tuple[Task, ...] = Field(min_length=1)
+    tasks: tuple[Task, ...]
     recipe: dict[Literal["demo", "paper"], dict[str, Any]] = {}
     data_sets: dict[str, DataSet] = {}
     degradations: dict[_Word, _Target] = {}

@@ -5,14 +5,15 @@ import pytest
 import torch
 from miniature import SETTINGS
 
+from benchmarks import conformance
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import layouts, sources
+from benchmarks.data.audit.invented import not_found
 from benchmarks.data.batches import Batches
-from benchmarks.data.degradations import load
 from results import published
 
 PUBLISHED = {  # tasks, samples of the training list, protocol
@@ -42,14 +43,6 @@ def test_they_are_the_published_ones():
         assert printed - {"average"} == (set() if name == "cdd11" else columns)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_severities_are_those_of_the_degradations(name):
-    for task in settings.load(name).tasks:
-        low, high = load(task.degradation_at).limits
-        severities = [task.severity, *(task.drawn or ()), *(test.severity for test in task.test)]
-        assert all(low <= severity <= high for severity in severities if severity is not None), task.name
-
-
 def first_batch(name, data, prepared):
     small = ["train.patch=32"]
     config = resolve(settings.load(name), "transweather", "mix", data=data, overrides=small)
@@ -57,17 +50,17 @@ def first_batch(name, data, prepared):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_embedded(name, cache, monkeypatch):
+def test_each_does_what_every_setting_must(name, cache, monkeypatch):
     monkeypatch.setattr(sources, "SCENES", 2)
     monkeypatch.setattr(sources, "SCENE_SIZE", 64)
-    setting = settings.load(name)
-    prepared = sources.prepare(setting, DataConfig(), (), cache)
-    assert len({pool.dataset for pool in prepared.tests}) == sum(len(task.test) for task in setting.tasks)
-    batch = first_batch(name, DataConfig(), prepared)
-    assert (batch.counts >= 1).all() and len(batch.counts) == len(setting.tasks)
-    for pool in prepared.tests:
-        degraded, clean = pool.pair(0)
-        assert 5 < -10 * torch.log10((degraded - clean).square().mean()) < 40, pool.dataset
+    findings = list(conformance.check(settings.load(name), cache))
+    assert len(findings) == 3 and all(finding.passed for finding in findings), findings
+
+
+def test_every_layout_finds_what_it_describes():
+    whole = known().sets.items()
+    names = [part for name, one in whole for part in ([f"{name}:{part}" for part in one.parts] or [name])]
+    assert [problem for name in names for problem in not_found(known().get(name))] == []
 
 
 def test_the_severities_of_snow_differ(cache):

@@ -1,7 +1,6 @@
 """Degradations: reproducible, in range, worse with severity, and each with the property that defines it."""
 
 from io import BytesIO
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks.config.degradations import known
-from benchmarks.data.degradations import load
+from benchmarks.data.degradations import conformance, load
 from benchmarks.data.degradations.blur import blur
 from benchmarks.data.degradations.downscale import downscale
 from benchmarks.data.degradations.gamma import gamma
@@ -57,45 +56,48 @@ def pictures():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_generator_decides_and_the_image_is_left_alone(name, pictures):
-    images, depths = pictures
-    before = images.clone()
-    first = named(name)(images, seeded(1), depth=depths)
-    assert torch.equal(images, before)
-    assert first.shape == images.shape and first.dtype == torch.float32
-    assert torch.isfinite(first).all() and first.min() >= 0 and first.max() <= 1
-    assert torch.equal(first, named(name)(images, seeded(1), depth=depths))
-    assert not torch.equal(first, named(name)(images, seeded(2), depth=depths))
+def test_each_does_what_every_degradation_must(name):
+    findings = conformance.check(name)
+    assert len(findings) == 8 and all(finding.passed is not False for finding in findings), findings
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_more_severe_is_farther_from_the_clean_image(name, pictures):
-    images, depths = pictures
-    mild, strong = named(name).training
-    values = [
-        psnr(named(name)(images, seeded(3), depth=depths, severity=s), images).mean()
-        for s in np.linspace(mild, strong, 4)
-    ]
-    assert all(a > b + 0.2 for a, b in pairwise(values)), values
+BROKEN = {
+    "none": ("image * (1 - severity.reshape(-1, 1, 1, 1))", ""),
+    "still": ("image", "chance severity batch"),
+    "in_place": ("image.mul_(1 - severity.reshape(-1, 1, 1, 1))", "input chance severity batch"),
+    "double": ("image.double()", "output chance severity batch"),
+    "global_chance": ("image + severity.reshape(-1, 1, 1, 1) * torch.rand_like(image)", "chance batch"),
+    "of_the_batch": ("image + (image.mean() - image) * severity.reshape(-1, 1, 1, 1)", "batch"),
+    "smaller": ("image[..., 1:, :] * (1 - severity.reshape(-1, 1, 1, 1))", "output severity sizes"),
+    "failing": ("image[9]", "output input chance severity batch sizes"),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_severity_belongs_to_each_image_of_a_batch(name, pictures):
-    images, depths = pictures
-    mild, strong = named(name).training
-    mixed, all_mild, all_strong = (
-        named(name)(images, seeded(4), depth=depths, severity=torch.tensor([a, b, a, b], dtype=torch.float32))
-        for a, b in ((mild, strong), (mild, mild), (strong, strong))
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_a_degradation_must_not_do_is_found(name, tmp_path, monkeypatch, capsys):
+    code, wrong = BROKEN[name]
+    (tmp_path / f"broken_{name}.py").write_text(
+        "import torch\nfrom benchmarks.data.degradations import degradation\n\n"
+        "@degradation(training=(0.2, 0.8), testing=(0.5,))\n"
+        f"def broken(image, severity, generator):\n    return {code}\n"
     )
-    assert (mixed[0::2] - all_mild[0::2]).abs().mean() < 1e-5  # to the rounding of batched arithmetic
-    assert (mixed[1::2] - all_strong[1::2]).abs().mean() < 1e-5
-    assert (mixed[1::2] - all_mild[1::2]).abs().mean() > 1e-3
+    monkeypatch.syspath_prepend(tmp_path)
+    assert conformance.main([f"broken_{name}:broken"]) == int(bool(wrong))
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines() if "FAILED" in line] == wrong.split(), told
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_odd_sizes_and_single_images(name):
-    image, depth = torch.rand(1, 3, 37, 53, generator=seeded()), torch.rand(1, 1, 37, 53, generator=seeded())
-    assert named(name)(image, seeded(), depth=depth).shape == image.shape
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("nosie", "unknown degradation 'nosie'; did you mean 'noise'?"),
+        ("no_such_package.fog:fog", "cannot be imported (No module named 'no_such_package')"),
+        ("math:pi", "math:pi is no degradation: put @degradation("),
+    ],
+)
+def test_what_is_no_degradation_is_a_sentence(place, told, capsys):
+    assert conformance.main([place]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_wrong_calls_say_what_is_wrong(pictures):
@@ -271,13 +273,3 @@ def test_mixtures_are_applied_light_first_and_haze_last(pictures):
     expected = low_light.apply(images, 0.5 * severity, generator)
     expected = haze.apply(rain.apply(expected, severity, generator), far, severity, generator)
     assert torch.equal(named("low_haze_rain")(images, seeded(6), depth=far, severity=0.5), expected)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", NAMES)
-def test_a_cpu_generator_gives_the_same_degradation_on_cuda(name, pictures):
-    images, depths = pictures
-    here = named(name)(images, seeded(8), depth=depths)
-    there = named(name)(images.cuda(), seeded(8), depth=depths.cuda()).cpu()
-    # Rounding to 8 bits (and, in JPEG, of coefficients) may tip over by the last bit.
-    assert (here - there).abs().mean() < 1e-4
