@@ -21,7 +21,7 @@ from results.records import Origin, Role
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
     from benchmarks.config.settings import Setting
-    from benchmarks.data.sources import Prepared
+    from benchmarks.data.pools import Prepared
     from benchmarks.scoring.weights import Loaded
 
 RECORD = "evaluation.json"

@@ -203,7 +203,7 @@ def of_the_cache(folder: Path) -> dict[str, Case]:
 
 def of_pictures(folder: Path) -> dict[str, Case]:
     """Pictures of strangers: read, or refused in words."""
-    from benchmarks.data.images import UnusableImage, decode, shape_of
+    from benchmarks.data.decoding import UnusableImage, decode, shape_of
     from benchmarks.scoring import photos
 
     folder.mkdir()

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 import art
 import baselines
 from benchmarks.config.errors import UserError, mistakes, unknown
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
-from benchmarks.config.settings import Mixing, Setting, load
-
-Profile = Literal["demo", "paper"]
+from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
 
 
 class Config(Section):
@@ -65,7 +63,7 @@ class Config(Section):
     def overrides(self, setting: Setting) -> list[str]:
         """Choices that are not the recipe's, as ``train.key=value`` and ``data.mixing=value``."""
         recipe, mixing = _recipe(setting, self.baseline, self.profile, self.size)
-        usual = TrainConfig(**recipe)
+        usual = TrainConfig.model_validate(recipe)
         train = [
             f"train.{key}={value}" for key, value in self.train if key not in OBSERVING and value != getattr(usual, key)
         ]
@@ -76,7 +74,7 @@ class Config(Section):
         return self.model_copy(update={"data": self.data.model_copy(update={"fingerprint": fingerprint})})
 
 
-def _digest(content: Any) -> str:
+def _digest(content: JsonValue) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -146,7 +144,7 @@ def setting_of(config: Config) -> Setting:
     return setting
 
 
-def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
+def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[Recipe, JsonValue]:
     """The ``train`` section and the mixing of the baseline's recipe with what the setting changes in it.
 
     ``epochs``, passes over the setting's training list, decide the ``steps``, and ``each``, samples of every task, the
@@ -171,11 +169,12 @@ def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tup
     return _counted(recipe, setting), mixing
 
 
-def _counted(recipe: dict[str, Any], setting: Setting) -> dict[str, Any]:
+def _counted(recipe: Recipe, setting: Setting) -> Recipe:
     """The recipe with ``each`` and ``epochs`` written as batch, steps and plateaus; what is no number is left to the
     fields' own checks."""
-    if isinstance(recipe.get("each"), int):
-        recipe["batch"] = recipe.pop("each") * len(setting.tasks)
+    if isinstance(each := recipe.get("each"), int):
+        del recipe["each"]
+        recipe["batch"] = each * len(setting.tasks)
     epochs, batch = recipe.get("epochs"), recipe.get("batch")
     if isinstance(epochs, int) and isinstance(batch, int) and batch > 0:
         recipe["steps"] = epochs * setting.list_length // batch

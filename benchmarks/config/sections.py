@@ -38,15 +38,15 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, field: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+    def _no_truth_for_a_number(cls, value: object, field: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[field.field_name or ""].annotation is not bool:
             raise ValueError("Input should not be true or false")
         return value
 
     @field_validator("*", mode="after")
     @classmethod
-    def _neither_huge_nor_twice(cls, value: Any, field: ValidationInfo) -> Any:
-        most = MOST.get(field.field_name, 2**31 - 1)
+    def _neither_huge_nor_twice(cls, value: object, field: ValidationInfo) -> object:
+        most = MOST.get(field.field_name or "", 2**31 - 1)
         if isinstance(value, int) and value > most:
             raise ValueError(f"Input should be at most {most}")
         names = [name.partition("@")[0] for name in value if isinstance(name, str)] if isinstance(value, tuple) else []

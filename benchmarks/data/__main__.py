@@ -19,7 +19,7 @@ from results.command import announce, framed, leave
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser("python -m benchmarks.data", description=__doc__.split("\n")[0])
+    result = argparse.ArgumentParser("python -m benchmarks.data", description=(__doc__ or "").split("\n")[0])
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
     def command(

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from benchmarks.config import protocols
 from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError
@@ -17,14 +15,12 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
-from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
+from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
 from benchmarks.data.opening import Opened
+from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
 from results.records import Origin, Role
-
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "notes", "open_images", "open_set",
-           "prepare"]  # fmt: skip
 
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
@@ -138,17 +134,16 @@ def prepare(
 
 
 def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
-    from benchmarks.data.photographs import depth_of, photographs
-
     prepared = Prepared()
-    images, depths, drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, "")
+    drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else None
     photos = photographs()
     names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
-        if trains:
+        if drawn:
+            images, depths, digest = drawn
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=drawn)
+            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=digest)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
@@ -209,7 +204,7 @@ class _Clean(NamedTuple):
     """Clean images from which missing sets are made, with depths that their tasks share."""
 
     names: Sequence[str]
-    images: Sequence[np.ndarray]
+    images: Pictures
     depths: InventedDepths
     sets: list[str]
 
@@ -279,20 +274,23 @@ class _Files:
     def _trains(self, names: Sequence[str]) -> str:
         """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
         if not self.problems:
-            self.prepared.notes += opening.mirrored([self._opened[name] for name in names], self.patch)
+            self.prepared.notes += opening.mirrored(self._found(names), self.patch)
         return self._digest(names)
 
+    def _found(self, names: Sequence[str]) -> list[Opened]:
+        """Those of the sets that are there."""
+        return [opened for name in names if (opened := self._opened[name])]
+
     def _digest(self, names: Sequence[str]) -> str:
-        return "" if self.problems else identity(self._opened[name].identity for name in names)
+        return "" if self.problems else identity(opened.identity for opened in self._found(names))
 
     def _tests(self, names: Sequence[str]) -> str:
         """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
         least = protocols.get(self.protocol).smallest
-        for name in names:
-            opened = self._opened[name]
+        for opened in self._found(names):
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
-                self.problems += _first(name, small, TOLD)
+                self.problems += _first(opened.located.data_set.name, small, TOLD)
         return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:

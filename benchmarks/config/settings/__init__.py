@@ -8,14 +8,16 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -31,6 +33,8 @@ from benchmarks.config.outside import content_of, points
 
 FOLDER = Path(__file__).parent
 Mixing = Literal["shuffled", "balanced", "stratified"]
+Profile = Literal["demo", "paper"]
+Recipe = dict[str, JsonValue]
 
 _NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)\w[\w-]{0,59}", re.IGNORECASE | re.ASCII)  # of a folder anywhere
 _Word = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=60)]
@@ -45,9 +49,9 @@ class _Known(NamedTuple):
     degradations: Mapping[str, str]
 
 
-def _known(info: Any) -> _Known:
+def _known(context: object) -> _Known:
     """What the context of a validation knows; without one, what every setting does."""
-    return info if isinstance(info, _Known) else _Known(data_sets.known(), degradations.known())
+    return context if isinstance(context, _Known) else _Known(data_sets.known(), degradations.known())
 
 
 def _said(get: Callable[[str], object], name: str) -> None:
@@ -132,7 +136,7 @@ class Task(_Part):
             raise ValueError(f"{self.name}: either one severity or bounds to draw it from")
         return self
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, context: object, /) -> None:
         """Note what the names stand for in the setting that is being read."""
         catalogue, places = _known(context)
         self._degradation_at = places[self.degradation]
@@ -173,7 +177,7 @@ class Setting(_Part):
     protocol: str
     mixing: Mixing = "shuffled"
     tasks: tuple[Task, ...]
-    recipe: dict[Literal["demo", "paper"], dict[str, Any]] = {}
+    recipe: dict[Profile, Recipe] = {}
     data_sets: dict[str, DataSet] = {}
     degradations: dict[_Word, _Target] = {}
     place: str = ""
@@ -200,7 +204,7 @@ class Setting(_Part):
 
     @field_validator("recipe")
     @classmethod
-    def _known_baselines(cls, recipe: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _known_baselines(cls, recipe: dict[Profile, Recipe]) -> dict[Profile, Recipe]:
         known = baselines.names()
         for profile, table in recipe.items():
             for name, change in table.items():
@@ -208,7 +212,7 @@ class Setting(_Part):
                     raise ValueError(f"{profile}.{name}: no such baseline{nearest(name, known)}")
         return recipe
 
-    def changes(self, profile: str, baseline: str) -> dict[str, Any]:
+    def changes(self, profile: Profile, baseline: str) -> Recipe:
         """What training in this setting changes in the baseline's recipe."""
         table = self.recipe.get(profile, {})
         if isinstance(instead := table.get(baseline), dict):
@@ -249,7 +253,7 @@ class Setting(_Part):
         return tuple(dict.fromkeys(test.set for task in self.tasks for test in task.test))
 
 
-def _plugged() -> dict[str, Any]:
+def _plugged() -> dict[str, EntryPoint]:
     return {point.name: point for point in points("benchmarks.settings")}
 
 
@@ -281,7 +285,7 @@ def _of_ours(path: Path) -> Setting:
     return _read(path.stem, path, "")
 
 
-def _read(name: str, content: Path | Mapping[str, Any], place: str) -> Setting:
+def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Setting:
     """A setting from its file, or from the content of one; ``place``: where it came from, empty for our own."""
     shown = content.name if isinstance(content, Path) else name
     if isinstance(content, Path):
@@ -296,7 +300,8 @@ def _read(name: str, content: Path | Mapping[str, Any], place: str) -> Setting:
     if given := {"name", "place", "digest"} & content.keys():
         raise UserError(f"{shown} gives a {min(given)}; a setting goes by that of its file.")
     tables = [content.get(key) for key in ("data_sets", "degradations")]
-    sets, places = (table if isinstance(table, dict) else {} for table in tables)
+    sets, degraded = (table if isinstance(table, dict) else {} for table in tables)
+    places = {key: place for key, place in degraded.items() if isinstance(place, str)}
     found, problems = data_sets.parse(sets)
     problems = [f"data_sets.{problem}" for problem in problems]
     known = _Known(Catalogue({**data_sets.known().sets, **found}), degradations.known() | places)
@@ -311,7 +316,7 @@ def _read(name: str, content: Path | Mapping[str, Any], place: str) -> Setting:
     return setting
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Mapping[str, JsonValue]) -> str:
     """Stands for what a setting's file says, but for the words for people and the form of the file."""
     computing = {key: value for key, value in content.items() if key not in _FOR_PEOPLE}
     return hashlib.sha256(json.dumps(computing, sort_keys=True, default=str).encode()).hexdigest()[:16]

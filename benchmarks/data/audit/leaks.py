@@ -93,10 +93,11 @@ def search(
         The leaks, and the test and training sets that were compared.
     """
     tests, trains = _sets(settings)
-    located = {name: layouts.locate(data_set, root) for name, data_set in (tests | trains).items()}
-    for problem in dict.fromkeys(problem for found in located.values() if found for problem in found.problems):
+    sought = {name: layouts.locate(data_set, root) for name, data_set in (tests | trains).items()}
+    located = {name: found for name, found in sought.items() if found}
+    for problem in dict.fromkeys(problem for found in located.values() for problem in found.problems):
         tell(problem)
-    tests, trains = ([name for name in names if (found := located[name]) and found.pairs] for names in (tests, trains))
+    tests, trains = ([name for name in names if name in located and located[name].pairs] for names in (tests, trains))
     clean = {name: _clean(located[name]) for name in (*tests, *trains)}
     crops = [path for name in tests for path in clean[name]]
     wholes = [path for name in trains for path in clean[name]]
@@ -112,7 +113,7 @@ def search(
     return sorted(leaks, key=_place), tests, trains
 
 
-def _place(leak: Leak) -> tuple:
+def _place(leak: Leak) -> tuple[str, str, list[int | str]]:
     """Sort key: sets, then images with numbers by value."""
     parts = re.split(r"(\d+)", leak.name)  # text, number, text, ...
     return leak.test_set, leak.train_set, [int(part) if place % 2 else part for place, part in enumerate(parts)]

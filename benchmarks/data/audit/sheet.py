@@ -78,7 +78,7 @@ def _pair(pool: Pool, number: int) -> tuple[np.ndarray, np.ndarray]:
         severity = low + (high - low) * float(torch.rand((), generator=chance))
     depth = None
     if kind.needs_depth:
-        depth = torch.from_numpy(np.array(with_depths(pool).depths[number])).float()[None, None] / 255
+        depth = torch.from_numpy(np.array(with_depths(pool).depth(number))).float()[None, None] / 255
     image = torch.from_numpy(clean.copy()).permute(2, 0, 1)[None].float() / 255
     return _pixels(kind(image, chance, depth=depth, severity=severity)[0]), clean
 

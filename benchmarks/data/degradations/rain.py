@@ -31,7 +31,8 @@ def rain(image: Images, severity: Severities, generator: torch.Generator) -> Ima
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    light = streaks(*image.shape[-2:], severity, generator, image.device)
+    height, width = image.shape[-2:]
+    light = streaks(height, width, severity, generator, image.device)
     mist = per_image(0.06 * severity**2)
     return image + (1 - image) * (light + mist - light * mist)
 

@@ -24,7 +24,8 @@ def rain_fog(image: Images, depth: Depths, severity: Severities, generator: torc
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    light = streaks(*image.shape[-2:], 0.2 + 0.5 * severity, generator, image.device)
+    height, width = image.shape[-2:]
+    light = streaks(height, width, 0.2 + 0.5 * severity, generator, image.device)
     level = uniform(generator, (len(image), 1, 1, 1), image.device, 0.5, 0.85)
     airlight = level + uniform(generator, (len(image), 3, 1, 1), image.device, -0.015, 0.015)
     return veil(image + (1 - image) * light, depth, 1.6 * severity, airlight)

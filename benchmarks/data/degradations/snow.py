@@ -35,7 +35,8 @@ def snow(image: Images, depth: Depths, severity: Severities, generator: torch.Ge
     """
     device = image.device
     tint = uniform(generator, (len(image), 3, 1, 1), device, 0.92, 1.0)
-    cover = _flakes(*image.shape[-2:], severity, generator, device)
+    height, width = image.shape[-2:]
+    cover = _flakes(height, width, severity, generator, device)
     behind = torch.sigmoid(14 * (depth - torch.tensor(_DEPTH, device=device).reshape(1, -1, 1, 1)))
     cover = cover * (0.25 + 0.75 * behind)  # some flakes are nearer than their layer
     image = veil(image, depth, 0.2 * severity, tint)

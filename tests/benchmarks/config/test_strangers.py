@@ -17,7 +17,7 @@ from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.data.images import UnusableImage, decode
+from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.layouts import locate
 from benchmarks.execution import cluster, grid
 

@@ -15,8 +15,8 @@ from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data import layouts
-from benchmarks.data.images import decode
-from benchmarks.data.sources import TestPool
+from benchmarks.data.decoding import decode
+from benchmarks.data.pools import TestPool
 from benchmarks.scoring.scores import evaluate
 from results.records import Fault
 
