@@ -21,7 +21,7 @@ from results.records import MetricFacts, Origin, Role, State, Status
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
     from benchmarks.config.settings import Setting
-    from benchmarks.data.sources import Prepared
+    from benchmarks.data.pools import Prepared
     from benchmarks.scoring.weights import Loaded
 
 RECORD = "evaluation.json"
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     weights.add_arguments(result)
     add = result.add_argument
-    add("--setting", help=f"one of: {', '.join(settings.names())} (default: that of the run)")
+    add("--setting", help=f"one of: {', '.join(settings.names())}, or a file (default: that of the run)")
     add("--data-root", type=Path, metavar="DIR",
         help="real images in the published layouts (default: the run's data, or embedded photographs)")  # fmt: skip
     add("--missing", choices=["error", "synthesise"], default="error",
@@ -76,6 +76,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     import torch
 
     from benchmarks.config import settings
+    from benchmarks.config.configuration import setting_of
     from benchmarks.data import sources
     from benchmarks.execution import environment
     from benchmarks.scoring import metrics
@@ -85,7 +86,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     loaded = weights.load(options)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
-    setting = settings.load(options.setting or loaded.config.setting)
+    setting = settings.load(options.setting) if options.setting else setting_of(loaded.config)
     config = _config(options, setting, loaded)
     further = metrics.further(config.evaluate.metrics, device)
     trained = _trained(loaded) if loaded.run else setting.train_sets
@@ -117,14 +118,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, setting: Setting, loaded: Loaded) -> Config:
     """How to evaluate, and on what: as the run says, then as the options do."""
-    from benchmarks.config import data_sets, protocols
+    from benchmarks.config import protocols
     from benchmarks.config.configuration import resolve
     from benchmarks.config.sections import DataConfig
 
     data, overrides = DataConfig(), []
     if loaded.config:
         data = loaded.config.data
-        if setting.name == loaded.config.setting:
+        if (setting.name, setting.digest) == (loaded.config.setting, loaded.config.setting_digest):
             kept = loaded.config.evaluate
             overrides = [f"evaluate.protocol={kept.protocol}"]
             overrides += [f"evaluate.{key}={','.join(getattr(kept, key))}" for key in ("extra", "metrics")]
@@ -138,7 +139,7 @@ def _config(options: argparse.Namespace, setting: Setting, loaded: Loaded) -> Co
     config = resolve(setting, loaded.baseline, "mix", profile="paper", size=loaded.size, data=data, overrides=given)
     protocols.get(config.evaluate.protocol)
     for name in config.evaluate.extra:
-        data_sets.get(name)
+        setting.data_set(name)
     return config
 
 
@@ -160,6 +161,7 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
         "baseline": loaded.baseline,
         "size": loaded.size,
         "setting": config.setting,
+        **({"setting_digest": config.setting_digest} if config.setting_digest else {}),
         "evaluate": config.evaluate.model_dump(mode="json"),
         "data": config.data.model_dump(mode="json", include={"source", "root", "missing"}),
     }

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = result.add_argument
-    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}")
+    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
     add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME", help="or: all")
     add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N")

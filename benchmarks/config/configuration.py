@@ -5,39 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 import art
 import baselines
-from benchmarks.config.errors import UserError, nearest, quoted
+from benchmarks.config.errors import UserError, mistakes, unknown
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
-from benchmarks.config.settings import Mixing, Setting
-
-Profile = Literal["demo", "paper"]
+from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
 
 
 class Config(Section):
     """One run: setting x baseline x strategy x seed with everything resolved. It names its setting; what compares it
     with the recipe of its baseline there takes the :class:`Setting` itself."""
 
+    LATER: ClassVar[dict[str, Any]] = {"setting_place": "", "setting_digest": ""}
+
     setting: str
+    setting_place: str = ""  # of a setting from outside: its file or entry point; no part of the identity
+    setting_digest: str = ""  # the same: what stands for its content
     baseline: str
     strategy: str
     definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
-    seed: int = Field(0, ge=0)
-    profile: Profile = "demo"
-    size: str = "tiny"
-    data: DataConfig = DataConfig()
+    seed: int = Field(ge=0)
+    profile: Profile
+    size: str
+    data: DataConfig
     train: TrainConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
+    evaluate: EvaluateConfig
 
     def _identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
-        pair = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}, "strategy": True,
-                                                     "definition": True})  # fmt: skip
+        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True) | {"data": {"root"}}
+        pair = self.model_dump(mode="json", exclude=left_out)
         for key in OBSERVING:
             pair["train"].pop(key)
         return pair
@@ -54,14 +56,14 @@ class Config(Section):
         pair = self._identifying()
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
         data = pair["data"] | {"mixing": _usual_mixing(setting, self.profile)}
-        cohort = {key: pair[key] for key in ("setting", "size", "profile")}
+        cohort = {key: pair[key] for key in ("setting", "setting_digest", "size", "profile") if key in pair}
         cohort |= {"data": data, "departures": self.overrides(setting)}
         return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
 
     def overrides(self, setting: Setting) -> list[str]:
         """Choices that are not the recipe's, as ``train.key=value`` and ``data.mixing=value``."""
         recipe, mixing = _recipe(setting, self.baseline, self.profile, self.size)
-        usual = TrainConfig(**recipe)
+        usual = TrainConfig.model_validate(recipe)
         train = [
             f"train.{key}={value}" for key, value in self.train if key not in OBSERVING and value != getattr(usual, key)
         ]
@@ -72,7 +74,7 @@ class Config(Section):
         return self.model_copy(update={"data": self.data.model_copy(update={"fingerprint": fingerprint})})
 
 
-def _digest(content: Any) -> str:
+def _digest(content: JsonValue) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -93,13 +95,14 @@ def resolve(
         UserError: for anything unknown or out of range, naming it and the nearest known.
     """
     if baseline not in baselines.names():
-        known = baselines.names()
-        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
+        raise UserError(unknown("baseline", baseline, baselines.names()))
     size = size or ("paper" if profile == "paper" else "tiny")
     recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
         content = {
             "setting": setting.name,
+            "setting_place": setting.place,
+            "setting_digest": setting.digest,
             "baseline": baseline,
             "strategy": art.canonical(strategy),
             "definition": art.definition(strategy),
@@ -117,7 +120,7 @@ def resolve(
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
+        raise UserError("the configuration is not valid:", mistakes(error, Config)) from error
     if (config.data.source == "files") != (config.data.root is not None):
         raise UserError("data.source=files and data.root belong together; --data-root sets both.")
     batch, tasks = config.train.batch, len(setting.tasks)
@@ -126,7 +129,22 @@ def resolve(
     return config
 
 
-def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
+def setting_of(config: Config) -> Setting:
+    """The setting of a run that was configured before.
+
+    Raises:
+        UserError: if its file is gone, or has changed since.
+    """
+    setting = load(config.setting_place or config.setting)
+    if setting.digest != config.setting_digest:
+        raise UserError(
+            f"the setting {config.setting_place or config.setting} has changed since this run; put its file back as it "
+            "was, or name another one by --setting."
+        )
+    return setting
+
+
+def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[Recipe, JsonValue]:
     """The ``train`` section and the mixing of the baseline's recipe with what the setting changes in it.
 
     ``epochs``, passes over the setting's training list, decide the ``steps``, and ``each``, samples of every task, the
@@ -151,11 +169,12 @@ def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tup
     return _counted(recipe, setting), mixing
 
 
-def _counted(recipe: dict[str, Any], setting: Setting) -> dict[str, Any]:
+def _counted(recipe: Recipe, setting: Setting) -> Recipe:
     """The recipe with ``each`` and ``epochs`` written as batch, steps and plateaus; what is no number is left to the
     fields' own checks."""
-    if isinstance(recipe.get("each"), int):
-        recipe["batch"] = recipe.pop("each") * len(setting.tasks)
+    if isinstance(each := recipe.get("each"), int):
+        del recipe["each"]
+        recipe["batch"] = each * len(setting.tasks)
     epochs, batch = recipe.get("epochs"), recipe.get("batch")
     if isinstance(epochs, int) and isinstance(batch, int) and batch > 0:
         recipe["steps"] = epochs * setting.list_length // batch
@@ -166,9 +185,3 @@ def _counted(recipe: dict[str, Any], setting: Setting) -> dict[str, Any]:
 def _usual_mixing(setting: Setting, profile: Profile) -> Mixing:
     """The mixing of recipes that name none: in few steps every batch should hold every task."""
     return setting.mixing if profile == "paper" else "balanced"
-
-
-def _sentence(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    got = f" (got {quoted(error['input'])})" if where else ""
-    return f"{where or 'together'}: {error['msg'].removeprefix('Value error, ')}{got}"

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.config import data_sets, settings
+from benchmarks.config import settings
+from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.config.errors import UserError, tell_notes
+from benchmarks.config.settings import Setting
 from results.command import announce, framed, leave
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser("python -m benchmarks.data", description=__doc__.split("\n")[0])
+    result = argparse.ArgumentParser("python -m benchmarks.data", description=(__doc__ or "").split("\n")[0])
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
@@ -25,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
         made = commands.add_parser(name, help=about, description=about)
-        made.add_argument("--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())} (default: all)")
+        made.add_argument(
+            "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
+        )
         if root:
             where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
             made.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
@@ -73,21 +77,21 @@ def _main(arguments: Sequence[str] | None) -> int:
     return options.run(options)
 
 
-def _names(options: argparse.Namespace) -> list[str]:
-    return [options.setting] if options.setting else settings.names()
+def _settings(options: argparse.Namespace) -> list[Setting]:
+    return [settings.load(name) for name in ([options.setting] if options.setting else settings.names())]
 
 
-def _sets(options: argparse.Namespace) -> list[str]:
+def _sets(options: argparse.Namespace) -> dict[str, DataSet]:
+    """The sets that the settings need, by name."""
     from benchmarks.data.audit.listing import sets_of
 
-    loaded = [settings.load(name) for name in _names(options)]
-    return list(dict.fromkeys(name for setting in loaded for name in sets_of(setting)))
+    return {name: setting.data_set(name) for setting in _settings(options) for name in sets_of(setting)}
 
 
 def _list(options: argparse.Namespace) -> int:
     from benchmarks.data.audit.listing import describe
 
-    print(describe(_names(options)))
+    print(describe(_settings(options), everything=not options.setting))
     return 0
 
 
@@ -95,26 +99,27 @@ def _check(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
     from benchmarks.data.audit.check import check, text
 
-    names = _sets(options)
-    tasks = {task for name in _names(options) for task in settings.load(name).task_names}
+    loaded, sets = _settings(options), _sets(options)
+    catalogue = Catalogue({name: one for setting in loaded for name, one in setting.catalogue.sets.items()})
+    tasks = {task for setting in loaded for task in setting.task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
-    more = [data_sets.get(name).instead for name in names]
-    more += data_sets.further(tasks) if options.setting else data_sets.known()
-    wholes = {name.partition(":")[0] for name in names}
-    names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
-    reports = check(dict.fromkeys(names), options.data_root, _least(options))
+    more = [data_set.instead for data_set in sets.values() if data_set.instead]
+    more += catalogue.further(tasks) if options.setting else catalogue.sets
+    wholes = {data_set.whole for data_set in sets.values()}
+    there = [name for name in more if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
+    reports = check(dict.fromkeys([*sets, *there]), catalogue, options.data_root, _least(loaded))
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
 
 
-def _least(options: argparse.Namespace) -> dict[str, tuple[int, str]]:
+def _least(loaded: Iterable[Setting]) -> dict[str, tuple[int, str]]:
     """By test set: how many pixels a side its images need, and for which protocol."""
     from benchmarks.config import protocols
 
     found: dict[str, tuple[int, str]] = {}
-    for setting in map(settings.load, _names(options)):
+    for setting in loaded:
         need = protocols.get(setting.protocol).smallest, setting.protocol
-        for name in (*setting.test_sets, *data_sets.further(setting.task_names, trains=False)):
+        for name in (*setting.test_sets, *setting.catalogue.further(setting.task_names, trains=False)):
             found[name] = max(need, found.get(name, need))
     return found
 
@@ -125,7 +130,7 @@ def _leaks(options: argparse.Namespace) -> int:
     def tell(problem: str) -> None:
         print(f"not read: {problem}", file=sys.stderr)
 
-    found, tests, trains = leaks.search(options.data_root, options.setting, tell)
+    found, tests, trains = leaks.search(options.data_root, _settings(options), tell)
     print(leaks.text(found, tests, trains))
     if options.csv:
         leaks.write(found, options.csv)
@@ -136,10 +141,10 @@ def _cache(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
     from benchmarks.data.sources import open_set
 
-    trains = {name for setting in map(settings.load, _names(options)) for name in setting.train_sets}
+    trains = {name for setting in _settings(options) for name in setting.train_sets}
     problems = []
-    for name in _sets(options):
-        located = layouts.locate(name, options.data_root)
+    for name, data_set in _sets(options).items():
+        located = layouts.locate(data_set, options.data_root)
         if located is None or not located.pairs:
             print(f"{name}: not there")
             problems += located.problems if located else ()
@@ -165,10 +170,10 @@ def _show(options: argparse.Namespace) -> int:
     data = DataConfig()
     if options.data_root:
         data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
-    for name in _names(options):
-        prepared = sources.prepare(settings.load(name), data, (), options.output / "cache")
+    for setting in _settings(options):
+        prepared = sources.prepare(setting, data, (), options.output / "cache")
         tell_notes(prepared.notes)
-        path = options.file or options.output / "sheets" / f"{name}{'-train' if options.train else ''}.png"
+        path = options.file or options.output / "sheets" / f"{setting.name}{'-train' if options.train else ''}.png"
         write(prepared, path, images=options.images, train=options.train)
         print(path)
     return 0

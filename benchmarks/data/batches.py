@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from benchmarks.config.configuration import Config
 from benchmarks.config.seeds import derive, generator
-from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.pools import Pool
+
+Patches = Float[Tensor, "batch 3 patch patch"]
 
 
 @dataclass
@@ -30,24 +32,24 @@ class Batch:
     which lie together in task order, and ``sizes`` the same on the host; ``second``: further crops of the same degraded
     images, or ``None``."""
 
-    degraded: Tensor
-    clean: Tensor
-    tasks: Tensor
-    counts: Tensor
+    degraded: Patches
+    clean: Patches
+    tasks: Int[Tensor, "batch"]
+    counts: Float[Tensor, "task"]
     sizes: tuple[int, ...]
-    second: Tensor | None = None
+    second: Patches | None = None
 
 
 class Mixture:
     """Which task and image each sample of a step is: the mixing of the published training lists, by name."""
 
-    def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple):
+    def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple[object, ...]):
         self.lengths, self.pools, self.batch = np.asarray(lengths), np.asarray(pools), batch
         self.mixing, self.seed = mixing, seed
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._asking = Lock()
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, step: int) -> tuple[Int[np.ndarray, "batch"], Int[np.ndarray, "batch"]]:
         """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
         with self._asking:
             return getattr(self, f"_{self.mixing}")(step)
@@ -86,7 +88,7 @@ class Mixture:
 
     def _walk(self, stream: int, length: int, start: int, count: int) -> np.ndarray:
         """``count`` places from ``start`` on in an endless walk that visits all ``length`` places once a round."""
-        places = np.arange(start, start + count)
+        places = range(start, start + count)
         return np.asarray([self._order(stream, place // length, length)[place % length] for place in places], dtype=int)
 
     def _order(self, stream: int, lap: int, length: int) -> np.ndarray:
@@ -194,13 +196,12 @@ class Batches:
 
     def _degraded(self, pool: Pool, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
         """Views of one sample share the severity: they are crops of one degraded image."""
-        kind = DEGRADATIONS[pool.task.degradation]
-        severity = pool.task.severity
+        kind, severity = pool.degradation, pool.task.severity
         if severity is None:
             low, high = pool.task.drawn or kind.training
             drawn = low + (high - low) * torch.rand(len(clean) // self.train.views, generator=chance)
             severity = drawn.repeat(self.train.views)
-        return degrade(kind.name, clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
+        return kind(clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
 
     def _crops(self, step: int) -> _Crops:
         """The step's samples, cut, flipped and turned alike; a task's samples lie together, to be degraded together."""
@@ -212,7 +213,7 @@ class Batches:
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
         made = np.zeros(len(tasks), bool)
-        needs_depth = any(pool.makes and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools)
+        needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
         for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
@@ -233,7 +234,7 @@ class Batches:
         """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""
         pool = self.pools[task]
         partner = pool.partner(image)
-        depth = pool.depths[image] if partner is None and pool.depths is not None else None
+        depth = pool.depth(image) if partner is None and pool.depths is not None else None
         return pool.clean[image], partner, depth
 
     def _tensor(self, crops: np.ndarray) -> Tensor:

@@ -6,13 +6,13 @@ import os
 import struct
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Header(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Generator[Any]:
     """A picture file as Pillow's image, of one of the kinds that are read; pixels are not decoded yet.
 
     Raises:
@@ -211,7 +211,7 @@ class _Room:
         self._turn, self._changed = Lock(), Condition()
 
     @contextmanager
-    def taken(self, wanted: int) -> Iterator[None]:
+    def taken(self, wanted: int) -> Generator[None]:
         wanted = min(wanted, self.size)
         with self._turn, self._changed:  # in turn, so that small ones do not keep a large one waiting for ever
             self._changed.wait_for(lambda: self.free >= wanted)
@@ -225,24 +225,25 @@ class _Room:
 
 
 _room = _Room(AT_ONCE)
+_Found = TypeVar("_Found")
 
 
 def attempts(
-    function: Callable[[Path], Any], paths: Sequence[Path], title: str, sizes: Sequence[int] | None = None
-) -> Iterator[tuple[Path, Any, str]]:
+    function: Callable[[Path], _Found], paths: Sequence[Path], title: str, sizes: Sequence[int] | None = None
+) -> Iterator[tuple[Path, _Found | None, str]]:
     """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
     results are held at a time, however slowly they are taken; where ``sizes`` tells their bytes, at most :data:`HELD`
     of them."""
     from tqdm import tqdm
 
-    def attempt(path: Path):
+    def attempt(path: Path) -> tuple[Path, _Found | None, str]:
         try:
             return path, function(path), ""
         except UnusableImage as problem:
             return path, None, str(problem)
 
     threads = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[Future, int]] = deque()
+    waiting: deque[tuple[Future[tuple[Path, _Found | None, str]], int]] = deque()
     held = 0
     with (
         ThreadPoolExecutor(threads) as pool,

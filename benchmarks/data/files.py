@@ -81,7 +81,7 @@ def look(folder: Path) -> Folder:
     return found
 
 
-def _sort_in(entry: os.DirEntry, path: Path, found: Folder) -> None:
+def _sort_in(entry: os.DirEntry[str], path: Path, found: Folder) -> None:
     try:
         is_folder = entry.is_dir()
     except OSError:  # a link to itself

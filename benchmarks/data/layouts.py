@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.config.data_sets import DataSet, Layout, get
+from benchmarks.config.data_sets import DataSet, Layout
 from benchmarks.data.files import Tree
 from benchmarks.data.pairing import Pair, Pairing
 
@@ -46,14 +46,14 @@ def _size(path: Path) -> int:
         return -1  # a link to nowhere, to be told by whoever opens it
 
 
-def locate(name: str, root: Path) -> Located | None:
+def locate(data_set: DataSet, root: Path) -> Located | None:
     """Find the set below ``root`` and pair its files; ``None`` where no folder of its names exists.
 
     Names of folders and files may be in upper or lower case, and in any Unicode form. A folder without usable images,
     files whose names fit no layout, inputs or targets without partner, samples in several files and folders that cannot
     be read are ``problems``, by name; a further place where samples of the set lie is a note.
     """
-    data_set, tree = get(name), Tree(root)
+    tree = Tree(root)
     folders, found = [], []
     for folder, layouts in _places(data_set, tree):
         folders.append(folder)
@@ -62,7 +62,9 @@ def locate(name: str, root: Path) -> Located | None:
     if not found:
         problems = [f"{place}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
         if folders:
-            problems = [f"{tree.shown(folders[0])}: no image that fits the layout of {name}. {data_set.where()}"]
+            problems = [
+                f"{tree.shown(folders[0])}: no image that fits the layout of {data_set.name}. {data_set.where()}"
+            ]
         problems += tree.problems
         return Located(data_set, root, (), tuple(problems), tuple(tree.notes)) if problems else None
     best, *others = found
@@ -71,7 +73,7 @@ def locate(name: str, root: Path) -> Located | None:
     notes = [*best.notes, *tree.notes]
     if others:
         more = "; ".join(f"{other.place} ({len(other.pairs)} samples)" for other in others)
-        notes.append(f"{name} lies in several places: {best.place} is used, not used are {more}")
+        notes.append(f"{data_set.name} lies in several places: {best.place} is used, not used are {more}")
     return Located(data_set, root, tuple(best.pairs), (*best.problems, *tree.problems), tuple(notes))
 
 
@@ -92,7 +94,7 @@ def _lost(path: Path) -> bool:
     return path.is_symlink() and not os.path.exists(path)
 
 
-def pairs_in(name: str, folder: Path, root: Path) -> bool:
+def pairs_in(data_set: DataSet, folder: Path, root: Path) -> bool:
     """Whether some layout of the set finds samples in ``folder``."""
-    data_set, tree = get(name), Tree(root)
+    tree = Tree(root)
     return any(Pairing(data_set, layout, folder, tree).pairs for layout in data_set.layouts if not layout.shared)

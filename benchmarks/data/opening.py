@@ -39,8 +39,8 @@ def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
     title = located.data_set.name.replace(":", "-")
     targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
     inputs = None
-    if located.pairs and located.pairs[0].input is not None:
-        inputs, more = open_images([pair.input for pair in located.pairs], cache, f"{title}-input", limit)
+    if sources := [pair.input for pair in located.pairs if pair.input]:
+        inputs, more = open_images(sources, cache, f"{title}-input", limit)
         bad |= more
     shown = names(located)
     problems = [*located.problems, *(f"{shown[path]}: {reason}" for path, reason in bad.items())]
@@ -72,7 +72,7 @@ def different_sizes(located: layouts.Located, shapes: Mapping[Path, Shape]) -> l
         f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, "
         f"{told(shapes[pair.input])} and {told(shapes[pair.target])}"
         for pair in located.pairs
-        if pair.input in shapes and pair.target in shapes and shapes[pair.input] != shapes[pair.target]
+        if pair.input and pair.input in shapes and pair.target in shapes and shapes[pair.input] != shapes[pair.target]
     ]
 
 
@@ -95,7 +95,7 @@ def equal_pictures(located: layouts.Located, digests: Mapping[Path, object]) -> 
     notes = [
         f"{shown[pair.input]} equals its target {shown[pair.target]}"
         for pair in located.pairs
-        if pair.input in digests and digests[pair.input] == digests.get(pair.target)
+        if pair.input and pair.input in digests and digests[pair.input] == digests.get(pair.target)
     ]
     groups: dict[object, list[Path]] = {}
     for path in dict.fromkeys(pair.input or pair.target for pair in located.pairs):

@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.config.data_sets import DataSet, Layout
 from benchmarks.data import lists
+from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.files import Tree, ending, plain, text
-
-if TYPE_CHECKING:
-    from benchmarks.config.data_sets import DataSet, Layout
 
 COMPARED = 20  # groups of files of one sample that are compared before the others are called different
 
@@ -221,8 +220,6 @@ def _equal(first: Path, second: Path) -> bool:
 
 @lru_cache(1024)
 def _same(first: Path, second: Path, *_: int) -> bool:
-    from benchmarks.data.decoding import UnusableImage, decode
-
     if not (os.path.isfile(first) and os.path.isfile(second)):
         return False
     if filecmp.cmp(first, second, shallow=False):

@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.data.images import digest_of, identity
+from benchmarks.data.procedural import training_set
+from results import write_atomically
 
 KINDS = ("images", "depths")
 
@@ -56,9 +58,6 @@ def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str] |
 
 
 def _draw(paths: list[Path], seal: Path, count: int, size: int) -> None:
-    from benchmarks.data.procedural import training_set
-    from results import write_atomically
-
     arrays = training_set(count, size, seed=0)
     for path, array in zip(paths, arrays, strict=True):
         write_atomically(path, lambda temporary, array=array: np.save(temporary, array))

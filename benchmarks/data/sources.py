@@ -8,22 +8,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from benchmarks.config import data_sets, protocols
+from benchmarks.config import protocols
+from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
-from benchmarks.data import files, layouts, opening
+from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
-from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
+from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
 from benchmarks.data.opening import Opened
+from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
 from results.records import Origin, Role
-
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "notes", "open_images", "open_set",
-           "prepare"]  # fmt: skip
 
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
@@ -36,7 +33,7 @@ class Further(NamedTuple):
     """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
     its task."""
 
-    data_set: data_sets.DataSet
+    data_set: DataSet
     repeats: int
 
 
@@ -50,7 +47,7 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
     for text in data.extra:
         name, _, times = text.partition("@")
         try:
-            data_set = data_sets.get(name)
+            data_set = setting.data_set(name)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -74,9 +71,9 @@ def fingerprint(setting: Setting, data: DataConfig) -> str:
         return EMBEDDED
     root = _root(data)
     names = dict.fromkeys((*setting.train_sets, *more))
-    located = {name: _located(name, root) for name in names}
+    located = {name: _located(setting, name, root) for name in names}
     if data.missing == "synthesise" and not all(located.values()):
-        located |= {name: _located(name, root) for name in _makers(setting.train_sets, "train", root)}
+        located |= {name: _located(setting, name, root) for name in _makers(setting, "train", root)}
     digest = hashlib.sha256()
     for name in sorted(located):
         found = located[name]
@@ -84,18 +81,21 @@ def fingerprint(setting: Setting, data: DataConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def _located(name: str, root: Path) -> layouts.Located | None:
+def _located(setting: Setting, name: str, root: Path) -> layouts.Located | None:
     """The set; where it is missing, the one that its samples were taken from."""
-    instead = data_sets.get(name).instead
-    return layouts.locate(name, root) or (layouts.locate(instead, root) if instead else None)
+    data_set = setting.data_set(name)
+    located = layouts.locate(data_set, root)
+    return located or (layouts.locate(setting.data_set(data_set.instead), root) if data_set.instead else None)
 
 
-def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
-    """Clean sets from which missing ones may be made: those among ``names``, else those kept for the role."""
-    own = [name for name in names if not data_sets.get(name).paired]
-    kept = [name for name, data_set in data_sets.known().items() if data_set.make == role]
-    there = ([name for name in some if layouts.locate(name, root)] for some in (own, kept))
-    return next(filter(None, there), [])
+def _makers(setting: Setting, role: str, root: Path) -> list[str]:
+    """Clean sets from which missing ones may be made: those among the setting's of that role, else all that are meant
+    for it."""
+    named = setting.train_sets if role == "train" else setting.test_sets
+    clean = [name for name in named if not setting.data_set(name).paired]
+    meant = [name for name, data_set in setting.catalogue.sets.items() if data_set.make == role]
+    found = ([name for name in names if layouts.locate(setting.data_set(name), root)] for names in (clean, meant))
+    return next(filter(None, found), [])
 
 
 def prepare(
@@ -119,9 +119,11 @@ def prepare(
         patch: of the training; smaller images, which are mirrored to fill it, are noted.
 
     Raises:
-        UserError: listing every problem of the files by name.
+        UserError: listing every problem of the files by name; for a degradation that cannot be imported.
     """
     more = further(setting, data)
+    for task in setting.tasks:
+        degradations.load(task.degradation_at)  # one that cannot be imported is told before anything is opened
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
@@ -132,17 +134,16 @@ def prepare(
 
 
 def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
-    from benchmarks.data.photographs import depth_of, photographs
-
     prepared = Prepared()
-    images, depths, drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, "")
+    drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else None
     photos = photographs()
     names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
-        if trains:
+        if drawn:
+            images, depths, digest = drawn
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=drawn)
+            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=digest)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
@@ -188,7 +189,7 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
         return []
     more = [one.data_set.name for one in further(setting, data)]
     sets = dict.fromkeys((*setting.train_sets, *more, *setting.test_sets, *extra))
-    located = [_located(name, _root(data)) for name in sets]
+    located = [_located(setting, name, _root(data)) for name in sets]
     return list(dict.fromkeys(note for one in located if one for note in _first(one.data_set.name, one.notes, NOTED)))
 
 
@@ -203,7 +204,7 @@ class _Clean(NamedTuple):
     """Clean images from which missing sets are made, with depths that their tasks share."""
 
     names: Sequence[str]
-    images: Sequence[np.ndarray]
+    images: Pictures
     depths: InventedDepths
     sets: list[str]
 
@@ -223,7 +224,7 @@ class _Files:
         self.more = more
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = _root(data)
-        self.extra = [data_sets.get(name) for name in extra]
+        self.extra = [setting.data_set(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
         self.protocol, self.patch = setting.protocol, 0
@@ -262,7 +263,7 @@ class _Files:
         return Pool(task, [pair.name for pair in opened.located.pairs], opened.targets, opened.inputs)
 
     def _opened_now(self, name: str) -> Opened | None:
-        located = layouts.locate(name, self.root)
+        located = layouts.locate(self.setting.data_set(name), self.root)
         if located is None:
             return None
         opened = open_set(located, self.cache, name in self.setting.train_sets)
@@ -273,25 +274,28 @@ class _Files:
     def _trains(self, names: Sequence[str]) -> str:
         """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
         if not self.problems:
-            self.prepared.notes += opening.mirrored([self._opened[name] for name in names], self.patch)
+            self.prepared.notes += opening.mirrored(self._found(names), self.patch)
         return self._digest(names)
 
+    def _found(self, names: Sequence[str]) -> list[Opened]:
+        """Those of the sets that are there."""
+        return [opened for name in names if (opened := self._opened[name])]
+
     def _digest(self, names: Sequence[str]) -> str:
-        return "" if self.problems else identity(self._opened[name].identity for name in names)
+        return "" if self.problems else identity(opened.identity for opened in self._found(names))
 
     def _tests(self, names: Sequence[str]) -> str:
         """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
         least = protocols.get(self.protocol).smallest
-        for name in names:
-            opened = self._opened[name]
+        for opened in self._found(names):
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
-                self.problems += _first(name, small, TOLD)
+                self.problems += _first(opened.located.data_set.name, small, TOLD)
         return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
-            f"{name} ({use}) is missing: {data_sets.get(name).where()}. "
+            f"{name} ({use}) is missing: {self.setting.data_set(name).where()}. "
             "With --missing synthesise its degradation is applied to the clean images that are there"
         )
 
@@ -304,7 +308,7 @@ class _Files:
         """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
-            data_set = data_sets.get(name)
+            data_set = self.setting.data_set(name)
             pool, used = self._open(name, task), name
             if pool is None and data_set.instead:
                 pool, used = self._open(data_set.instead, task), data_set.instead
@@ -317,15 +321,15 @@ class _Files:
                 return []
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
-                self.prepared.record(Role.TRAIN, task, name, 0, data_sets.get(name).expected, Origin.ABSENT)
+                self.prepared.record(Role.TRAIN, task, name, 0, self.setting.data_set(name).expected, Origin.ABSENT)
         if pools:
             return [with_depths(pool) for pool in pools.values()]
-        made = self._clean(self.setting.train_sets, "train", task)
+        made = self._clean("train", task)
         name = task.train[0]
         if made is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
-        found, expected = len(made.names), data_sets.get(name).expected
+        found, expected = len(made.names), self.setting.data_set(name).expected
         digest = self._trains(made.sets)
         self.prepared.record(
             Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=made.sets, digest=digest
@@ -354,7 +358,7 @@ class _Files:
             if self.data.missing == "error" or extra:
                 self._missing(test.set, f"test of {task.name}")
                 return
-            made = self._clean(self.setting.test_sets, "test", task)
+            made = self._clean("test", task)
             if made is None:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
@@ -363,7 +367,7 @@ class _Files:
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
         self.prepared.tests.append(with_depths(opened, made.depths if made else None))
-        role, expected = (Role.EXTRA if extra else Role.TEST), data_sets.get(test.set).expected
+        role, expected = (Role.EXTRA if extra else Role.TEST), self.setting.data_set(test.set).expected
         trained = {record.dataset for record in self.prepared.records if record.origin == Origin.REAL}
         trained |= set(self.trained or ())
         trained |= {name for record in self.prepared.records for name in record.made_from}
@@ -379,11 +383,12 @@ class _Files:
             leaked=() if made else leaked(test.set, trained, pool.names),
         )
 
-    def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
-        """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""
+    def _clean(self, role: str, task: Task) -> _Clean | None:
+        """Clean images to synthesise from: those of clean sets, else the targets of the setting's paired ones."""
         if role not in self._made_of:
-            for some in (_makers(names, role, self.root), names):
-                found = {name: pool for name in some if (pool := self._open(name, task)) is not None and pool.names}
+            paired = self.setting.train_sets if role == "train" else self.setting.test_sets
+            for names in (_makers(self.setting, role, self.root), paired):
+                found = {name: pool for name in names if (pool := self._open(name, task)) is not None and pool.names}
                 if found:
                     pool = joined(task, [Pool(task, pool.names, pool.clean) for pool in found.values()])
                     depths = InventedDepths(pool.names, pool.clean)

@@ -67,7 +67,7 @@ def _run(request: GridRequest, plans: Sequence[Plan]) -> int:
     _print_changed(changed)
     if left:
         data = _check(request, left, data)
-    uri = _prepared_store(request) if leads else tracking.NONE
+    uri = _prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
     outcomes = _execute(request, left, uri, data) if left and data else {}
     return _report(request, plans, outcomes, uri) if leads else 0
 
@@ -139,13 +139,13 @@ def _check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) -
     return data
 
 
-def _prepared_store(request: GridRequest) -> str:
+def _prepared_store(request: GridRequest, experiment: str) -> str:
     """Address of the MLflow store, prepared for several processes; ``none`` where it cannot be used."""
     uri = request.tracking_uri or tracking.default_uri(request.output)
     if uri == tracking.NONE:
         return uri
     with locked(request.cache / ".lock"):  # two commands must not create it at once
-        problem = tracking.prepare(uri, request.setting, request.output)
+        problem = tracking.prepare(uri, experiment, request.output)
     if not problem:
         return uri
     print(
@@ -175,9 +175,10 @@ def _cpu_jobs(plans: Sequence[Plan]) -> int:
 
 def _report(request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path, Status], uri: str) -> int:
     """Write and print the report and what failed, mirror both; returns the exit code."""
+    setting = plans[0].setting.name
     try:
         with locked(request.output / "reports" / ".lock"):
-            report = build(request.setting, request.output, runs=[plan.run for plan in plans])
+            report = build(setting, request.output, runs=[plan.run for plan in plans])
     except NothingToReport as error:
         raise UserError(f"{error} The runs are kept.") from error
     print(report.text)
@@ -189,7 +190,7 @@ def _report(request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path,
         print(f"failed: {plan.title}: {status.reason}{mends}\n        {plan.folder}", file=sys.stderr)
     if uri != tracking.NONE:
         tracking.mirror(uri, [plan.run for plan in plans], request.command)
-        if problem := tracking.log_summary(uri, request.setting, request.command, report.files):
+        if problem := tracking.log_summary(uri, setting, request.command, report.files):
             print(f"warning: the report is not in MLflow ({problem}).", file=sys.stderr)
         print(f"MLflow:  {tracking.viewer(uri)}")
     return 1 if failed else 0

@@ -9,7 +9,7 @@ from typing import Literal
 
 import art
 import baselines
-from benchmarks.config import data_sets, protocols, settings
+from benchmarks.config import protocols, settings
 from benchmarks.config.configuration import Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
@@ -86,7 +86,7 @@ class GridRequest:
         ]  # fmt: skip
         protocols.get(configs[0].evaluate.protocol)
         for name in configs[0].evaluate.extra:
-            data_sets.get(name)
+            setting.data_set(name)
         fingerprint = sources.fingerprint(setting, configs[0].data)
         plans = [plan(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run

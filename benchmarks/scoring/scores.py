@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.config import protocols
 from benchmarks.data.images import digest_of, identity
-from benchmarks.data.sources import TestPool
+from benchmarks.data.pools import TestPool
 from benchmarks.scoring.fidelity import score
 from benchmarks.scoring.tiling import Tell, fits, restore
 from results.records import Fault

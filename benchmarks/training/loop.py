@@ -23,7 +23,7 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import latest, restore, save
 from benchmarks.training.checks import check_end, check_output, check_update

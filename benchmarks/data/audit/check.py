@@ -8,8 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.config import data_sets
-from benchmarks.config.data_sets import DataSet
+from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.data import layouts, opening
 from benchmarks.data.audit.misplaced import fix
 from benchmarks.data.decoding import attempts, decode, header_of
@@ -24,12 +23,14 @@ class Report:
     """What was found of one set. ``problems`` must be mended before training; ``notes`` are for information."""
 
     data_set: DataSet
+    whole: DataSet  # of which it is a part, or itself
     located: Located | None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def found(self) -> int:
+        """Samples that are there."""
         return len(self.located.pairs) if self.located else 0
 
     @property
@@ -45,7 +46,9 @@ class Report:
         return "partial" if self.found < self.data_set.expected else "surplus"
 
 
-def check(names: Iterable[str], root: Path, least: Mapping[str, tuple[int, str]] | None = None) -> list[Report]:
+def check(
+    names: Iterable[str], catalogue: Catalogue, root: Path, least: Mapping[str, tuple[int, str]] | None = None
+) -> list[Report]:
     """Find and decode the sets of those names below ``root``, with a progress bar for slow ones.
 
     Told of each set: images found and expected, pairs without partner, files that cannot be decoded, pairs of
@@ -54,18 +57,20 @@ def check(names: Iterable[str], root: Path, least: Mapping[str, tuple[int, str]]
 
     Args:
         names: of the sets.
+        catalogue: where they stand, with the sets that a folder may belong to instead.
         root: the data root.
         least: by test set, the pixels a side that its images need, and the protocol that needs them.
     """
     reports = []
     for name in names:
-        located = layouts.locate(name, root)
-        report = Report(data_sets.get(name), located)
+        data_set = catalogue.get(name)
+        located = layouts.locate(data_set, root)
+        report = Report(data_set, catalogue.get(data_set.whole), located)
         if located:
             report.problems += located.problems
             report.notes += located.notes
         if not report.found:
-            advice = fix(name, root)
+            advice = fix(data_set, catalogue, root)
             if advice:
                 report.notes.append(advice)
         reports.append(report)
@@ -117,7 +122,7 @@ def text(reports: Sequence[Report], everything: bool = False) -> str:
             expected = sum(report.data_set.expected for report in several)
             parts = ", ".join(report.data_set.part for report in several)
             lines.append(_line(whole, 0, expected, "missing", width))
-            lines += [f"    {data_sets.get(whole).where()}", f"    parts: {parts}"]
+            lines += [f"    {several[0].whole.where()}", f"    parts: {parts}"]
             continue
         for report in several:
             lines += _told(report, width, everything)
@@ -128,7 +133,7 @@ def text(reports: Sequence[Report], everything: bool = False) -> str:
 
 def _whole(report: Report) -> tuple[str, bool]:
     """The set a report's part belongs to, and whether it is missing: missing parts are told together."""
-    return report.data_set.name.partition(":")[0], report.state == "missing"
+    return report.whole.name, report.state == "missing"
 
 
 def _line(name: str, found: int, expected: int, state: str, width: int) -> str:

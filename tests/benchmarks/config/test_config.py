@@ -7,7 +7,7 @@ import pytest
 import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
-from benchmarks.config.sections import LATER, DataConfig
+from benchmarks.config.sections import DataConfig, TrainConfig
 from benchmarks.config.settings import load
 from benchmarks.execution import grid
 from benchmarks.training import schedules
@@ -93,7 +93,7 @@ def test_mixing_belongs_to_the_recipe():
 
 
 def test_what_came_later_leaves_earlier_runs_their_identity():
-    assert not LATER.keys() & config("mix", profile="paper").model_dump()["train"].keys()
+    assert not TrainConfig.LATER.keys() & config("mix", profile="paper").model_dump()["train"].keys()
     assert config("mix", "train.plateaus=3").model_dump()["train"]["plateaus"] == 3
     assert config("mix", "train.plateaus=3").hash != config("mix").hash
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import art
 from benchmarks.config.configuration import resolve
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.data.images import UnusableImage, decode
+from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.layouts import locate
 from benchmarks.execution import cluster, grid
 
@@ -142,7 +143,7 @@ LINES = st.one_of(
 def test_any_list_file_selects_among_the_files_that_are_there(allweather, content):
     (allweather / "allweather.txt").write_bytes(content)
     for name in ("AllWeather:raindrop", "AllWeather:snow"):
-        located = locate(name, allweather)
+        located = locate(known().get(name), allweather)
         assert all(path.is_relative_to(allweather) and path.is_file() for path in located.files())
 
 

@@ -9,6 +9,7 @@ from miniature import picture, rainy, save, spoil, three_task
 
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import images, layouts, sources
@@ -148,7 +149,7 @@ def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):
     for number in (1, 2):
         save(tmp_path / f"Rain100L/rain-{number:03d}.png", picture(number))
         save(tmp_path / f"Rain100L/norain-{number:03d}.png", picture(number))
-    located = layouts.locate("Rain100L", tmp_path)
+    located = layouts.locate(known().get("Rain100L"), tmp_path)
     assert [(pair.input.name, pair.target.name) for pair in located.pairs] == [
         ("rain-001.png", "norain-001.png"), ("rain-002.png", "norain-002.png"),
     ]  # fmt: skip
@@ -156,12 +157,12 @@ def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):
 
 
 def test_fingerprint_follows_the_files_not_the_place(root, tmp_path):
-    before = layouts.locate("BSD400", root).fingerprint()
+    before = layouts.locate(known().get("BSD400"), root).fingerprint()
     moved = tmp_path / "moved"
     shutil.copytree(root, moved)
-    assert layouts.locate("BSD400", moved).fingerprint() == before
+    assert layouts.locate(known().get("BSD400"), moved).fingerprint() == before
     (moved / "BSD400/8049.jpg").unlink()
-    assert layouts.locate("BSD400", moved).fingerprint() != before
+    assert layouts.locate(known().get("BSD400"), moved).fingerprint() != before
 
 
 def test_the_cache_holds_the_pixels_and_notices_a_changed_file(root, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
-from benchmarks.data.sources import TestPool
+from benchmarks.data.pools import TestPool
 from benchmarks.execution import grid
 from benchmarks.scoring.metrics import Metric, facts, further
 from benchmarks.scoring.scores import evaluate

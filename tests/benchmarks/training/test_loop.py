@@ -14,7 +14,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data.batches import Batch
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training.checkpoint import save
 from benchmarks.training.loop import Training, task_losses

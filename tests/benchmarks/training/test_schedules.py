@@ -14,7 +14,9 @@ from benchmarks.training.schedules import epoch_steps, learning_rate
 
 
 def rates(**options):
-    train = TrainConfig(**({"steps": 200, "batch": 1, "patch": 16, "lr": 1e-3} | options))
+    train = TrainConfig(
+        **({"steps": 200, "batch": 1, "patch": 16, "lr": 1e-3, "log_every": 1, "checkpoint_every": 9} | options)
+    )
     return [learning_rate(train, step) for step in range(train.steps)]
 
 
@@ -23,7 +25,7 @@ def rates(**options):
     [(900, 0, 14243, 9), (534116, 0, 4450, 4450), (400000, 0, 28486, 4000), (20, 0, 50, 1), (900, 250, 14243, 250)],
 )
 def test_an_epoch_is_a_pass_over_the_list_or_a_hundredth_of_the_training(steps, epoch, whole, expected):
-    train = TrainConfig(steps=steps, batch=1, patch=16, lr=1e-3, epoch=epoch)
+    train = TrainConfig(steps=steps, batch=1, patch=16, lr=1e-3, log_every=1, checkpoint_every=9, epoch=epoch)
     assert epoch_steps(train, whole) == expected
 
 

@@ -7,7 +7,7 @@ import torch
 import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.settings import load
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.run import main
 from benchmarks.training.loop import Training
 from results import Run
