@@ -172,7 +172,7 @@ def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
 
 def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
     """Where the results go: never over those of another evaluation."""
-    from benchmarks.execution.grid import folder_name
+    from benchmarks.execution.plan import folder_name
 
     name = loaded.path.stem
     if loaded.run:
