@@ -13,7 +13,7 @@ import pytest
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.execution.plan import plan
+from benchmarks.execution.plan import Plan
 from benchmarks.execution.progress import ProgressView, run_lines
 from benchmarks.execution.terminal import clipped
 from benchmarks.training.loop import _interrupts_wait
@@ -169,7 +169,7 @@ def test_long_names_keep_both_ends():
 @pytest.fixture
 def plans(tmp_path):
     setting = load("three_task")
-    return [plan(setting, resolve(setting, "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
+    return [Plan.of(setting, resolve(setting, "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
 
 
 def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch, capsys):

@@ -16,7 +16,7 @@ from benchmarks.config.settings import load
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
 from benchmarks.execution.job import ExecutionContext, execute
-from benchmarks.execution.plan import plan
+from benchmarks.execution.plan import Plan
 from benchmarks.scoring.weights import Loaded
 from reports.numbers.scorecard import scorecard
 from results.records import DataRecord
@@ -37,7 +37,7 @@ def run(data, tmp_path_factory):
     small = ["train.steps=2", "train.batch=5", "train.patch=64", "train.ema=0.5", "evaluate.extra=Rain100H"]
     files = DataConfig(source="files", root=str(data))
     setting = load("three_task")
-    planned = plan(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
+    planned = Plan.of(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
     execute(planned, ExecutionContext(output / "cache", "cpu", "none", "a test"))
     assert planned.status.state == "done", planned.status.reason
     return planned.run

@@ -14,7 +14,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.execution import environment, job
-from benchmarks.execution.plan import plan
+from benchmarks.execution.plan import Plan
 from results import Run
 from results.records import State, Status
 from results.schema import RHYTHM_COLUMNS
@@ -115,7 +115,7 @@ def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
 def test_folders_have_names_that_every_system_takes(spec):
     setting = load("three_task")
     config = resolve(setting, "transweather", "mix").model_copy(update={"strategy": spec})
-    slug = plan(setting, config, Path()).folder.parent.name
+    slug = Plan.of(setting, config, Path()).folder.parent.name
     assert not set(slug) & set('<>:"/\\|?*') and not slug.endswith((".", " "))
     assert not PureWindowsPath(slug).is_reserved()
 

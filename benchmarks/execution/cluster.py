@@ -28,7 +28,7 @@ from benchmarks.execution import answers, environment, transport
 from benchmarks.execution.answers import Files
 from benchmarks.execution.job import ExecutionContext, execute, mend, record, write_failure
 from benchmarks.execution.locks import Busy, locked
-from benchmarks.execution.plan import Plan, Todo, plan
+from benchmarks.execution.plan import Plan, Todo
 from benchmarks.training import loop
 from results import Run, Status
 from results import schema as names
@@ -218,17 +218,17 @@ def perform(
     worker = get_worker()
     cache = Path(worker.local_directory) / "restoration-cache"
     with _one_run, tempfile.TemporaryDirectory(prefix="run-") as place:
-        item = plan(setting, config, Path(place))
-        _unpack(files, item.folder)
+        plan = Plan.of(setting, config, Path(place))
+        _unpack(files, plan.folder)
         context = ExecutionContext(cache, device, "none", command, expected=images)
-        with _sending(item, lambda progress: worker.log_event(topic, (key, progress.content()))):
+        with _sending(plan, lambda progress: worker.log_event(topic, (key, progress.content()))):
             try:
-                status = _data_failure(item) or execute(item, context)
+                status = _data_failure(plan) or execute(plan, context)
             except KeyboardInterrupt:
                 status = Status(State.RUNNING, "interrupted")
-        written = item.run.status
-        samples = [path.relative_to(item.folder).as_posix() for path in item.folder.glob("samples/*")]
-        content = answers.packed(item.folder, [*answers.FILES, *samples, answers.TRACE])
+        written = plan.run.status
+        samples = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
+        content = answers.packed(plan.folder, [*answers.FILES, *samples, answers.TRACE])
         # what was written of a finished run may have a warning
         return answers.sealed(written if written.state == status.state else status, content)
 

@@ -20,6 +20,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import cast
 
 from benchmarks.execution.job import ExecutionContext, execute, write_failure
 from benchmarks.execution.plan import Plan
@@ -38,9 +39,7 @@ _POSIX = hasattr(signal, "pthread_sigmask")
 _OF_TERMINAL = [signal.SIGINT, signal.SIGHUP] if _POSIX else []
 
 
-def run_all(
-    plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: ExecutionContext
-) -> dict[Path, Status]:
+def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: ExecutionContext) -> dict[Path, Status]:
     """Do the runs, ``jobs`` at a time, in worker processes; with one at a time in this process.
 
     A run that another command is working on comes last: then this command waits, and takes what the other has done, or
@@ -140,7 +139,7 @@ class _Worker:
     def __init__(self, context: ExecutionContext):
         self.context = context
         self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
+        self._connection: Connection[Plan, Status] | None = None
 
     def execute(self, plan: Plan) -> Status:
         """Do the run; where the process dies, the status says so."""
@@ -159,7 +158,7 @@ class _Worker:
             connection.close()
             return Status(State.KILLED, f"its worker process died ({_death(process.exitcode or 0)})")
 
-    def _start(self) -> tuple[SpawnProcess, Connection]:
+    def _start(self) -> tuple[SpawnProcess, Connection[Plan, Status]]:
         if _POSIX:  # the worker inherits that a terminal does not end it, not even while it starts
             resource_tracker.ensure_running()  # otherwise started below, which would lift the block
             signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
@@ -168,7 +167,7 @@ class _Worker:
         process = spawn.Process(target=_serve, args=(there, os.getpid(), self.context), name="worker")
         process.start()
         there.close()
-        return process, here
+        return process, cast("Connection[Plan, Status]", here)  # Windows has another class of the same methods
 
     def ask(self) -> None:
         """Let the worker save and stop."""
@@ -191,7 +190,7 @@ def _death(code: int) -> str:
     return f"{name}({code}){memory}"
 
 
-def _serve(connection: Connection, parent: int, context: ExecutionContext) -> None:
+def _serve(connection: Connection[Status, Plan], parent: int, context: ExecutionContext) -> None:
     """In a worker: do the runs that come, until the command closes the connection."""
     for number in _OF_TERMINAL:
         signal.signal(number, signal.SIG_IGN)

@@ -39,6 +39,12 @@ class Plan:
     config: Config
     folder: Path
 
+    @classmethod
+    def of(cls, setting: Setting, config: Config, output: Path) -> Plan:
+        """The plan of the run with that configuration below the folder ``output``."""
+        parent = output / "runs" / config.setting / config.baseline / folder_name(config.strategy)
+        return cls(setting, config, parent / f"{config.seed}-{config.hash}")
+
     @property
     def run(self) -> Run:
         """The run's files."""
@@ -103,12 +109,6 @@ class Plan:
             if {"definition": 1} | record.config.model_dump(mode="json", exclude_unset=True, exclude=place) == config:
                 return True
         return False
-
-
-def plan(setting: Setting, config: Config, output: Path) -> Plan:
-    """The plan of the run with that configuration below the folder ``output``."""
-    parent = output / "runs" / config.setting / config.baseline / folder_name(config.strategy)
-    return Plan(setting, config, parent / f"{config.seed}-{config.hash}")
 
 
 def folder_name(text: str) -> str:

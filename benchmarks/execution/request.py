@@ -16,7 +16,7 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.data import sources
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
-from benchmarks.execution.plan import Plan, Todo, plan
+from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.training import distributed
 
@@ -88,7 +88,7 @@ class GridRequest:
         for name in configs[0].evaluate.extra:
             setting.data_set(name)
         fingerprint = sources.fingerprint(setting, configs[0].data)
-        plans = [plan(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
+        plans = [Plan.of(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
         feasible.check(plans)
         return plans
@@ -110,13 +110,13 @@ def listing(plans: Sequence[Plan]) -> str:
     """The runs with their state and cost, for ``--dry-run``, and notes on the image files, which it does not open."""
     lines: list[str] = []
     total, left = 0.0, 0
-    for item in plans:
-        todo, train = item.todo, item.config.train
-        seconds = 0.0 if todo == Todo.NOTHING else estimate(item)
+    for plan in plans:
+        todo, train = plan.todo, plan.config.train
+        seconds = 0.0 if todo == Todo.NOTHING else estimate(plan)
         total += seconds
         left += todo != Todo.NOTHING
-        size = f"{item.config.size}, {train.steps} steps of {train.batch} x {train.patch}x{train.patch}"
-        lines.append(f"  {item.title:34} {todo:9} {size:40} about {duration(seconds):>10}  {item.folder}")
+        size = f"{plan.config.size}, {train.steps} steps of {train.batch} x {train.patch}x{train.patch}"
+        lines.append(f"  {plan.title:34} {todo:9} {size:40} about {duration(seconds):>10}  {plan.folder}")
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = sources.notes(plans[0].setting, config.data, config.evaluate.extra)
@@ -125,12 +125,12 @@ def listing(plans: Sequence[Plan]) -> str:
 
 def _gpu_hours(plans: Sequence[Plan]) -> list[str]:
     """What the published schedules need, from their operations: step times are known for a CPU only."""
-    published = {item.config.baseline: item for item in reversed(plans) if item.config.profile == "paper"}
+    published = {plan.config.baseline: plan for plan in reversed(plans) if plan.config.profile == "paper"}
     if not published:
         return []
     lines = ["", f"One training on a GPU that sustains {_FLOPS / 1e12:.0f} TFLOP/s (arithmetic, no measurement):"]
-    for name, item in published.items():
-        count = operations(item)
+    for name, plan in published.items():
+        count = operations(plan)
         hours = f"{count / _FLOPS / 3600:,.0f} GPU-hours ({count / 1e18:.2g} EFLOP)" if count else ""
         lines.append(f"  {name:14} {hours or 'no gmac in its [cost]'}")
     return lines

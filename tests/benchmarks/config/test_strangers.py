@@ -20,7 +20,7 @@ from benchmarks.config.settings import load
 from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.layouts import locate
 from benchmarks.execution import cluster
-from benchmarks.execution.plan import plan
+from benchmarks.execution.plan import Plan
 
 CASES = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", 200)),
@@ -106,7 +106,7 @@ def test_any_name_is_refused_or_gives_a_folder_below_the_output(setting, baselin
     ):
         try:
             setting = load(name)
-            folder = plan(setting, resolve(setting, *others), output).folder
+            folder = Plan.of(setting, resolve(setting, *others), output).folder
         except UserError:
             continue
         assert Path(os.path.normpath(folder)).is_relative_to(output / "runs") and "\0" not in str(folder)

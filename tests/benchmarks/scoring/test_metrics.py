@@ -13,7 +13,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.data.pools import TestPool
 from benchmarks.execution import job
-from benchmarks.execution.plan import plan as plan_of
+from benchmarks.execution.plan import Plan
 from benchmarks.scoring.metrics import Metric, facts, further
 from benchmarks.scoring.scores import evaluate
 from results.records import DataRecord, MetricFacts, Origin, Role, RunRecord, State, Status
@@ -66,7 +66,7 @@ def test_what_cannot_be_computed_is_told_before_anything_is(monkeypatch):
 def planned(output, metric):
     setting = settings.load("three_task")
     config = resolve(setting, "transweather", "mix", overrides=[f"evaluate.metrics={metric}"])
-    return plan_of(setting, config, output)
+    return Plan.of(setting, config, output)
 
 
 def test_a_run_records_which_way_is_better_with_what_it_is_and_was_scored_with(tmp_path):
