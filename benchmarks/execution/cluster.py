@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
-from benchmarks.data import sources
+from benchmarks.data import locating
 from benchmarks.execution import answers, environment, transport
 from benchmarks.execution.answers import Files
 from benchmarks.execution.job import ExecutionContext, execute, mend, record, write_failure
@@ -240,7 +240,7 @@ def _data_failure(plan: Plan) -> Status | None:
     """A failure where the worker's data are not those that the run is for."""
     data = plan.config.data
     try:
-        if sources.fingerprint(plan.setting, data) == data.fingerprint:
+        if locating.fingerprint(plan.setting, data) == data.fingerprint:
             return None
         reason = f"the training images below {data.root} are not the same on this worker"
     except UserError as error:

@@ -13,7 +13,7 @@ from benchmarks.config import protocols, settings
 from benchmarks.config.configuration import Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import sources
+from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
 from benchmarks.execution.plan import Plan, Todo
@@ -87,7 +87,7 @@ class GridRequest:
         protocols.get(configs[0].evaluate.protocol)
         for name in configs[0].evaluate.extra:
             setting.data_set(name)
-        fingerprint = sources.fingerprint(setting, configs[0].data)
+        fingerprint = locating.fingerprint(setting, configs[0].data)
         plans = [Plan.of(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
         feasible.check(plans)
@@ -119,7 +119,7 @@ def listing(plans: Sequence[Plan]) -> str:
         lines.append(f"  {plan.title:34} {todo:9} {size:40} about {duration(seconds):>10}  {plan.folder}")
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
-    notes = sources.notes(plans[0].setting, config.data, config.evaluate.extra)
+    notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
     return "\n".join([*lines, *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
 
 
