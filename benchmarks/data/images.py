@@ -95,7 +95,7 @@ class Images:
     def __getitem__(self, number: int) -> np.ndarray:
         if self._folder is None:
             return self._decoded(self.paths[number])
-        if self._pixels is None:  # opened on first use: a process started by joblib maps the same pages
+        if self._pixels is None:  # opened on first use: a worker process maps the same pages
             # as a bare array: slicing a memmap costs several times as much
             self._pixels = np.asarray(np.memmap(self._folder / PIXELS, dtype=np.uint8, mode="r"))
         place = self._places[number]

@@ -1,7 +1,7 @@
 """A grid of runs on several machines: a Dask cluster without a shared file system.
 
 A worker trains and scores a run in a folder of its own and sends back what the run left. Where a worker dies, the
-scheduler gives its run to another one; joblib's Dask backend would wait for ever. The local store is written by this
+scheduler gives its run to another one. The local store is written by this
 process alone, so that reports, MLflow and continuing need nothing of the workers.
 
 What workers send is data (:mod:`benchmarks.execution.transport`), checked before it is used
