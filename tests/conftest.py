@@ -8,11 +8,41 @@ from jaxtyping import install_import_hook
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
     # art
+    "art.active_reweighting",
+    "art.adapters",
+    "art.equal_weights",
+    "art.gradients",
+    "art.gradnorm",
+    "art.learned",
+    "art.learning",
+    "art.strategy",
+    "art.task_losses",
+    "art.tchebycheff",
+    "art.uncertainty",
     # baselines
     # benchmarks
+    "benchmarks.data.batches",
+    "benchmarks.data.images",
+    "benchmarks.data.photographs",
+    "benchmarks.data.pools",
+    "benchmarks.data.procedural",
+    "benchmarks.data.degradations._degradation",
+    "benchmarks.data.degradations._mixtures",
+    "benchmarks.data.degradations.blur",
+    "benchmarks.data.degradations.downscale",
+    "benchmarks.data.degradations.gamma",
+    "benchmarks.data.degradations.gaussian_blur",
+    "benchmarks.data.degradations.haze",
+    "benchmarks.data.degradations.jpeg",
+    "benchmarks.data.degradations.low_light",
+    "benchmarks.data.degradations.noise",
+    "benchmarks.data.degradations.rain",
+    "benchmarks.data.degradations.rain_fog",
+    "benchmarks.data.degradations.raindrops",
+    "benchmarks.data.degradations.snow",
 ]
-install_import_hook(SHAPED, "beartype.beartype")
+install_import_hook(SHAPED, "shapes.checked")
 
-sys.path.insert(0, str(Path(__file__).parent))  # miniature.py serves tests in every folder
+sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work

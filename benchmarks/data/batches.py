@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from benchmarks.config.seeds import derive, generator
 from benchmarks.data.pools import Pool
 
 Patches = Float[Tensor, "batch 3 patch patch"]
+_Tasks = Int[Tensor, "batch"]
+_Counts = Float[Tensor, "task"]
+_Numbers = Int[np.ndarray, "batch"]
 
 
 @dataclass
@@ -34,8 +37,8 @@ class Batch:
 
     degraded: Patches
     clean: Patches
-    tasks: Int[Tensor, "batch"]
-    counts: Float[Tensor, "task"]
+    tasks: _Tasks
+    counts: _Counts
     sizes: tuple[int, ...]
     second: Patches | None = None
 
@@ -49,7 +52,7 @@ class Mixture:
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._asking = Lock()
 
-    def __call__(self, step: int) -> tuple[Int[np.ndarray, "batch"], Int[np.ndarray, "batch"]]:
+    def __call__(self, step: int) -> tuple[_Numbers, _Numbers]:
         """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
         with self._asking:
             return getattr(self, f"_{self.mixing}")(step)
@@ -110,7 +113,10 @@ class _Crops(NamedTuple):
     depths: np.ndarray | None
 
 
-class _Ahead:
+_Item = TypeVar("_Item")
+
+
+class _Ahead(Generic[_Item]):
     """A function of the step, called for the next steps in background threads; its results are the same.
 
     Args:
@@ -118,13 +124,13 @@ class _Ahead:
         last: the step that ends training.
     """
 
-    def __init__(self, function: Callable[[int], _Crops], last: int):
+    def __init__(self, function: Callable[[int], _Item], last: int):
         threads = min(8, os.cpu_count() or 1)
         self.function, self.last, self.depth = function, last, 2 * threads
         self._threads = ThreadPoolExecutor(threads, "crops")
-        self._waiting: dict[int, Future[_Crops]] = {}
+        self._waiting: dict[int, Future[_Item]] = {}
 
-    def __call__(self, step: int) -> _Crops:
+    def __call__(self, step: int) -> _Item:
         wanted = range(step, max(min(step + self.depth, self.last), step + 1))
         for other in set(self._waiting) - set(wanted):
             self._waiting.pop(other).cancel()
@@ -216,8 +222,8 @@ class Batches:
         needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
-        for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
-            picture, partner, depth = self._pictures(task, int(image))
+        for sample, (task, image) in enumerate(zip(tasks.tolist(), images.tolist(), strict=True)):
+            picture, partner, depth = self._pictures(task, image)
             made[sample] = partner is None
             room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
             for row in range(sample, total, len(tasks)):  # the views of this sample

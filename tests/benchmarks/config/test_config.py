@@ -221,7 +221,7 @@ def test_numbers_in_specs_keep_their_digits(spec, kept):
         (":", "unknown strategy"),
         ("a:b=c", "unknown strategy 'a'"),
         ("a..b:C", "unknown strategy"),
-        ("art:tau=1:tau=2", "tau is there twice"),
+        ("art:tau=1:tau=2", "tau is given twice"),
         ("art:tau=nan", "takes a finite number"),
         ("art:tau=1e999", "too large a number"),
         ("art:tau=" + "9" * 400, "takes a finite number"),
