@@ -75,18 +75,17 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     """
     import torch
 
-    from benchmarks.config import settings
     from benchmarks.config.configuration import setting_of
     from benchmarks.data import sources
     from benchmarks.execution import environment
     from benchmarks.scoring import metrics
 
     device = environment.device(options.device)
-    _check(options)
+    setting = _check(options)
     loaded = weights.load(options)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
-    setting = settings.load(options.setting) if options.setting else setting_of(loaded.config)
+    setting = setting or setting_of(loaded.config)
     config = _config(options, setting, loaded)
     further = metrics.further(config.evaluate.metrics, device)
     trained = _trained(loaded) if loaded.run else setting.train_sets
@@ -102,18 +101,18 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     return _report(setting, loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
 
 
-def _check(options: argparse.Namespace) -> None:
-    """What can be said before anything is loaded."""
+def _check(options: argparse.Namespace) -> Setting | None:
+    """What can be said before weights are loaded; returns the setting that the options name."""
     from benchmarks.config import protocols, settings
 
     if not options.setting and not options.run:
         raise UserError(f"--setting missing: name the test sets by one of {', '.join(settings.names())}.")
-    if options.setting:
-        settings.load(options.setting)
+    setting = settings.load(options.setting) if options.setting else None
     if options.protocol:
         protocols.get(options.protocol)
     if strange := [text for text in options.overrides if not text.startswith("evaluate.")]:
         raise UserError(f"--set {strange[0]}: only keys of evaluate apply here, such as evaluate.extra=Rain100H.")
+    return setting
 
 
 def _config(options: argparse.Namespace, setting: Setting, loaded: Loaded) -> Config:

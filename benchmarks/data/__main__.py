@@ -26,21 +26,21 @@ def parser() -> argparse.ArgumentParser:
         name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
     ) -> argparse.ArgumentParser:
         """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
-        made = commands.add_parser(name, help=about, description=about)
-        made.add_argument(
+        added = commands.add_parser(name, help=about, description=about)
+        added.add_argument(
             "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
         )
         if root:
             where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
-            made.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
-        made.set_defaults(run=run, doing=doing)
-        return made
+            added.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
+        added.set_defaults(run=run, doing=doing)
+        return added
 
     command("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
     check = command(
-        "check", "Decode every file and tell every defect by name.", _check, "needed", "Checking every file below"
+        "check", "Decode every file and report every defect by name.", _check, "needed", "Checking every file below"
     )
-    check.add_argument("--all", action="store_true", help="tell all problems, not the first ten of a set")
+    check.add_argument("--all", action="store_true", help="list all problems, not the first ten of a set")
     leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
         "Comparing test with training images below")  # fmt: skip
     leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     show.add_argument("--file", type=Path, metavar="FILE", help="the PNG (default: OUTPUT/sheets/SETTING.png)")
-    for made in (cache, show):
-        made.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
+    for added in (cache, show):
+        added.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
             help="holds the cache of decoded images (default: results)")  # fmt: skip
     return result
 
@@ -100,14 +100,14 @@ def _check(options: argparse.Namespace) -> int:
     from benchmarks.data.audit.check import check, text
 
     loaded, sets = _settings(options), _sets(options)
-    catalogue = Catalogue({name: one for setting in loaded for name, one in setting.catalogue.sets.items()})
+    catalogue = Catalogue({name: data_set for setting in loaded for name, data_set in setting.catalogue.sets.items()})
     tasks = {task for setting in loaded for task in setting.task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
-    more = [data_set.instead for data_set in sets.values() if data_set.instead]
-    more += catalogue.further(tasks) if options.setting else catalogue.sets
+    further = [data_set.instead for data_set in sets.values() if data_set.instead]
+    further += catalogue.further(tasks) if options.setting else catalogue.sets
     wholes = {data_set.whole for data_set in sets.values()}
-    there = [name for name in more if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
-    reports = check(dict.fromkeys([*sets, *there]), catalogue, options.data_root, _least(loaded))
+    found = [name for name in further if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
+    reports = check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded))
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
 

@@ -107,7 +107,7 @@ class _Crops(NamedTuple):
     ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
 
     tasks: np.ndarray
-    made: np.ndarray
+    synthetic: np.ndarray
     clean: np.ndarray
     inputs: np.ndarray
     depths: np.ndarray | None
@@ -170,23 +170,23 @@ class Batches:
         if begun and begun[0] == step:
             return begun[1].result()
         wait([begun[1]] if begun else [])  # no two threads ask for crops
-        return self._made(step)
+        return self._composed(step)
 
     def begin(self, step: int) -> None:
         """Begin the batch of a step in a thread beside, unless one is begun; for when this thread will be busy outside
         Python, as in a backward pass: between the small operations of a forward pass the two would only wait for each
         other."""
         if self._thread and not self._begun and step < self.train.steps:
-            self._begun = step, self._thread.submit(self._made, step)
+            self._begun = step, self._thread.submit(self._composed, step)
 
-    def _made(self, step: int) -> Batch:
+    def _composed(self, step: int) -> Batch:
         crops = self.crops(step)
         tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
         clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
         depths = self._tensor(crops.depths) if crops.depths is not None else None
         chance = generator(*self.seed, "degradation", step)
-        for task in np.unique(tasks[crops.made]):
-            chosen = np.flatnonzero((tasks == task) & crops.made)
+        for task in np.unique(tasks[crops.synthetic]):
+            chosen = np.flatnonzero((tasks == task) & crops.synthetic)
             rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
             depth = None if depths is None else depths[rows]
             degraded[rows] = self._degraded(self.pools[task], clean[rows], depth, chance)
@@ -218,13 +218,13 @@ class Batches:
         patch, total = self.train.patch, self.train.views * len(tasks)
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
-        made = np.zeros(len(tasks), bool)
+        synthetic = np.zeros(len(tasks), bool)
         needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
         for sample, (task, image) in enumerate(zip(tasks.tolist(), images.tolist(), strict=True)):
             picture, partner, depth = self._pictures(task, image)
-            made[sample] = partner is None
+            synthetic[sample] = partner is None
             room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
             for row in range(sample, total, len(tasks)):  # the views of this sample
                 down, across, turn = draws[row]
@@ -234,7 +234,7 @@ class Batches:
                     inputs[row] = _crop(partner, *window)
                 elif depths is not None and depth is not None:
                     depths[row] = _crop(depth, *window)
-        return _Crops(tasks, made, clean, inputs, depths)
+        return _Crops(tasks, synthetic, clean, inputs, depths)
 
     def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""

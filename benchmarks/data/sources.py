@@ -66,11 +66,11 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
 
 def fingerprint(setting: Setting, data: DataConfig) -> str:
     """What stands for the training images in a run's identity."""
-    more = [one.data_set.name for one in further(setting, data)]
+    further_names = [entry.data_set.name for entry in further(setting, data)]
     if data.source == "embedded":
         return EMBEDDED
     root = _root(data)
-    names = dict.fromkeys((*setting.train_sets, *more))
+    names = dict.fromkeys((*setting.train_sets, *further_names))
     located = {name: _located(setting, name, root) for name in names}
     if data.missing == "synthesise" and not all(located.values()):
         located |= {name: _located(setting, name, root) for name in _makers(setting, "train", root)}
@@ -121,14 +121,14 @@ def prepare(
     Raises:
         UserError: listing every problem of the files by name; for a degradation that cannot be imported.
     """
-    more = further(setting, data)
+    further_sets = further(setting, data)
     for task in setting.tasks:
-        degradations.load(task.degradation_at)  # one that cannot be imported is told before anything is opened
+        degradations.load(task.degradation_at)  # one that cannot be imported is refused before anything is opened
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
         return _embedded(setting, cache, trains=trained is None)
-    found = _Files(setting, data, extra, cache, trained, more)
+    found = _Files(setting, data, extra, cache, trained, further_sets)
     found.protocol, found.patch = protocol or setting.protocol, patch
     return found.prepare()
 
@@ -153,7 +153,7 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
 
 
 def _label(task: Task, test: TestSet) -> str:
-    """What tells the photographs' columns apart: the noise level, the degradation, or the set they stand for."""
+    """What distinguishes the photographs' columns: the noise level, the degradation, or the set they stand for."""
     severity = task.severity if test.severity is None else test.severity
     if task.degradation == "noise":
         return f"s{severity:g}"
@@ -187,16 +187,18 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
     """What is to be noted about the files of all sets the setting needs, by their names alone."""
     if data.source == "embedded":
         return []
-    more = [one.data_set.name for one in further(setting, data)]
-    sets = dict.fromkeys((*setting.train_sets, *more, *setting.test_sets, *extra))
+    further_names = [entry.data_set.name for entry in further(setting, data)]
+    sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
     located = [_located(setting, name, _root(data)) for name in sets]
-    return list(dict.fromkeys(note for one in located if one for note in _first(one.data_set.name, one.notes, NOTED)))
+    return list(
+        dict.fromkeys(note for found in located if found for note in _first(found.data_set.name, found.notes, NOTED))
+    )
 
 
 def _first(name: str, lines: Sequence[str], most: int) -> list[str]:
     """At most so many of a set's problems or notes."""
     return opening.shortened(
-        lines, most, lambda more: f"{name}: {more} more; `python -m benchmarks.data check` tells them all"
+        lines, most, lambda left_out: f"{name}: {left_out} more; `python -m benchmarks.data check` lists them all"
     )
 
 
@@ -210,7 +212,7 @@ class _Clean(NamedTuple):
 
 
 class _Files:
-    """Collects sets below a data root, and every problem on the way, so that all are told at once."""
+    """Collects sets below a data root, and every problem on the way, so that all are reported at once."""
 
     def __init__(
         self,
@@ -219,9 +221,9 @@ class _Files:
         extra: Sequence[str],
         cache: Path,
         trained: Sequence[str] | None,
-        more: Sequence[Further],
+        further_sets: Sequence[Further],
     ):
-        self.more = more
+        self.further_sets = further_sets
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = _root(data)
         self.extra = [setting.data_set(name) for name in extra]
@@ -237,8 +239,8 @@ class _Files:
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
         if self.problems:
-            told = f"the data below {files.text(self.root)} cannot be used as they are:"
-            raise UserError(told, dict.fromkeys(self.problems))
+            message = f"the data below {files.text(self.root)} cannot be used as they are:"
+            raise UserError(message, dict.fromkeys(self.problems))
         self.prepared.notes = list(dict.fromkeys(self.prepared.notes))
         return self.prepared
 
@@ -300,11 +302,11 @@ class _Files:
         )
 
     def _train(self, task: Task) -> None:
-        pools = [*self._own(task), *self._further(task)]
+        pools = [*self._set_pools(task), *self._further(task)]
         if pools:
             self.prepared.train.append(joined(task, pools))
 
-    def _own(self, task: Task) -> list[Pool]:
+    def _set_pools(self, task: Task) -> list[Pool]:
         """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
@@ -324,21 +326,21 @@ class _Files:
                 self.prepared.record(Role.TRAIN, task, name, 0, self.setting.data_set(name).expected, Origin.ABSENT)
         if pools:
             return [with_depths(pool) for pool in pools.values()]
-        made = self._clean("train", task)
+        clean = self._clean("train", task)
         name = task.train[0]
-        if made is None:
+        if clean is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
-        found, expected = len(made.names), self.setting.data_set(name).expected
-        digest = self._trains(made.sets)
+        found, expected = len(clean.names), self.setting.data_set(name).expected
+        digest = self._trains(clean.sets)
         self.prepared.record(
-            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=made.sets, digest=digest
+            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=clean.sets, digest=digest
         )
-        return [with_depths(Pool(task, made.names, made.images), made.depths)]
+        return [with_depths(Pool(task, clean.names, clean.images), clean.depths)]
 
     def _further(self, task: Task) -> Iterator[Pool]:
         """Further training sets of the task, each as often as it is repeated."""
-        for data_set, repeats in self.more:
+        for data_set, repeats in self.further_sets:
             if data_set.trains != task.name:
                 continue
             pool = self._open(data_set.name, task)
@@ -353,20 +355,20 @@ class _Files:
             yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
-        pool, made = self._open(test.set, task), None
+        pool, clean = self._open(test.set, task), None
         if pool is None:
             if self.data.missing == "error" or extra:
                 self._missing(test.set, f"test of {task.name}")
                 return
-            made = self._clean("test", task)
-            if made is None:
+            clean = self._clean("test", task)
+            if clean is None:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
-            pool = Pool(task, made.names, made.images)
-        digest = self._tests(made.sets if made else [test.set])
+            pool = Pool(task, clean.names, clean.images)
+        digest = self._tests(clean.sets if clean else [test.set])
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
-        self.prepared.tests.append(with_depths(opened, made.depths if made else None))
+        self.prepared.tests.append(with_depths(opened, clean.depths if clean else None))
         role, expected = (Role.EXTRA if extra else Role.TEST), self.setting.data_set(test.set).expected
         trained = {record.dataset for record in self.prepared.records if record.origin == Origin.REAL}
         trained |= set(self.trained or ())
@@ -377,10 +379,10 @@ class _Files:
             test.name,
             len(pool.names),
             expected,
-            Origin.SYNTHESISED if made else Origin.REAL,
+            Origin.SYNTHESISED if clean else Origin.REAL,
             digest=digest,
-            made_from=made.sets if made else (),
-            leaked=() if made else leaked(test.set, trained, pool.names),
+            made_from=clean.sets if clean else (),
+            leaked=() if clean else leaked(test.set, trained, pool.names),
         )
 
     def _clean(self, role: str, task: Task) -> _Clean | None:
