@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from benchmarks.config import settings
+from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting
+from benchmarks.data import sources
+from benchmarks.data.audit.invented import not_found
+from benchmarks.data.batches import Batches
+from benchmarks.data.degradations import load
+from benchmarks.data.degradations.conformance import Finding, printed
+from benchmarks.data.pools import Prepared
+from benchmarks.scoring.fidelity import score
 from results.command import announce, framed, leave
-
-if TYPE_CHECKING:
-    from benchmarks.config.settings import Setting
-    from benchmarks.data.degradations.conformance import Finding
-    from benchmarks.data.pools import Prepared
 
 
 def check(setting: Setting, cache: Path) -> Iterator[Finding]:
@@ -27,9 +33,6 @@ def check(setting: Setting, cache: Path) -> Iterator[Finding]:
     Raises:
         UserError: if a degradation cannot be imported.
     """
-    from benchmarks.config.sections import DataConfig
-    from benchmarks.data import sources
-
     yield _severities(setting)
     for name in setting.data_sets:
         yield _layouts(name, setting)
@@ -40,9 +43,6 @@ def check(setting: Setting, cache: Path) -> Iterator[Finding]:
 
 def _severities(setting: Setting) -> Finding:
     """Severities within the limits of the degradations."""
-    from benchmarks.data.degradations import load
-    from benchmarks.data.degradations.conformance import Finding
-
     wrong = []
     for task in setting.tasks:
         kind = load(task.degradation_at)
@@ -54,9 +54,6 @@ def _severities(setting: Setting) -> Finding:
 
 def _layouts(name: str, setting: Setting) -> Finding:
     """Files with invented names that fit a layout are found, and paired."""
-    from benchmarks.data.audit.invented import not_found
-    from benchmarks.data.degradations.conformance import Finding
-
     parts = [f"{name}:{part}" for part in setting.data_set(name).parts] or [name]
     wrong = [f"{part}, {problem}" for part in parts for problem in not_found(setting.data_set(part))]
     return Finding(name[:15], not wrong, "; ".join(wrong) or "its layouts find files with invented names")
@@ -64,12 +61,6 @@ def _layouts(name: str, setting: Setting) -> Finding:
 
 def _batch(setting: Setting, prepared: Prepared) -> Finding:
     """A training batch holds every task, with inputs that are images and not the clean ones."""
-    import torch
-
-    from benchmarks.config.configuration import resolve
-    from benchmarks.data.batches import Batches
-    from benchmarks.data.degradations.conformance import Finding
-
     size = f"train.batch={2 * len(setting.tasks)}"
     config = resolve(setting, "transweather", "mix", overrides=["train.patch=32", size, "data.mixing=balanced"])
     batch = Batches(prepared.train, config, torch.device("cpu"))(0)
@@ -84,9 +75,6 @@ def _batch(setting: Setting, prepared: Prepared) -> Finding:
 
 def _scores(setting: Setting, prepared: Prepared) -> Finding:
     """The degraded input of the first image of every test set is scored by the setting's protocol."""
-    from benchmarks.data.degradations.conformance import Finding
-    from benchmarks.scoring.fidelity import score
-
     found = {pool.dataset: score(*pool.pair(0), setting.protocol)["psnr"] for pool in prepared.tests}
     fine = len(found) == len(prepared.tests) and all(5 < psnr < 40 for psnr in found.values())
     shown = ", ".join(f"{name} {psnr:.1f}" for name, psnr in found.items())
@@ -104,7 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
         options = parser.parse_args(arguments)
         announce("Checking settings on embedded data.")
-        from benchmarks.data.degradations.conformance import printed
 
         loaded = [settings.load(name) for name in options.setting]
         return int(not all([printed(setting.title, check(setting, options.output / "cache")) for setting in loaded]))

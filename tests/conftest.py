@@ -21,6 +21,25 @@ SHAPED = [
     "art.uncertainty",
     # baselines
     # benchmarks
+    "benchmarks.data.batches",
+    "benchmarks.data.images",
+    "benchmarks.data.photographs",
+    "benchmarks.data.pools",
+    "benchmarks.data.procedural",
+    "benchmarks.data.degradations._degradation",
+    "benchmarks.data.degradations._mixtures",
+    "benchmarks.data.degradations.blur",
+    "benchmarks.data.degradations.downscale",
+    "benchmarks.data.degradations.gamma",
+    "benchmarks.data.degradations.gaussian_blur",
+    "benchmarks.data.degradations.haze",
+    "benchmarks.data.degradations.jpeg",
+    "benchmarks.data.degradations.low_light",
+    "benchmarks.data.degradations.noise",
+    "benchmarks.data.degradations.rain",
+    "benchmarks.data.degradations.rain_fog",
+    "benchmarks.data.degradations.raindrops",
+    "benchmarks.data.degradations.snow",
 ]
 install_import_hook(SHAPED, "shapes.checked")
 

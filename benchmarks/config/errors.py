@@ -46,15 +46,15 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> str:
 def mistakes(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Every mistake that validation by ``model`` found, as ``key.of.the.field: what is wrong``."""
     lines = []
-    for one in error.errors():
-        place, kind = one["loc"], one["type"]
+    for mistake in error.errors():
+        place, kind = mistake["loc"], mistake["type"]
         if kind == "extra_forbidden":
             problem = f"unknown key{nearest(str(place[-1]), _fields(model, place[:-1]))}"
         elif kind == "missing":
             problem = "missing"
         else:
-            problem = one["msg"].removeprefix("Value error, ")
-            problem += f" (got {quoted(one['input'])})" if place and kind != "value_error" else ""
+            problem = mistake["msg"].removeprefix("Value error, ")
+            problem += f" (got {quoted(mistake['input'])})" if place and kind != "value_error" else ""
         lines.append(f"{'.'.join(map(str, place)) or 'together'}: {problem}")
     return lines
 

@@ -38,9 +38,9 @@ def parser() -> argparse.ArgumentParser:
 
     subcommand("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
     check = subcommand(
-        "check", "Decode every file and tell every defect by name.", _check, "needed", "Checking every file below"
+        "check", "Decode every file and report every defect by name.", _check, "needed", "Checking every file below"
     )
-    check.add_argument("--all", action="store_true", help="tell all problems, not the first ten of a set")
+    check.add_argument("--all", action="store_true", help="list all problems, not the first ten of a set")
     leaks = subcommand("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
         "Comparing test with training images below")  # fmt: skip
     leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
@@ -96,14 +96,14 @@ def _check(options: argparse.Namespace) -> int:
     from benchmarks.data.audit.check import check, text
 
     loaded, sets = _settings(options), _sets(options)
-    catalogue = Catalogue({name: one for setting in loaded for name, one in setting.catalogue.sets.items()})
+    catalogue = Catalogue({name: data_set for setting in loaded for name, data_set in setting.catalogue.sets.items()})
     tasks = {task for setting in loaded for task in setting.task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
-    more = [data_set.instead for data_set in sets.values() if data_set.instead]
-    more += catalogue.further(tasks) if options.setting else catalogue.sets
+    further = [data_set.instead for data_set in sets.values() if data_set.instead]
+    further += catalogue.further(tasks) if options.setting else catalogue.sets
     wholes = {data_set.whole for data_set in sets.values()}
-    there = [name for name in more if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
-    reports = check(dict.fromkeys([*sets, *there]), catalogue, options.data_root, _least(loaded))
+    found = [name for name in further if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
+    reports = check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded))
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
 

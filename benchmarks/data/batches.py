@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from benchmarks.config.seeds import derive, generator
 from benchmarks.data.pools import Pool
 
 Patches = Float[Tensor, "batch 3 patch patch"]
+_Tasks = Int[Tensor, "batch"]
+_Counts = Float[Tensor, "task"]
+_Numbers = Int[np.ndarray, "batch"]
 
 
 @dataclass
@@ -34,8 +37,8 @@ class Batch:
 
     degraded: Patches
     clean: Patches
-    tasks: Int[Tensor, "batch"]
-    counts: Float[Tensor, "task"]
+    tasks: _Tasks
+    counts: _Counts
     sizes: tuple[int, ...]
     second: Patches | None = None
 
@@ -49,7 +52,7 @@ class Mixture:
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._asking = Lock()
 
-    def __call__(self, step: int) -> tuple[Int[np.ndarray, "batch"], Int[np.ndarray, "batch"]]:
+    def __call__(self, step: int) -> tuple[_Numbers, _Numbers]:
         """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
         with self._asking:
             return getattr(self, f"_{self.mixing}")(step)
@@ -104,13 +107,16 @@ class _Crops(NamedTuple):
     ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
 
     tasks: np.ndarray
-    made: np.ndarray
+    synthetic: np.ndarray
     clean: np.ndarray
     inputs: np.ndarray
     depths: np.ndarray | None
 
 
-class _Ahead:
+_Item = TypeVar("_Item")
+
+
+class _Ahead(Generic[_Item]):
     """A function of the step, called for the next steps in background threads; its results are the same.
 
     Args:
@@ -118,13 +124,13 @@ class _Ahead:
         last: the step that ends training.
     """
 
-    def __init__(self, function: Callable[[int], _Crops], last: int):
+    def __init__(self, function: Callable[[int], _Item], last: int):
         threads = min(8, os.cpu_count() or 1)
         self.function, self.last, self.depth = function, last, 2 * threads
         self._threads = ThreadPoolExecutor(threads, "crops")
-        self._waiting: dict[int, Future[_Crops]] = {}
+        self._waiting: dict[int, Future[_Item]] = {}
 
-    def __call__(self, step: int) -> _Crops:
+    def __call__(self, step: int) -> _Item:
         wanted = range(step, max(min(step + self.depth, self.last), step + 1))
         for other in set(self._waiting) - set(wanted):
             self._waiting.pop(other).cancel()
@@ -164,23 +170,23 @@ class Batches:
         if begun and begun[0] == step:
             return begun[1].result()
         wait([begun[1]] if begun else [])  # no two threads ask for crops
-        return self._made(step)
+        return self._composed(step)
 
     def begin(self, step: int) -> None:
         """Begin the batch of a step in a thread beside, unless one is begun; for when this thread will be busy outside
         Python, as in a backward pass: between the small operations of a forward pass the two would only wait for each
         other."""
         if self._thread and not self._begun and step < self.train.steps:
-            self._begun = step, self._thread.submit(self._made, step)
+            self._begun = step, self._thread.submit(self._composed, step)
 
-    def _made(self, step: int) -> Batch:
+    def _composed(self, step: int) -> Batch:
         crops = self.crops(step)
         tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
         clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
         depths = self._tensor(crops.depths) if crops.depths is not None else None
         chance = generator(*self.seed, "degradation", step)
-        for task in np.unique(tasks[crops.made]):
-            chosen = np.flatnonzero((tasks == task) & crops.made)
+        for task in np.unique(tasks[crops.synthetic]):
+            chosen = np.flatnonzero((tasks == task) & crops.synthetic)
             rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
             depth = None if depths is None else depths[rows]
             degraded[rows] = self._degraded(self.pools[task], clean[rows], depth, chance)
@@ -212,13 +218,13 @@ class Batches:
         patch, total = self.train.patch, self.train.views * len(tasks)
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
-        made = np.zeros(len(tasks), bool)
+        synthetic = np.zeros(len(tasks), bool)
         needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
-        for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
-            picture, partner, depth = self._pictures(task, int(image))
-            made[sample] = partner is None
+        for sample, (task, image) in enumerate(zip(tasks.tolist(), images.tolist(), strict=True)):
+            picture, partner, depth = self._pictures(task, image)
+            synthetic[sample] = partner is None
             room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
             for row in range(sample, total, len(tasks)):  # the views of this sample
                 down, across, turn = draws[row]
@@ -228,7 +234,7 @@ class Batches:
                     inputs[row] = _crop(partner, *window)
                 elif depths is not None and depth is not None:
                     depths[row] = _crop(depth, *window)
-        return _Crops(tasks, made, clean, inputs, depths)
+        return _Crops(tasks, synthetic, clean, inputs, depths)
 
     def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""

@@ -65,7 +65,7 @@ def opened(path: Path) -> Generator[Any]:
     except MemoryError:
         raise UnusableImage("damaged, or too large for the memory of this machine") from None
     except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged
-        raise UnusableImage(_told(path, error)) from None
+        raise UnusableImage(_described(path, error)) from None
 
 
 @cache
@@ -96,7 +96,7 @@ def _what_it_is(path: Path) -> str:
     return f"not an image (it starts with {start!r})"
 
 
-def _told(path: Path, error: Exception) -> str:
+def _described(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return why(path, error)
     words = " ".join(str(error).split())[:160] or type(error).__name__
@@ -166,8 +166,8 @@ def header_of(path: Path) -> Header:
         else:
             height, width = image.height, image.width
             # Pillow gives TIFF's size turned already where the orientation is among its own tags
-            own = image.format == "TIFF" and ORIENTATION in image.tag_v2
-            if not own and orientation(image) >= 5:
+            turned = image.format == "TIFF" and ORIENTATION in image.tag_v2
+            if not turned and orientation(image) >= 5:
                 height, width = width, height
         return Header(height, width, _several(image))
 
@@ -232,7 +232,7 @@ def attempts(
     function: Callable[[Path], _Found], paths: Sequence[Path], title: str, sizes: Sequence[int] | None = None
 ) -> Iterator[tuple[Path, _Found | None, str]]:
     """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
-    results are held at a time, however slowly they are taken; where ``sizes`` tells their bytes, at most :data:`HELD`
+    results are held at a time, however slowly they are taken; where ``sizes`` gives their bytes, at most :data:`HELD`
     of them."""
     from tqdm import tqdm
 

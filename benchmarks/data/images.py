@@ -204,15 +204,15 @@ def _stamp(paths: Sequence[Path]) -> str:
     for path in paths:
         try:
             stat = path.stat()
-            told = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
+            line = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
         except OSError:
-            told = f"{path} cannot be read\n"  # to be told by whoever opens it
-        digest.update(told.encode(errors="surrogateescape"))
+            line = f"{path} cannot be read\n"  # whoever opens it reports that
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:12]
 
 
 def _index(folder: Path, count: int) -> list[Entry] | None:
-    """The entries of a finished cache; ``None`` where there is none, or a damaged one, which is told."""
+    """The entries of a finished cache; ``None`` where there is none, or a damaged one, which is reported."""
     try:
         written = (folder / INDEX).read_bytes()
     except OSError:
@@ -232,7 +232,7 @@ def _digest(entries: Sequence[Sequence[object]]) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-_told: set[Path] = set()
+_reported: set[Path] = set()
 
 
 def _tell_damaged(folder: Path) -> None:
@@ -243,8 +243,8 @@ def _tell_damaged(folder: Path) -> None:
         return
     except OSError:
         pass
-    if folder not in _told:
-        _told.add(folder)
+    if folder not in _reported:
+        _reported.add(folder)
         print(
             f"warning: the cache of decoded images {folder} is damaged; the images are read from their files again.",
             file=sys.stderr,
@@ -280,7 +280,7 @@ def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tup
         if not problems:
             (temporary / INDEX).write_text(json.dumps({"images": entries, "digest": _digest(entries)}), "utf-8")
             _move(temporary, folder, len(unique))
-            _told.discard(folder)
+            _reported.discard(folder)
         return entries, problems
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

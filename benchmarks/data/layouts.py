@@ -34,8 +34,8 @@ class Located:
         digest = hashlib.sha256(self.data_set.name.encode())
         for pair in self.pairs:
             for path in filter(None, (pair.input, pair.target)):
-                told = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
-                digest.update(told.encode(errors="surrogateescape"))
+                line = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
+                digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 
@@ -43,7 +43,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # a link to nowhere, to be told by whoever opens it
+        return -1  # a link to nowhere; whoever opens it reports that
 
 
 def locate(data_set: DataSet, root: Path) -> Located | None:
@@ -58,7 +58,7 @@ def locate(data_set: DataSet, root: Path) -> Located | None:
     for folder, layouts in _places(data_set, tree):
         folders.append(folder)
         pairings = [Pairing(data_set, layout, folder, tree) for layout in layouts]
-        found += sorted((one for one in pairings if one.pairs), key=lambda one: -len(one.pairs))
+        found += sorted((pairing for pairing in pairings if pairing.pairs), key=lambda pairing: -len(pairing.pairs))
     if not found:
         problems = [f"{place}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
         if folders:
@@ -72,8 +72,8 @@ def locate(data_set: DataSet, root: Path) -> Located | None:
     best.keep_listed()
     notes = [*best.notes, *tree.notes]
     if others:
-        more = "; ".join(f"{other.place} ({len(other.pairs)} samples)" for other in others)
-        notes.append(f"{data_set.name} lies in several places: {best.place} is used, not used are {more}")
+        places = "; ".join(f"{other.place} ({len(other.pairs)} samples)" for other in others)
+        notes.append(f"{data_set.name} lies in several places: {best.place} is used, not used are {places}")
     return Located(data_set, root, tuple(best.pairs), (*best.problems, *tree.problems), tuple(notes))
 
 
@@ -81,8 +81,8 @@ def _places(data_set: DataSet, tree: Tree) -> Iterator[tuple[Path, list[Layout]]
     """Folders that the set may lie in and that are there, each once with the layouts that are for it."""
     seen = set()
     for place in dict.fromkeys((*data_set.folders, *(f for layout in data_set.layouts for f in layout.folders))):
-        own = [layout for layout in data_set.layouts if place in layout.folders]
-        layouts = own or [layout for layout in data_set.layouts if not layout.folders]
+        specific = [layout for layout in data_set.layouts if place in layout.folders]
+        layouts = specific or [layout for layout in data_set.layouts if not layout.folders]
         for folder in tree.alike(tree.root, place):
             key = os.path.realpath(folder), tuple(map(id, layouts))
             if key not in seen:

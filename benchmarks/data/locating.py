@@ -58,11 +58,11 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
 
 def fingerprint(setting: Setting, data: DataConfig) -> str:
     """What stands for the training images in a run's identity."""
-    more = [one.data_set.name for one in further(setting, data)]
+    further_names = [entry.data_set.name for entry in further(setting, data)]
     if data.source == "embedded":
         return EMBEDDED
     root = root_of(data)
-    names = dict.fromkeys((*setting.train_sets, *more))
+    names = dict.fromkeys((*setting.train_sets, *further_names))
     located = {name: locate(setting, name, root) for name in names}
     if data.missing == "synthesise" and not all(located.values()):
         located |= {name: locate(setting, name, root) for name in makers(setting, "train", root)}
@@ -77,10 +77,12 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
     """What is to be noted about the files of all sets the setting needs, by their names alone."""
     if data.source == "embedded":
         return []
-    more = [one.data_set.name for one in further(setting, data)]
-    sets = dict.fromkeys((*setting.train_sets, *more, *setting.test_sets, *extra))
+    further_names = [entry.data_set.name for entry in further(setting, data)]
+    sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
     located = [locate(setting, name, root_of(data)) for name in sets]
-    return list(dict.fromkeys(note for one in located if one for note in first(one.data_set.name, one.notes, NOTED)))
+    return list(
+        dict.fromkeys(note for found in located if found for note in first(found.data_set.name, found.notes, NOTED))
+    )
 
 
 def locate(setting: Setting, name: str, root: Path) -> layouts.Located | None:
@@ -121,5 +123,5 @@ def data_root(root: Path | None) -> Path:
 def first(name: str, lines: Sequence[str], most: int) -> list[str]:
     """At most so many of a set's problems or notes."""
     return opening.shortened(
-        lines, most, lambda more: f"{name}: {more} more; `python -m benchmarks.data check` tells them all"
+        lines, most, lambda left_out: f"{name}: {left_out} more; `python -m benchmarks.data check` lists them all"
     )

@@ -166,7 +166,7 @@ class InventedDepths:
 
     def __init__(self, names: Sequence[str], images: Pictures):
         self.names, self.images = names, images
-        self._made: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._invented_depths: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
         self._bytes = 0
         self._keeping = Lock()
 
@@ -174,11 +174,11 @@ class InventedDepths:
         return len(self.images)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        made = self._made.get(number)
-        if made is None:
-            made = self._invented(number)
-            self._keep(number, made)
-        depth, shape = made
+        entry = self._invented_depths.get(number)
+        if entry is None:
+            entry = self._invented(number)
+            self._keep(number, entry)
+        depth, shape = entry
         return depth if depth.shape == shape else _resized(depth, shape)
 
     def _invented(self, number: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -189,12 +189,12 @@ class InventedDepths:
         chance = np.random.default_rng(derive("depth", self.names[number]))
         return as_bytes(depth_proxy(image, chance)), shape
 
-    def _keep(self, number: int, made: tuple[np.ndarray, tuple[int, int]]) -> None:
+    def _keep(self, number: int, entry: tuple[np.ndarray, tuple[int, int]]) -> None:
         with self._keeping:
-            self._made[number] = made
-            self._bytes += made[0].size
-            while self._bytes > _KEPT and len(self._made) > 1:
-                self._bytes -= self._made.pop(next(iter(self._made)))[0].size
+            self._invented_depths[number] = entry
+            self._bytes += entry[0].size
+            while self._bytes > _KEPT and len(self._invented_depths) > 1:
+                self._bytes -= self._invented_depths.pop(next(iter(self._invented_depths)))[0].size
 
 
 def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -48,14 +48,14 @@ def prepare(
     Raises:
         UserError: listing every problem of the files by name; for a degradation that cannot be imported.
     """
-    more = further(setting, data)
+    further_sets = further(setting, data)
     for task in setting.tasks:
-        degradations.load(task.degradation_at)  # one that cannot be imported is told before anything is opened
+        degradations.load(task.degradation_at)  # one that cannot be imported is refused before anything is opened
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
         return _embedded(setting, cache, trains=trained is None)
-    found = _Files(setting, data, extra, cache, trained, more)
+    found = _Files(setting, data, extra, cache, trained, further_sets)
     found.protocol, found.patch = protocol or setting.protocol, patch
     return found.prepare()
 
@@ -80,7 +80,7 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
 
 
 def _label(task: Task, test: TestSet) -> str:
-    """What tells the photographs' columns apart: the noise level, the degradation, or the set they stand for."""
+    """What distinguishes the photographs' columns: the noise level, the degradation, or the set they stand for."""
     severity = task.severity if test.severity is None else test.severity
     if task.degradation == "noise":
         return f"s{severity:g}"
@@ -103,7 +103,7 @@ class _Clean(NamedTuple):
 
 
 class _Files:
-    """Collects sets below a data root, and every problem on the way, so that all are told at once."""
+    """Collects sets below a data root, and every problem on the way, so that all are reported at once."""
 
     def __init__(
         self,
@@ -112,9 +112,9 @@ class _Files:
         extra: Sequence[str],
         cache: Path,
         trained: Sequence[str] | None,
-        more: Sequence[Further],
+        further_sets: Sequence[Further],
     ):
-        self.more = more
+        self.further_sets = further_sets
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
         self.root = root_of(data)
         self.extra = [setting.data_set(name) for name in extra]
@@ -130,8 +130,8 @@ class _Files:
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
         if self.problems:
-            told = f"the data below {files.text(self.root)} cannot be used as they are:"
-            raise UserError(told, dict.fromkeys(self.problems))
+            message = f"the data below {files.text(self.root)} cannot be used as they are:"
+            raise UserError(message, dict.fromkeys(self.problems))
         self.prepared.notes = list(dict.fromkeys(self.prepared.notes))
         return self.prepared
 
@@ -193,11 +193,11 @@ class _Files:
         )
 
     def _train(self, task: Task) -> None:
-        pools = [*self._own(task), *self._further(task)]
+        pools = [*self._set_pools(task), *self._further(task)]
         if pools:
             self.prepared.train.append(joined(task, pools))
 
-    def _own(self, task: Task) -> list[Pool]:
+    def _set_pools(self, task: Task) -> list[Pool]:
         """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
@@ -217,21 +217,21 @@ class _Files:
                 self.prepared.record(Role.TRAIN, task, name, 0, self.setting.data_set(name).expected, Origin.ABSENT)
         if pools:
             return [with_depths(pool) for pool in pools.values()]
-        made = self._clean("train", task)
+        clean = self._clean("train", task)
         name = task.train[0]
-        if made is None:
+        if clean is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
-        found, expected = len(made.names), self.setting.data_set(name).expected
-        digest = self._trains(made.sets)
+        found, expected = len(clean.names), self.setting.data_set(name).expected
+        digest = self._trains(clean.sets)
         self.prepared.record(
-            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=made.sets, digest=digest
+            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=clean.sets, digest=digest
         )
-        return [with_depths(Pool(task, made.names, made.images), made.depths)]
+        return [with_depths(Pool(task, clean.names, clean.images), clean.depths)]
 
     def _further(self, task: Task) -> Iterator[Pool]:
         """Further training sets of the task, each as often as it is repeated."""
-        for data_set, repeats in self.more:
+        for data_set, repeats in self.further_sets:
             if data_set.trains != task.name:
                 continue
             pool = self._open(data_set.name, task)
@@ -246,20 +246,20 @@ class _Files:
             yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
-        pool, made = self._open(test.set, task), None
+        pool, clean = self._open(test.set, task), None
         if pool is None:
             if self.data.missing == "error" or extra:
                 self._missing(test.set, f"test of {task.name}")
                 return
-            made = self._clean("test", task)
-            if made is None:
+            clean = self._clean("test", task)
+            if clean is None:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
-            pool = Pool(task, made.names, made.images)
-        digest = self._tests(made.sets if made else [test.set])
+            pool = Pool(task, clean.names, clean.images)
+        digest = self._tests(clean.sets if clean else [test.set])
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
-        self.prepared.tests.append(with_depths(opened, made.depths if made else None))
+        self.prepared.tests.append(with_depths(opened, clean.depths if clean else None))
         role, expected = (Role.EXTRA if extra else Role.TEST), self.setting.data_set(test.set).expected
         trained = {record.dataset for record in self.prepared.records if record.origin == Origin.REAL}
         trained |= set(self.trained or ())
@@ -270,10 +270,10 @@ class _Files:
             test.name,
             len(pool.names),
             expected,
-            Origin.SYNTHESISED if made else Origin.REAL,
+            Origin.SYNTHESISED if clean else Origin.REAL,
             digest=digest,
-            made_from=made.sets if made else (),
-            leaked=() if made else leaked(test.set, trained, pool.names),
+            made_from=clean.sets if clean else (),
+            leaked=() if clean else leaked(test.set, trained, pool.names),
         )
 
     def _clean(self, role: str, task: Task) -> _Clean | None:

@@ -50,20 +50,20 @@ class EvaluationRequest(NetworkRequest):
     output: Path
     device: str
 
-    def check(self) -> None:
-        """What can be checked before anything is loaded.
+    def checked_setting(self) -> Setting | None:
+        """The setting that is named, after all was checked that can be before weights are loaded.
 
         Raises:
             UserError: for options that are missing or unknown.
         """
         if not self.setting and not self.run:
             raise UserError(f"--setting missing: name the test sets by one of {', '.join(settings.names())}.")
-        if self.setting:
-            settings.load(self.setting)
+        setting = settings.load(self.setting) if self.setting else None
         if self.protocol:
             protocols.get(self.protocol)
         if strange := [text for text in self.overrides if not text.startswith("evaluate.")]:
             raise UserError(f"--set {strange[0]}: only keys of evaluate apply here, such as evaluate.extra=Rain100H.")
+        return setting
 
 
 def evaluate_checkpoint(request: EvaluationRequest) -> str:
@@ -77,13 +77,12 @@ def evaluate_checkpoint(request: EvaluationRequest) -> str:
         UserError: for whatever the user can mend.
     """
     device = environment.device(request.device)
-    request.check()
+    setting = request.checked_setting()
     loaded = load(request)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # the last digits of the scores depend on it
-    setting = (
-        setting_of(loaded.config) if loaded.config and not request.setting else settings.load(str(request.setting))
-    )
+        setting = setting or setting_of(loaded.config)
+    assert setting is not None  # a request names a setting or a run
     config = _config(request, setting, loaded)
     evaluation = config.evaluate
     further = metrics.further(evaluation.metrics, device)

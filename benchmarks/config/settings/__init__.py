@@ -276,12 +276,12 @@ def load(name: str) -> Setting:
         return _read(path.stem, path, str(path.absolute()))
     if name not in names():
         raise UserError(f"{unknown('setting', name, names())[:-1]}; or the path of your own, such as mine.toml.")
-    own = FOLDER / f"{name}.toml"
-    return _of_ours(own) if own.is_file() else _read(name, content_of(_plugged()[name]), name)
+    path = FOLDER / f"{name}.toml"
+    return _packaged(path) if path.is_file() else _read(name, content_of(_plugged()[name]), name)
 
 
 @cache
-def _of_ours(path: Path) -> Setting:
+def _packaged(path: Path) -> Setting:
     return _read(path.stem, path, "")
 
 

@@ -1,4 +1,4 @@
-"""Checking data sets on disk: every file decoded, every defect told by name."""
+"""Checking data sets on disk: every file decoded, every defect reported by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.data.decoding import attempts, decode, header_of
 from benchmarks.data.images import digest_of
 from benchmarks.data.layouts import Located
 
-SHOWN = 10  # problems of a set that are told, unless all are asked for
+SHOWN = 10  # problems of a set that are listed, unless all are asked for
 
 
 @dataclass
@@ -106,10 +106,10 @@ def _seen(path: Path) -> _Seen:
 def _look(report: Report, located: Located, seen: dict[Path, _Seen], unusable: dict[Path, str]) -> None:
     shown = opening.names(located)
     report.problems += [f"{shown[path]}: {unusable[path]}" for path in shown if path in unusable]
-    own = {path: seen[path] for path in shown if path in seen}
-    report.problems += opening.different_sizes(located, {path: found.shape for path, found in own.items()})
-    report.notes += [f"{shown[path]}: {found.note}" for path, found in own.items() if found.note]
-    report.notes += opening.equal_pictures(located, {path: found.digest for path, found in own.items()})
+    files = {path: seen[path] for path in shown if path in seen}
+    report.problems += opening.different_sizes(located, {path: found.shape for path, found in files.items()})
+    report.notes += [f"{shown[path]}: {found.note}" for path, found in files.items() if found.note]
+    report.notes += opening.equal_pictures(located, {path: found.digest for path, found in files.items()})
 
 
 def text(reports: Sequence[Report], everything: bool = False) -> str:
@@ -125,14 +125,14 @@ def text(reports: Sequence[Report], everything: bool = False) -> str:
             lines += [f"    {several[0].whole.where()}", f"    parts: {parts}"]
             continue
         for report in several:
-            lines += _told(report, width, everything)
+            lines += _described(report, width, everything)
     states = [report.state for report in reports]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     return "\n".join([*lines, f"{len(reports)} sets and parts of sets: {counted}."])
 
 
 def _whole(report: Report) -> tuple[str, bool]:
-    """The set a report's part belongs to, and whether it is missing: missing parts are told together."""
+    """The set a report's part belongs to, and whether it is missing: missing parts are listed together."""
     return report.whole.name, report.state == "missing"
 
 
@@ -140,13 +140,13 @@ def _line(name: str, found: int, expected: int, state: str, width: int) -> str:
     return f"{name:{width}}  {found:>7,} of {expected:>7,}  {state}"
 
 
-def _told(report: Report, width: int, everything: bool) -> list[str]:
+def _described(report: Report, width: int, everything: bool) -> list[str]:
     lines = [_line(report.data_set.name, report.found, report.data_set.expected, report.state, width)]
     if report.state == "missing":
         lines.append(f"    {report.data_set.where()}")
-    for mark, told in (("!", report.problems), ("-", report.notes)):
-        shown = told if everything else told[:SHOWN]
+    for mark, texts in (("!", report.problems), ("-", report.notes)):
+        shown = texts if everything else texts[:SHOWN]
         lines += [f"    {mark} {line}" for line in shown]
-        if len(shown) < len(told):
-            lines.append(f"    {mark} ... and {len(told) - len(shown):,} more; --all tells them all")
+        if len(shown) < len(texts):
+            lines.append(f"    {mark} ... and {len(texts) - len(shown):,} more; --all lists them all")
     return lines

@@ -78,7 +78,7 @@ def _alike(name: str, data_set: DataSet) -> bool:
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     names = [data_set.whole, *(os.path.basename(place) for place in data_set.folders)]
     wanted = {re.sub(r"[^a-z0-9]", "", wanted.lower()) for wanted in names} - {"train", "test"}
-    return any(plain.startswith(one) for one in wanted)
+    return any(plain.startswith(start) for start in wanted)
 
 
 def _renamed(data_set: DataSet, folder: Path) -> str:

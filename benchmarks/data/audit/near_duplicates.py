@@ -181,8 +181,8 @@ def _describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     look = _basis(len(reach)) @ patches @ _basis(len(reach)).T
     look = look.reshape(len(where), -1)[:, 1:]  # without the mean
     length = np.linalg.norm(look, axis=1, keepdims=True)
-    kept = length[:, 0] > 10  # flat surroundings describe nothing
-    return where[kept].astype(np.int32), (look / np.maximum(length, 1e-6))[kept].astype(np.float32)
+    varied = length[:, 0] > 10  # flat surroundings describe nothing
+    return where[varied].astype(np.int32), (look / np.maximum(length, 1e-6))[varied].astype(np.float32)
 
 
 def _fine(image: np.ndarray) -> np.ndarray:

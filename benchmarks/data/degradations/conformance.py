@@ -19,7 +19,7 @@ _STEP = 0.2  # dB that each of four severities must be farther from the clean im
 
 @dataclass(frozen=True)
 class Finding:
-    """A property: whether it holds (``None``: it does not apply, or is only told), and what was seen."""
+    """A property: whether it holds (``None``: it does not apply here), and what was seen."""
 
     name: str
     passed: bool | None
@@ -31,8 +31,8 @@ def printed(title: str, findings: Iterable[Finding]) -> bool:
     print(title)
     passed = True
     for finding in findings:
-        mark = {True: "passed", False: "FAILED", None: "told"}[finding.passed]
-        print(f"  {finding.name:16}{mark:8}{finding.note}", flush=True)
+        mark = {True: "passed", False: "FAILED", None: "skipped"}[finding.passed]
+        print(f"  {finding.name:16}{mark:9}{finding.note}", flush=True)
         passed &= finding.passed is not False
     return passed
 
@@ -154,10 +154,10 @@ def _sizes(kind: Degradation, images: Tensor, depths: Tensor) -> Finding:
 def _cuda(kind: Degradation, images: Tensor, depths: Tensor) -> Finding:
     if not torch.cuda.is_available():
         return Finding("cuda", None, "there is no GPU here")
-    here = kind(images, _seeded(8), depth=depths)
-    there = kind(images.cuda(), _seeded(8), depth=depths.cuda()).cpu()
+    on_cpu = kind(images, _seeded(8), depth=depths)
+    on_gpu = kind(images.cuda(), _seeded(8), depth=depths.cuda()).cpu()
     # Rounding to 8 bits (and, in JPEG, of coefficients) may tip over by the last bit.
-    wrong = float((here - there).abs().mean())
+    wrong = float((on_cpu - on_gpu).abs().mean())
     return Finding("cuda", wrong < 1e-4, f"with a generator on the CPU the same image, to {wrong:.1g}")
 
 

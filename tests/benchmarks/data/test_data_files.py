@@ -93,7 +93,7 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
     batches = Batches(prepared.train, config, torch.device("cpu"))
     batches.mixture = lambda step: (np.full(12, 3), np.arange(12))
     batch, crops = batches(0), batches._crops(0)
-    assert crops.made.tolist() == 6 * [True] + 6 * [False]
+    assert crops.synthetic.tolist() == 6 * [True] + 6 * [False]
     pairs = torch.from_numpy(crops.inputs).float() / 255
     assert torch.equal(batch.degraded[6:], pairs[6:12]) and torch.equal(batch.second[6:], pairs[18:])
     lighter = (batch.degraded - batch.clean).flatten(1).mean(1)
@@ -122,7 +122,7 @@ def test_many_defects_are_told_in_part(root):
     for number in range(30):
         (root / f"BSD400/strange-{number}.png").write_text("")
     told = problems(root)
-    assert len(told) == 21 and "BSD400: 10 more; `python -m benchmarks.data check` tells them all" in told[-1]
+    assert len(told) == 21 and "BSD400: 10 more; `python -m benchmarks.data check` lists them all" in told[-1]
 
 
 def test_known_leaks_are_recorded_with_the_test_set(root):
