@@ -8,7 +8,10 @@ from jaxtyping import install_import_hook
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
     # art
-    # baselines
+    # baselines (not deform_conv_kernels: numba compiles it)
+    *(f"baselines.{name}" for name in ("network", "layers", "restormer", "promptir", "adair", "nafnet", "airnet")),
+    "baselines.transweather",
+    "baselines.deform_conv",
     # benchmarks
 ]
 install_import_hook(SHAPED, "beartype.beartype")

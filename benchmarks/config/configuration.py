@@ -16,7 +16,7 @@ from pydantic import (
 import art
 import baselines
 from benchmarks.config import settings
-from benchmarks.config.errors import UserError, nearest, quoted
+from benchmarks.config.errors import UserError, quoted
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
 
@@ -94,12 +94,10 @@ def resolve(
         UserError: for anything unknown or out of range, naming it and the nearest known.
     """
     chosen = settings.load(setting)
-    if baseline not in baselines.names():
-        known = baselines.names()
-        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
     size = size or ("paper" if profile == "paper" else "tiny")
-    recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
+        baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
+        recipe, mixing = _recipe(setting, baseline, profile, size)
         content = {
             "setting": setting,
             "baseline": baseline,
@@ -136,7 +134,7 @@ def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[d
     """
     chosen, demo = settings.load(setting), profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
-    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | dict(baselines.recipe(baseline, profile))
     change = chosen.changes(profile, baseline)
     for pair in (("steps", "epochs"), ("batch", "each")):
         given = [key for key in pair if key in change]

@@ -83,7 +83,11 @@ def check_networks(plans: Sequence) -> None:
     problems, networks = set(), {}
     for config in (plan.config for plan in plans):
         key = config.baseline, config.size
-        network = networks[key] = networks.get(key) or baselines.build(*key)
+        try:
+            network = networks[key] = networks.get(key) or baselines.build(*key)
+        except ValueError as error:
+            problems.add(str(error))
+            continue
         if config.train.patch % network.multiple:
             problems.add(
                 f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"

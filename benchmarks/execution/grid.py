@@ -56,14 +56,15 @@ class Plan:
 
     @property
     def title(self) -> str:
-        name = baselines.describe(self.config.baseline)["name"]
+        name = baselines.describe(self.config.baseline).name
         return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
 
 def plan(config: Config, output: Path) -> Plan:
     """Where the run of that configuration lives below ``output``."""
     name = f"{config.seed}-{config.identity()['hash']}"
-    return Plan(config, output / "runs" / config.setting / config.baseline / folder_name(config.strategy) / name)
+    method = Path(folder_name(config.baseline), folder_name(config.strategy))
+    return Plan(config, output / "runs" / config.setting / method / name)
 
 
 def folder_name(text: str) -> str:
@@ -377,7 +378,7 @@ def record(config: Config, scored: Iterable[str] = ()) -> RunRecord:
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     display = {
         "setting": settings.load(config.setting).title,
-        "baseline": baselines.describe(config.baseline)["name"],
+        "baseline": baselines.describe(config.baseline).name,
     }
     content = {
         **config.identity(),

@@ -114,11 +114,11 @@ def test_output_layer_makes_the_image(name):
 
 
 def test_unknown_words_get_the_nearest_known():
-    with pytest.raises(ValueError, match="unknown baseline 'transwether'; did you mean transweather"):
+    with pytest.raises(ValueError, match="unknown baseline 'transwether'; did you mean 'transweather'"):
         baselines.build("transwether")
-    with pytest.raises(ValueError, match="unknown size of airnet 'tinny'; did you mean tiny"):
+    with pytest.raises(ValueError, match="'airnet' has no size 'tinny'; did you mean 'tiny'"):
         baselines.build("airnet", "tinny")
-    with pytest.raises(ValueError, match="unknown profile of airnet 'Demo'; did you mean demo"):
+    with pytest.raises(ValueError, match="'airnet' has no recipe 'Demo'; did you mean 'demo'"):
         baselines.recipe("airnet", "Demo")
 
 
