@@ -67,14 +67,14 @@ class Network(nn.Module):
         return Output(self(self.prepare(degraded)), None)
 
     @torch.no_grad()
-    def restore(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    def restore(self, image: Tensor) -> Float[Tensor, "batch 3 height width"]:
         """Restore full-size images in evaluation mode, without gradient; the mode is put back afterwards.
 
         Where the network does not pad by itself, the image is padded at the bottom and the right to ``multiple``, by
         reflection, or by replication along a side that is too short to be reflected, and the result is cropped back.
 
         Args:
-            image: floating point in [0, 1], any height and width.
+            image: (B, 3, H, W) floating point in [0, 1], any height and width.
 
         Returns:
             Images in [0, 1], of the data type of those given.
