@@ -1,5 +1,6 @@
 # make run   environment, installation, then the main comparison; ends with its table and plots
 # make test  environment, installation, then the tests
+# make check environment, installation, then style, imports and types
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,15 +9,18 @@ STAMP  := $(VENV)/.installed
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 export MALLOC_TRIM_THRESHOLD_ = 268435456
 
-.PHONY: run test lint clean
+.PHONY: run test check clean
 run: $(STAMP)
 	$(BIN)/python -m benchmarks.run --setting three_task
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/basedpyright
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...')"

@@ -5,25 +5,41 @@
 >>> strategy = art.make("art:tau=1", tasks=["denoise_25", "derain"])   # what this project's trainer drives
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
-from art.registry import canonical, definition, entries, make, names, parse
+from art.registry import canonical, definition, entries, names, parse
 
 if TYPE_CHECKING:
     from art.active_reweighting import Art
-    from art.strategy import Strategy
+    from art.construction import make
+    from art.strategy import Conditions, Strategy
+    from art.task_losses import TaskLosses
 
-__all__ = ["Art", "Strategy", "canonical", "definition", "entries", "make", "names", "parse"]
+__all__ = [
+    "Art",
+    "Conditions",
+    "Strategy",
+    "TaskLosses",
+    "canonical",
+    "definition",
+    "entries",
+    "make",
+    "names",
+    "parse",
+]
+
+# These need torch, which is imported with the first of them that is used, so that names and help stay fast.
+_MODULES = {
+    "Art": "art.active_reweighting",
+    "Conditions": "art.strategy",
+    "Strategy": "art.strategy",
+    "TaskLosses": "art.task_losses",
+    "make": "art.construction",
+}
 
 
-def __getattr__(name: str):
-    # torch is imported with the first class that needs it, so that names and help stay fast.
-    if name == "Art":
-        from art.active_reweighting import Art
-
-        return Art
-    if name == "Strategy":
-        from art.strategy import Strategy
-
-        return Strategy
-    raise AttributeError(f"module 'art' has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'art' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

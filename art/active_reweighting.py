@@ -5,9 +5,13 @@ https://doi.org/10.1145/3664647.3680762
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchjd.scalarization import Scalarizer
+
+from art.shapes import PerTask, Present, Scalar
 
 # log10 L is read between these: at L = 1 the score's ratio of logarithms divides by zero and beyond it changes sign,
 # at L = 0 it is infinite. Restoration losses live well inside.
@@ -28,7 +32,7 @@ class Art(Scalarizer):
     weights.
 
     The state is updated by every call in training mode, on the losses' device and without synchronising with the
-    host. It travels in ``state_dict()``.
+    host. It is in ``state_dict()``.
 
     Args:
         tasks: number of tasks K.
@@ -36,8 +40,9 @@ class Art(Scalarizer):
         momentum: share a of the new loss in the running level, in [0, 1].
         start: running level and minimum before the first step, > 0.
         released: reproduce a defect of the release, where snow's running level is written to another attribute, so
-            that it stays at ``start`` for ever. ``True`` means the last task (snow is last in the release's order:
-            dehaze, derain, desnow); an ``int`` names another one by its index.
+            that it stays at ``start`` for ever. ``True`` means the task called ``desnow``, or else the last one (snow
+            is last in the release's order: dehaze, derain, desnow); an ``int`` is the index of another one.
+        task_names: names of the tasks, if ``released`` is to find snow.
 
     Raises:
         ValueError: for parameters out of range.
@@ -46,6 +51,7 @@ class Art(Scalarizer):
     running: Tensor  #: (K,) running levels, Lbar
     minimum: Tensor  #: (K,) smallest losses so far
     weights: Tensor  #: (K,) detached weights of the last call, 0 for absent tasks
+    _learns: Tensor  # (K,) bool, whether a task's running level moves
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Art(Scalarizer):
         momentum: float = 0.01,
         start: float = 0.1,
         released: bool | int = False,
+        task_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if tasks < 1:
@@ -64,6 +71,8 @@ class Art(Scalarizer):
             raise ValueError(f"Art's momentum must lie in [0, 1]; got {momentum}.")
         if not start > 0:
             raise ValueError(f"Art's starting level must be positive; got {start}.")
+        if released is True and "desnow" in task_names:
+            released = task_names.index("desnow")
         stuck = None if released is False else tasks - 1 if released is True else int(released)
         if stuck is not None and not 0 <= stuck < tasks:
             raise ValueError(f"Art's released={released} names no task; there are {tasks}, counted from 0.")
@@ -76,7 +85,7 @@ class Art(Scalarizer):
             learns[stuck] = False
         self.register_buffer("_learns", learns, persistent=False)
 
-    def __call__(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
+    def __call__(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Combine the task losses into one scalar.
 
         Args:
@@ -90,7 +99,7 @@ class Art(Scalarizer):
         """
         return torch.nn.Module.__call__(self, values, present)
 
-    def forward(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """See :meth:`__call__`."""
         if values.shape != self.running.shape:
             raise ValueError(f"Art expects {self.running.numel()} task losses; got shape {tuple(values.shape)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
@@ -13,16 +14,19 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
 class Learner(nn.Module):
     """Adam (Kingma, Ba: ICLR 2015, https://arxiv.org/abs/1412.6980) at a constant rate, without weight decay.
 
-    An absent task's entry rests: value, moments and count of steps stay as they are. Everything travels in
+    The entry of an absent task rests: its value, moments and step count stay as they are. Everything is in
     ``state_dict()``.
 
     Args:
-        shape: of the values; (K,) where there is one a task.
+        shape: of the values; (K,) if there is one per task.
         rate: learning rate, > 0; the network's schedule does not touch it.
 
     Raises:
         ValueError: if the rate is not positive.
     """
+
+    moments: Tensor  #: (2, ...) first and second moments
+    steps: Tensor  #: (...) steps so far
 
     def __init__(self, shape: Sequence[int], rate: float):
         super().__init__()
@@ -33,8 +37,13 @@ class Learner(nn.Module):
         self.register_buffer("steps", torch.zeros(*shape))
 
     @torch.no_grad()
-    def step(self, values: Tensor, slope: Tensor, present: Tensor | None = None) -> Tensor:
-        """``values`` moved against ``slope``, their gradient; those not ``present`` (bool, as many) stay."""
+    def step(
+        self,
+        values: Float[Tensor, "*shape"],
+        slope: Float[Tensor, "*shape"],
+        present: Bool[Tensor, "*shape"] | None = None,
+    ) -> Float[Tensor, "*shape"]:
+        """``values`` moved against ``slope``, their gradient; those that are not ``present`` stay."""
         first, second = _BETAS
         blended = (first * self.moments[0] + (1 - first) * slope, second * self.moments[1] + (1 - second) * slope**2)
         moments, steps = torch.stack(blended), self.steps + 1

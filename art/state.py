@@ -1,7 +1,9 @@
 """Complete states of TorchJD's stateful methods, so that a resumed run continues as if never stopped.
 
 Some of them keep part of their state in plain attributes, in buffers made on first use, or in an optimizer of their
-own, none of which ``state_dict`` carries.
+own, none of which ``state_dict`` carries. What this reads of TorchJD is private, hence the upper bound on its version
+in pyproject.toml; "resumes exactly" in tests/art/test_strategies.py (test_every_strategy_conforms: famo, gradvac,
+nash_mtl) fails if it changes.
 """
 
 from __future__ import annotations
@@ -14,24 +16,25 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torchjd import Stateful
+from torchjd.scalarization import FAMO
 
 _INTERNAL = frozenset(vars(nn.Module()))
 _ARRAY, _DTYPE, _OPTIMIZER = "numpy", "dtype", "optimizer"
 
 
-def hidden_state(module: nn.Module) -> dict[str, dict[str, Any]]:
+def hidden_state(module: nn.Module) -> dict[str, dict[str, object]]:
     """What stateful parts of ``module`` hold in plain attributes: numbers, texts, tensors, arrays, lists of them, and
     optimizers; by the part's name. Safe for ``torch.load(weights_only=True)``."""
-    found = {}
+    state: dict[str, dict[str, object]] = {}
     for name, part in module.named_modules():
         if isinstance(part, Stateful):
-            kept = {key: _packed(value) for key, value in vars(part).items() if key not in _INTERNAL}
-            found[name] = {key: value for key, value in kept.items() if value is not NotImplemented}
-    return found
+            packed = {key: _packed(value) for key, value in vars(part).items() if key not in _INTERNAL}
+            state[name] = {key: value for key, value in packed.items() if value is not NotImplemented}
+    return state
 
 
-def restore_hidden_state(module: nn.Module, state: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put back what :func:`hidden_state` gave."""
+def restore_hidden_state(module: nn.Module, state: Mapping[str, Mapping[str, object]]) -> None:
+    """Restore what :func:`hidden_state` returned."""
     parts = dict(module.named_modules())
     for name, attributes in state.items():
         part = parts[name]
@@ -40,20 +43,22 @@ def restore_hidden_state(module: nn.Module, state: Mapping[str, Mapping[str, Any
                 _restore_optimizer(part, key, value[_OPTIMIZER])
             else:
                 setattr(part, key, _unpacked(value))
-        if getattr(part, "step", 0) and hasattr(part, "_init_optim_problem"):
-            part._init_optim_problem()  # Nash-MTL sets its solver up at step 0 only
+        set_up = getattr(part, "_init_optim_problem", None)
+        if callable(set_up) and part.step:
+            set_up()  # Nash-MTL sets its solver up at step 0 only
 
 
-def allow_late_buffers(module: nn.Module, state: Mapping[str, Any]) -> None:
+def allow_late_buffers(module: nn.Module, state: Mapping[str, object]) -> None:
     """Make room for buffers of ``state`` that ``module`` creates on first use (GradVac's)."""
-    for name, part in module.named_modules():
-        for key, value in part._buffers.items():
-            stored = state.get(f"{name}.{key}" if name else key)
-            if value is None and isinstance(stored, torch.Tensor):
-                part._buffers[key] = torch.empty_like(stored)
+    parts = dict(module.named_modules())
+    for name, value in state.items():
+        path, _, key = name.rpartition(".")
+        if isinstance(value, torch.Tensor) and path in parts and getattr(parts[path], key, value) is None:
+            setattr(parts[path], key, torch.empty_like(value))
 
 
-def _packed(value: Any) -> Any:
+def _packed(value: object) -> object:
+    """``value`` in types that a checkpoint may hold, or ``NotImplemented``."""
     if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
         return value
     if isinstance(value, np.ndarray):
@@ -64,12 +69,8 @@ def _packed(value: Any) -> Any:
         return {_OPTIMIZER: value.state_dict()}
     if isinstance(value, list | tuple):
         packed = [_packed(item) for item in value]
-        return NotImplemented if NotImplemented in map(_marked, packed) else type(value)(packed)
+        return NotImplemented if any(item is NotImplemented for item in packed) else type(value)(packed)
     return NotImplemented
-
-
-def _marked(value: Any) -> Any:
-    return value if value is NotImplemented else None  # tensors cannot be compared with `in`
 
 
 def _unpacked(value: Any) -> Any:
@@ -80,7 +81,8 @@ def _unpacked(value: Any) -> Any:
     return value
 
 
-def _restore_optimizer(part: Any, key: str, state: dict[str, Any]) -> None:
-    if getattr(part, key) is None:  # FAMO makes its own Adam at its first update
-        setattr(part, key, torch.optim.Adam([part._w], lr=part.lr, weight_decay=part.weight_decay))
+def _restore_optimizer(part: nn.Module, key: str, state: dict[str, Any]) -> None:
+    if isinstance(part, FAMO) and getattr(part, key) is None:  # it makes its own Adam at its first update
+        logits = part._w  # pyright: ignore[reportPrivateUsage] (no public way to them)
+        setattr(part, key, torch.optim.Adam([logits], lr=part.lr, weight_decay=part.weight_decay))
     getattr(part, key).load_state_dict(state)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchjd import Stateful
 from torchjd.scalarization import Scalarizer
+
+from art.shapes import PerTask, Present, Scalar
 
 _TINY = 1e-20  # the authors' guard inside their logarithms
 
@@ -16,11 +18,12 @@ class STCH(Scalarizer, Stateful):
 
     .. math:: \ell = K \mu \log \sum_k \exp\left( \frac{1}{\mu} \log \frac{L_k}{n_k} \right)
 
-    The nadir is the mean loss of the epoch after ``warmup`` epochs; until that epoch has ended,
-    :math:`\ell = \sum_k \log L_k`. With ``mu = 1`` the weights keep the ratios :math:`1 / n_k`; a smaller one gives the
-    tasks that lag behind more. Call :meth:`step` at the end of every epoch. An epoch without a call does not count.
+    The nadir is the mean loss of the epoch after ``warmup`` epochs; until the end of that epoch,
+    :math:`\ell = \sum_k \log L_k`. With ``mu = 1`` the weights keep the ratios :math:`1 / n_k`; a smaller one gives
+    more weight to the tasks that lag behind. Call :meth:`step` at the end of every epoch. An epoch in which this
+    was not called does not count.
 
-    K is the number of tasks present. A task that was in no batch of that epoch takes its next loss for its nadir.
+    K is the number of tasks present. The nadir of a task that was in no batch of that epoch is its next loss.
 
     TorchJD's class of that name takes losses as they are: between 0.01 and 0.2 it needs a far smaller ``mu`` to differ
     from equal weights.
@@ -35,26 +38,23 @@ class STCH(Scalarizer, Stateful):
     """
 
     nadir: Tensor  #: (K,), NaN before it is known
+    sums: Tensor  #: (2, K), over the epoch of the nadir: of losses, of batches that hold the task
 
     def __init__(self, tasks: int, mu: float = 1.0, warmup: int = 4):
         super().__init__()
         if not mu > 0:
             raise ValueError(f"STCH's mu must be positive; got {mu}.")
-        if not (isinstance(warmup, int) and warmup >= 0):
+        if warmup < 0:
             raise ValueError(f"STCH's warmup is a number of epochs, 0 or more; got {warmup}.")
         self.mu, self.warmup, self.epoch, self.called = mu, warmup, 0, False
         self.register_buffer("nadir", torch.full((tasks,), torch.nan))
-        self.register_buffer("sums", torch.zeros(2, tasks))  # of losses, of batches that hold the task
+        self.register_buffer("sums", torch.zeros(2, tasks))
 
-    def __call__(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
+    def forward(self, values: PerTask, /, present: Present | None = None) -> Scalar:
         """Combine (K,) positive losses to a scalar; entries of tasks not ``present`` (K,) bool are not read."""
-        return nn.Module.__call__(self, values, present)
-
-    def forward(self, values: Tensor, /, present: Tensor | None = None) -> Tensor:
-        """See :meth:`__call__`."""
         present = torch.ones_like(values, dtype=torch.bool) if present is None else present
         values = torch.where(present, values, 1)
-        self._note(values.detach(), present)
+        self._update(values.detach(), present)
         if self.epoch <= self.warmup:
             return torch.where(present, (values + _TINY).log(), 0).sum()
         logarithms = (values / self.nadir.nan_to_num(1) + _TINY).log() / self.mu
@@ -62,7 +62,7 @@ class STCH(Scalarizer, Stateful):
         return present.sum() * self.mu * torch.where(present, logarithms, lowest).logsumexp(0)
 
     @torch.no_grad()
-    def _note(self, losses: Tensor, present: Tensor) -> None:
+    def _update(self, losses: Tensor, present: Tensor) -> None:
         if not self.training:
             return
         self.called = True
@@ -79,7 +79,7 @@ class STCH(Scalarizer, Stateful):
             self.epoch, self.called = self.epoch + 1, False
 
     def remark(self) -> str:
-        """What readers of a finished run must know."""
+        """What readers of a finished run must know; empty if nothing."""
         if self.epoch > self.warmup:
             return ""
         return f"no smooth maximum: the run ended within the {self.warmup + 1} epochs that sum the losses' logarithms"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from art.gradients import output_layer
-from art.strategy import Strategy
+from art.gradients import no_output_layer, output_layer
+from art.shapes import Images, Parameters, PerTask, Scalar
+from art.strategy import Conditions, Strategy
+from art.task_losses import TaskLosses
 
 
 class TUR(Strategy):
@@ -35,8 +37,6 @@ class TUR(Strategy):
         ValueError: for a negative ``eps``.
     """
 
-    needs_errors = True
-
     def __init__(self, tasks: Sequence[str], eps: float = 1e-6, released: bool = False):
         super().__init__(tasks)
         if not eps >= 0:
@@ -45,45 +45,48 @@ class TUR(Strategy):
         self.predictor = nn.Identity()
         self._features: Tensor | None = None
 
+    def unsupported(self, conditions: Conditions) -> str | None:
+        return no_output_layer(conditions.network) or super().unsupported(conditions)
+
     def bind(self, network: nn.Module) -> None:
-        output = output_layer(network)
-        width = output.in_channels
+        layer = output_layer(network)
+        weight = layer.get_parameter("weight")
+        width = weight.shape[1]  # channels of the last feature map
         layers = [nn.Conv2d(width, width, 3, padding=1), nn.ELU(), nn.Conv2d(width, width, 3, padding=1), nn.ELU()]
         self.predictor = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1), nn.Softplus())
-        self.predictor.to(next(network.parameters()).device)
-        output.register_forward_pre_hook(self._note)
+        self.predictor.to(weight.device)
+        layer.register_forward_pre_hook(self._keep_features)
 
-    def _note(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if module.training:
+    def _keep_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if layer.training:
             self._features = inputs[0]
 
-    def backward(
-        self,
-        losses: Tensor | Sequence[Tensor],
-        counts: Tensor,
-        auxiliary: Tensor | None = None,
-        parameters: Iterable[nn.Parameter] = (),
-        *,
-        errors: Tensor,
-    ) -> None:
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        if self._features is None or losses.pixel_errors is None:
+            raise ValueError("TUR needs the error of every pixel, after a forward pass of the network it is bound to.")
         maps = self.predictor(self._features.float()) + self.eps
-        total, weighted = uncertain_loss(errors, maps, counts, self.released)
+        total, weighted = uncertain_loss(losses.pixel_errors, maps, losses.counts, self.released)
         (total if auxiliary is None else total + auxiliary).backward()
-        self.weights = torch.where(counts > 0, weighted / losses.detach().clamp_min(1e-8), 0)
+        self.weights = torch.where(losses.present, weighted / losses.values.clamp_min(1e-8), 0)
         self._features = None
 
 
-def uncertain_loss(errors: Tensor, maps: Tensor, counts: Tensor, released: bool = False) -> tuple[Tensor, Tensor]:
+def uncertain_loss(
+    errors: Images,
+    maps: Images,
+    counts: PerTask,
+    released: bool = False,
+) -> tuple[Scalar, PerTask]:
     """TUR's loss.
 
     Args:
-        errors: (B, 3, H, W) absolute errors, samples in task order.
+        errors: (B, 3, H, W) absolute errors, the samples of a task side by side, in task order.
         maps: (B, 3, H, W) uncertainty of each sample, > 0.
         counts: (K,) samples of each task.
         released: with the defect of the release, see :class:`TUR`.
 
     Returns:
-        The loss, a scalar, and (K,) what each task's weighted errors have in it, detached; 0 for absent tasks.
+        The loss, a scalar, and (K,) the share of each task's weighted errors in it, detached; 0 for absent tasks.
     """
     tasks = torch.arange(len(counts), device=counts.device)
     owner = torch.repeat_interleave(tasks, counts.long(), output_size=len(errors))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.scoring.fidelity import score
 
-__all__ = ["score"]
+__all__ = ["__version__", "score"]
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str):

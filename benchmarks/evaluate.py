@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.scoring import weights
 from results.command import announce, framed, leave, waits_for
-from results.records import Origin, Role
+from results.records import MetricFacts, Origin, Role, State, Status
 
 if TYPE_CHECKING:
     from benchmarks.config.configuration import Config
@@ -97,7 +97,7 @@ def evaluate_checkpoint(options: argparse.Namespace) -> str:
     _write(folder, "data.json", [record.content() for record in prepared.records])
     _write(folder, "environment.json", environment.describe(device))
     scores, notes = _score(loaded, config, prepared, folder, device, further)
-    return _report(loaded, config, prepared, folder, scores, notes, record["metrics"])
+    return _report(loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -218,14 +218,14 @@ def _score(
             bar.total = total
             bar.update(done - bar.n)
 
-        rows, fault = evaluate(
+        rows, flaw = evaluate(
             network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
         )
     scores = pd.DataFrame(rows)
     Run(folder).write_scores(scores)
     write_samples(network, prepared.tests, folder / "samples", device)
-    if fault:
-        notes[fault] = None
+    if flaw.fault:
+        notes[Status(State.DONE, flaw.reason, flaw.fault).words] = None
     return scores, list(notes)
 
 
@@ -236,7 +236,7 @@ def _report(
     folder: Path,
     scores: Any,
     notes: list[str],
-    recorded: dict[str, Any],
+    facts: dict[str, MetricFacts],
 ) -> str:
     """Write the table; returns it for a terminal."""
     from benchmarks.config import settings
@@ -244,7 +244,7 @@ def _report(
     from results import write_atomically, write_text
 
     title = settings.load(config.setting).title
-    card = scorecard(title, loaded, config, prepared.records, scores, notes, recorded)
+    card = scorecard(title, loaded, config, prepared.records, scores, notes, facts)
     write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
     return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
 

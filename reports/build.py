@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results import Damaged, Run, check_writable, find_runs
-from results.kept import RUNS, kept_runs
 from results.command import announce, framed, leave
+from results.kept import RUNS, kept_runs
 from results.visible import visible
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def build(
         _check_protocol(found, protocol)
     cohorts = gather(found, protocol)
     if not cohorts:
-        listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.reason}".rstrip() for run in found)
+        listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.words}".rstrip() for run in found)
         told = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
         return Report(visible(told, lines=True))
     folder = Path(output, "reports", setting)
@@ -183,14 +183,15 @@ def _report(setting: str, options: argparse.Namespace) -> int:
 
 
 def _kept_settings(folder: Path) -> list[str]:
-    return sorted({run.config["setting"] for run in kept_runs(folder)})
+    return sorted({run.record.config.setting for run in kept_runs(folder)})
 
 
 def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[str], setting: str) -> list[Run]:
     from reports.numbers.cohorts import REFERENCE
 
     for key, wanted in (("baseline", baselines), ("strategy", strategies)):
-        there = sorted({run.config[key] for run in runs if key in run.config})
+        names = {run.folder: getattr(record.config, key) for run in runs if (record := run.record)}
+        there = sorted(set(names.values()))
         if unknown := [name for name in wanted if name not in there]:
             raise NothingToReport(
                 f"No run of {key} {', '.join(map(repr, unknown))} in setting {setting!r}; "
@@ -198,7 +199,7 @@ def _selected(runs: list[Run], baselines: Sequence[str], strategies: Sequence[st
             )
         if wanted:
             kept = {*wanted, REFERENCE} if key == "strategy" else set(wanted)
-            runs = [run for run in runs if run.config.get(key) in kept]
+            runs = [run for run in runs if names.get(run.folder) in kept]
     return runs
 
 

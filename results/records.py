@@ -224,6 +224,7 @@ class Origin(StrEnum):
     EMBEDDED = "embedded"
     SYNTHESISED = "synthesised"  # degradation applied to real clean images
     ABSENT = "absent"
+    UNKNOWN = "origin not recorded"
 
 
 class Role(StrEnum):
@@ -255,13 +256,38 @@ class DataRecord(Record):
     role: str
     task: str
     dataset: str
-    found: int | None
-    expected: int | None
-    origin: str
+    found: int | None = None
+    expected: int | None = None
+    origin: str = Origin.UNKNOWN
     digest: str = ""
     leaked: list[str] = []
     made_from: list[str] = []
     repeats: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Whether samples are missing."""
+        return self.expected is not None and (self.found or 0) < self.expected
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its images are real and none is missing."""
+        return self.origin == Origin.REAL and not self.partial
+
+    @property
+    def mark(self) -> str:
+        """What a reader must know before comparing: ``2 of 100``, ``synthesised``, ...; empty if real and complete."""
+        marks = [] if self.origin == Origin.REAL else [self.origin]
+        if self.partial and self.origin != Origin.ABSENT:
+            marks.append(f"{self.found} of {self.expected}")
+        if self.role == Role.EXTRA:
+            marks.append("extra")
+        return ", ".join(marks)
+
+    @property
+    def title(self) -> str:
+        """Name and mark: ``Rain100L (2 of 100)``."""
+        return f"{self.dataset} ({self.mark})" if self.mark else self.dataset
 
 
 class TaskProgress(Record):

@@ -8,14 +8,31 @@ from jaxtyping import install_import_hook
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
     # art
+    "art.active_reweighting",
+    "art.adapters",
+    "art.equal_weights",
+    "art.gradients",
+    "art.gradnorm",
+    "art.learned",
+    "art.learning",
+    "art.strategy",
+    "art.task_losses",
+    "art.tchebycheff",
+    "art.uncertainty",
     # baselines (not deform_conv_kernels: numba compiles it)
-    *(f"baselines.{name}" for name in ("network", "layers", "restormer", "promptir", "adair", "nafnet", "airnet")),
-    "baselines.transweather",
+    "baselines.adair",
+    "baselines.airnet",
     "baselines.deform_conv",
+    "baselines.layers",
+    "baselines.nafnet",
+    "baselines.network",
+    "baselines.promptir",
+    "baselines.restormer",
+    "baselines.transweather",
     # benchmarks
 ]
-install_import_hook(SHAPED, "beartype.beartype")
+install_import_hook(SHAPED, "shapes.checked")
 
-sys.path.insert(0, str(Path(__file__).parent))  # miniature.py serves tests in every folder
+sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work

@@ -80,7 +80,7 @@ def _content(store: Path) -> dict:
     for run in find_runs(store, "three_task"):
         content = torch.load(run.folder / "checkpoint.pt", weights_only=True)
         content.pop("seconds")
-        name = run.config["strategy"]
+        name = run.record.config.strategy
         found |= {f"{name} {key}": value for key, value in content.items()}
         found |= {f"{name} rhythm": run.rhythm(), f"{name} scores": run.scores()}
     return found

@@ -17,6 +17,7 @@ from benchmarks.execution.grid import plan
 from benchmarks.execution.overview import Overview, run_lines
 from benchmarks.training.loop import _interrupts_wait
 from results.command import framed, waits_for
+from results.records import State, Status
 
 
 def failing(error):
@@ -169,7 +170,7 @@ def plans(tmp_path):
 
 def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch, capsys):
     with Overview(plans) as overview:
-        plans[0].run.write_status("running")
+        plans[0].run.write_status(Status(State.RUNNING))
         plans[0].run.write_json("progress.json", {"phase": "training"})  # of another version
         monkeypatch.setattr(overview, "_next_lines", 0)
         for _ in range(3):
@@ -181,12 +182,12 @@ def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch,
 def test_lines_without_a_terminal(plans, monkeypatch, capsys):
     with Overview(plans) as overview:
         for item in plans:
-            item.run.write_status("running")
+            item.run.write_status(Status(State.RUNNING))
             item.run.write_json("progress.json", PROGRESS)
         monkeypatch.setattr(overview, "_next_lines", 0)
         overview._look()
-        plans[0].run.write_status("failed", "no room")
-        plans[1].run.write_status("done")
+        plans[0].run.write_status(Status(State.FAILED, "no room"))
+        plans[1].run.write_status(Status(State.DONE))
         overview._look()
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "  TransWeather mix seed 0: training 20/400, 1:01 h left"

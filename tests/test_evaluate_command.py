@@ -17,6 +17,7 @@ from benchmarks.evaluate import main
 from benchmarks.execution import grid
 from benchmarks.scoring.weights import Loaded
 from reports.numbers.scorecard import scorecard
+from results.records import DataRecord
 from results.schema import DIGESTS, SCORE_COLUMNS
 
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
@@ -61,7 +62,7 @@ def test_a_run_gets_its_own_scores_again(run, tmp_path, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "(after step 2 of 2, moving average)" in printed and "2 of 100, extra" in printed
     (folder,) = (tmp_path / "evaluations/three_task").iterdir()
-    assert folder.name == f"transweather-mix-0-{run.record['hash']}"
+    assert folder.name == f"transweather-mix-0-{run.record.hash}"
     scores = pd.read_csv(folder / "scores.csv", dtype={"image": str})
     assert tuple(scores.columns) == SCORE_COLUMNS and set(scores["dataset"]) == {*SETS, "Rain100H"}
     pd.testing.assert_frame_equal(scores, run.scores())
@@ -132,14 +133,9 @@ def test_another_evaluation_has_its_own_folder(published, data, tmp_path):
 def test_differences_are_shown_where_figures_compare(found, protocol, size, told, differences):
     config = resolve("three_task", "promptir", "mix", overrides=[f"evaluate.protocol={protocol}"])
     loaded = Loaded(None, "promptir", size, Path("model.ckpt"), "wrapper net.*")
-    record = {
-        "role": "test",
-        "task": "derain",
-        "dataset": "Rain100L",
-        "found": found,
-        "expected": 100,
-        "origin": "real",
-    }
+    record = DataRecord(
+        role="test", task="derain", dataset="Rain100L", found=found, expected=100, origin="real", leaked=["2"]
+    )
     values = {"psnr": (36.0, 38.0, 26.0), "ssim": (0.9, 0.98, 0.8)}
     scores = pd.DataFrame(
         [
@@ -154,7 +150,7 @@ def test_differences_are_shown_where_figures_compare(found, protocol, size, told
             for name, value in (("1", first), ("2", second))
         ]
     )
-    card = scorecard("Three tasks", loaded, config, [record | {"leaked": ["2"]}], scores, ["Something happened"])
+    card = scorecard("Three tasks", loaded, config, [record], scores, ["Something happened"])
     text = card.text()
     assert told in " ".join(text.split()) and card.notes[-1] == "Something happened."
     assert text.count("difference") == differences and ("+0.63 / " in text) == bool(differences)

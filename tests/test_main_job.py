@@ -43,18 +43,16 @@ def finished(data, tmp_path_factory):
 def test_every_run_leaves_everything(finished):
     output, _ = finished
     runs = find_runs(output, "three_task")
-    assert sorted((run.config["baseline"], run.config["strategy"]) for run in runs) == [
+    assert sorted((run.record.config.baseline, run.record.config.strategy) for run in runs) == [
         ("airnet", "art"), ("airnet", "mix"), ("transweather", "art"), ("transweather", "mix"),
     ]  # fmt: skip
     for run in runs:
-        assert (
-            run.status.state == "done" and run.environment["versions"]["torch"] and run.environment["step_seconds"] > 0
-        )
+        assert run.status.state == "done" and run.environment.versions["torch"] and run.environment.step_seconds > 0
         scores = run.scores()
         assert tuple(scores.columns) == SCORE_COLUMNS and list(scores["dataset"].unique()) == SETS
         assert len(scores) == 2 * (3 * 2 + 2 + 1) and scores[["value", "input_value"]].notna().all(axis=None)
         rhythm = run.rhythm()
-        warmup = 1 if run.config["baseline"] == "airnet" else 0  # the first step of six, without task losses
+        warmup = 1 if run.record.config.baseline == "airnet" else 0  # the first step of six, without task losses
         assert tuple(rhythm.columns) == RHYTHM_COLUMNS and len(rhythm) == 5 * (6 - warmup)
         assert rhythm["loss"].between(0, 2).all()
         weights = rhythm.groupby("step")["weight"].sum()
@@ -72,7 +70,7 @@ def test_degraded_inputs_are_scored_alike_for_all(finished):
 
 def test_mix_and_art_start_from_the_same_weights_and_see_the_same_batches(finished):
     rhythms = {
-        run.config["strategy"]: run.rhythm()
+        run.record.config.strategy: run.rhythm()
         for run in find_runs(finished[0], "three_task", {"baseline": ["transweather"]})
     }
     first = [table.loc[table["step"] == 1, "loss"].tolist() for table in rhythms.values()]
@@ -328,7 +326,7 @@ def test_a_diverging_run_is_named_and_the_others_go_on(data, tmp_path, capsys):
         sys.path.remove(str(tmp_path))
     printed = capsys.readouterr()
     assert "is not finite at step 1; last good checkpoint: none" in printed.err and "wild:Wild" in printed.out
-    by_strategy = {run.config["strategy"]: run for run in find_runs(tmp_path / "out", "three_task")}
+    by_strategy = {run.record.config.strategy: run for run in find_runs(tmp_path / "out", "three_task")}
     assert by_strategy["mix"].status.state == "done" and by_strategy["wild:Wild"].status.state == "failed"
     assert len(by_strategy["wild:Wild"].rhythm()) and isinstance(by_strategy["mix"].scores(), pd.DataFrame)
 

@@ -14,6 +14,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.execution import environment, grid
 from results import Run
+from results.records import State, Status
 from results.schema import RHYTHM_COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +121,7 @@ def test_names_that_are_not_utf_8_are_kept(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")  # Latin 1, as old archives unpack
     run = Run(tmp_path / name)
     run.write_json("mlflow.json", {"file": name})
-    run.write_status("failed", f"{name} is broken")
+    run.write_status(Status(State.FAILED, f"{name} is broken"))
     assert run.read_json("mlflow.json") == {"file": name} and run.status.reason == "caf\\udce9.png is broken"
     run.write_rhythm(pd.DataFrame([dict.fromkeys(RHYTHM_COLUMNS, 1) | {"task": "derain"}]))
     assert len(run.rhythm()) == 1

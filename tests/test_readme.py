@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import torch
 
 import art
@@ -65,6 +66,13 @@ def test_every_option_is_described():
         assert f"`--{option}" in TEXT, option
 
 
-def test_what_it_links_to_is_there():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
+DOCUMENTS = [path for path in ROOT.rglob("*.md") if not {".venv", ".git"} & {*path.parts}]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_documents_name_is_there(document):
+    text = document.read_text("utf-8")
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (document.parent / target).exists(), target
+    for target in re.findall(r"`((?:art|baselines|benchmarks|reports|results)/[\w/]+\.(?:py|toml|csv))`", text):
+        assert (ROOT / target).exists() or (document.parent / target).exists(), target

@@ -18,6 +18,7 @@ from miniature import picture, save, three_task
 from benchmarks.run import main
 from benchmarks.training import distributed as processes
 from results import Run, find_runs
+from results.records import State, Status
 
 SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
 
@@ -40,7 +41,7 @@ def start(*command, module=("-m", "benchmarks.run"), **options):
 
 
 def by_strategy(output):
-    return {run.config["strategy"]: run for run in find_runs(output, "three_task")}
+    return {run.record.config.strategy: run for run in find_runs(output, "three_task")}
 
 
 @pytest.fixture
@@ -91,11 +92,11 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
         and set(changed["image"]) == {"1"}
         and (run.folder / "checkpoint.pt").read_bytes() == trained
     )
-    run.write_status("running")
+    run.write_status(Status(State.RUNNING))
     save(data / "WED/00001.bmp", picture(99))  # as large as the one before
     assert main(command) == 1
     assert "the training images of WED are others than those it began with" in capsys.readouterr().err
-    run.write_status("done")
+    run.write_status(Status(State.DONE))
     assert main(command) == 0  # under the same name; the old run is kept
     assert "training images have changed since 1 of these runs" in capsys.readouterr().out
     assert list(tmp_path.glob("out/replaced/*/three_task/*/*/*/scores.csv"))
@@ -142,7 +143,7 @@ def test_two_processes_follow_the_single_one(data, tmp_path):
     one, two = by_strategy(tmp_path / "one"), by_strategy(tmp_path / "two")
     assert len(two) == 3
     for name in names:
-        assert (one[name].environment["processes"], two[name].environment["processes"]) == (1, 2)
+        assert (one[name].environment.processes, two[name].environment.processes) == (1, 2)
         for table in ("rhythm", "scores"):
             values = [getattr(run, table)().select_dtypes("number") for run in (one[name], two[name])]
             np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5, err_msg=f"{name} {table}")

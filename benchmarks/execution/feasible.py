@@ -17,7 +17,7 @@ def check_schedules(plans: Sequence) -> None:
 
 
 def check_strategies(plans: Sequence) -> None:
-    """What a strategy cannot do is said before training; those of this project's own names need no import for it."""
+    """What a strategy cannot do is said before training; those that can do everything need no import for it."""
     import art
     from benchmarks.config import settings
 
@@ -26,20 +26,21 @@ def check_strategies(plans: Sequence) -> None:
         for plan in plans
         if plan.config.train.batch < distributed.count()
     ]
-    for plan in plans:
-        if plan.config.strategy in ("mix", "equal", "art"):  # spares --dry-run the import of torch
+    for config in (plan.config for plan in plans):
+        entry = art.entries().get(config.strategy)
+        if entry and entry.universal:  # spares --dry-run the import of torch
             continue
         try:
-            strategy = art.make(plan.config.strategy, settings.load(plan.config.setting).task_names)
+            strategy = art.make(config.strategy, settings.load(config.setting).task_names)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if distributed.several() and (obstacle := distributed.obstacle(strategy)):
-            problems.append(f"strategy {plan.config.strategy!r} {obstacle}")
-        if not strategy.handles_absent and _leaves_out(plan.config):
+        if reason := strategy.unsupported(art.Conditions(processes=distributed.count())):
+            problems.append(f"strategy {config.strategy!r} {reason}")
+        if reason := strategy.unsupported(art.Conditions(absent_tasks=_leaves_out(config))):
             problems.append(
-                f"strategy {plan.config.strategy!r} needs every task in every batch; {plan.config.data.mixing} mixing "
-                f"in batches of {plan.config.train.batch} leaves some out. Use --set data.mixing=balanced"
+                f"strategy {config.strategy!r} {reason}; {config.data.mixing} mixing in batches of "
+                f"{config.train.batch} leaves some out. Use --set data.mixing=balanced"
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
@@ -92,9 +93,8 @@ def check_networks(plans: Sequence) -> None:
             problems.add(
                 f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
             )
-        try:
-            art.make(config.strategy, settings.load(config.setting).task_names).bind(network)
-        except ValueError as error:
-            problems.add(f"strategy {config.strategy!r}: {error}")
+        strategy = art.make(config.strategy, settings.load(config.setting).task_names)
+        if reason := strategy.unsupported(art.Conditions(network=network)):
+            problems.add(f"strategy {config.strategy!r} {reason}")
     if problems:
         raise UserError("these runs cannot be:", sorted(problems))

@@ -64,8 +64,8 @@ def ours(network: baselines.Network, data: Batch, precision: str, compiled: bool
         with torch.autocast(data.clean.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = forward(data.degraded, data.second)
         losses = task_losses(output.restored.float(), data)
-        strategy.backward(losses, data.counts, output.auxiliary)
-        rhythm.record(1, losses.detach(), data.counts, strategy.weights)
+        strategy.backward(losses, output.auxiliary)
+        rhythm.record(1, losses.values, data.counts, strategy.weights)
         if len(rhythm._waiting) >= FLUSH:
             rhythm.flush()
         optimizer.step()
@@ -197,8 +197,7 @@ def _strategy_step(spec: str, data: Batch, count: int) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        losses = task_losses(network.training_forward(data.degraded).restored, data)
-        strategy.backward(losses, data.counts)
+        strategy.backward(task_losses(network.training_forward(data.degraded).restored, data))
         optimizer.step()
 
     return step

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from art import Strategy
     from benchmarks.data.batches import Batch
 
 _PATIENCE = timedelta(minutes=30)  # for the others: they may score a larger share, or wait for another command
@@ -52,6 +51,13 @@ class Group:
         """The sum over the processes; its gradient is that of this process's share."""
         return share if self.size == 1 else _sum().apply(share)
 
+    def add_up(self, values: Tensor) -> None:
+        """Replace values by their sum over the processes."""
+        if self.size > 1:
+            import torch
+
+            torch.distributed.all_reduce(values)
+
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients by their sum over the processes; those of unused parameters stay ``None``."""
         if self.size == 1:
@@ -60,7 +66,7 @@ class Group:
 
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        torch.distributed.all_reduce(flat)
+        self.add_up(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -92,6 +98,9 @@ class Group:
         return values
 
 
+ALONE = Group()
+
+
 def is_follower() -> bool:
     """Whether this process is one of several and not the first; known without importing torch."""
     return os.environ.get("RANK", "0") != "0"
@@ -112,7 +121,7 @@ def current() -> Group:
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return Group()
+        return ALONE
     return Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
@@ -132,34 +141,6 @@ def leave() -> None:
     import torch
 
     torch.distributed.destroy_process_group()
-
-
-def obstacle(strategy: Strategy) -> str | None:
-    """Why several processes cannot train with the strategy, or ``None``."""
-    from art.gradients import AggregatorStrategy
-    from art.strategy import ScalarizerStrategy
-
-    if isinstance(strategy, AggregatorStrategy | ScalarizerStrategy):
-        return None
-    return "looks at gradients or features of the whole batch, which several processes (torchrun) do not share"
-
-
-def share_gradients(strategy: Strategy, group: Group) -> None:
-    """Let an aggregator see the task gradients of the whole batch.
-
-    Every process then computes the same update; it is divided by their number, because :meth:`Group.add_gradients`
-    adds them up.
-    """
-    if group.size == 1 or not strategy.needs_gradients:
-        return
-    import torch
-
-    def add_up(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        torch.distributed.all_reduce(inputs[0])
-        return inputs
-
-    strategy.aggregator.register_forward_pre_hook(add_up)
-    strategy.aggregator.register_forward_hook(lambda _, __, update: update / group.size)
 
 
 def _sum() -> Any:

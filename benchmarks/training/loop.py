@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import art
 import baselines
+from art.task_losses import TaskLosses
 from baselines.network import Output
 from benchmarks.config.configuration import Config
 from benchmarks.config.sections import TrainConfig
@@ -61,7 +62,8 @@ class Training:
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
         self.group = distributed.current()
-        distributed.share_gradients(self.strategy, self.group)
+        if self.group.size > 1:
+            self.strategy.distribute(self.group.size, self.group.add_up)
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
@@ -131,31 +133,28 @@ class Training:
         self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        warmup, errors = step < encoder_warmup_steps(train), {}
+        auxiliary = None
         if self.strategy.needs_gradients and self.network.separable and self.group.size == 1:
-            losses, auxiliary = self._losses_apart(batch), None
+            losses = self._separate_losses(batch)
         else:
-            output = self._forward(batch.degraded, batch.second, warmup)
+            output = self._forward(batch.degraded, batch.second, warmup=step < encoder_warmup_steps(train))
             losses, auxiliary = None, output.auxiliary
             if auxiliary is not None and self.group.size > 1:
                 auxiliary = auxiliary * (len(batch.tasks) / batch.counts.sum())
             if output.restored is not None:
-                losses = self.group.summed(task_losses(output.restored.float(), batch))
-                if self.strategy.needs_errors:
-                    errors["errors"] = (output.restored.float() - batch.clean).abs()
+                losses = task_losses(output.restored.float(), batch, self.group)
         self.batches.begin(step + 1)
         if losses is None:
             auxiliary.backward()  # the encoder's warm-up
         else:
-            self.strategy.backward(losses, batch.counts, auxiliary, self.network.parameters(), **errors)
+            self.strategy.backward(losses, auxiliary, self.network.parameters())
             self._look_once()
-            losses = torch.stack([loss.detach() for loss in losses])
         self.group.add_gradients(self.network.parameters())
         norm = self.clipping(self.network.parameters(), step)
-        if before is not None and not (norm.isfinite() and (losses is None or losses.isfinite().all())):
+        if before is not None and not (norm.isfinite() and (losses is None or losses.values.isfinite().all())):
             self._skip(before)
         else:
-            self._apply(batch, losses, norm)
+            self._apply(batch, None if losses is None else losses.values, norm)
         epoch = epoch_steps(train, self.batches.mixture.steps_an_epoch)
         if (step + 1) // epoch > step // epoch:
             self.strategy.end_epoch()
@@ -212,19 +211,17 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
             return self.network.training_forward(degraded, second, warmup=warmup)
 
-    def _losses_apart(self, batch: Batch) -> list[Tensor]:
+    def _separate_losses(self, batch: Batch) -> TaskLosses:
         """Task losses with a graph each: K small forward passes cost what one over the batch does, and each task's
         gradient then walks its own samples only."""
-        losses, start = [], 0
-        for size in batch.sizes:
-            if size:
-                restored = self._forward(batch.degraded[start : start + size]).restored.float()
-                clean = batch.clean[start : start + size]
+        losses: list[Tensor] = []
+        for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
+            if len(degraded):
+                restored = self._forward(degraded).restored.float()
                 losses.append((check_output(restored, clean) - clean).abs().mean())
             else:
                 losses.append(batch.degraded.new_zeros(()))
-            start += size
-        return losses
+        return TaskLosses(losses, batch.counts)
 
     @torch.no_grad()
     def _losses_again(self, batch: Batch) -> Tensor:
@@ -232,7 +229,7 @@ class Training:
         with unchanged(self.network):
             self._seed_network()
             restored = self._forward(batch.degraded, batch.second).restored.float()
-        return self.group.summed(task_losses(restored, batch))
+        return task_losses(restored, batch, self.group).values
 
     def _seed_network(self) -> None:
         """Stochastic depth: the same for every strategy, other for the samples of other processes."""
@@ -276,15 +273,21 @@ class Training:
             self.probe.restore(content.get("conflicts", []))  # probing may have been asked for only now
 
 
-def task_losses(restored: Tensor, batch: Batch) -> Tensor:
-    """(K,) mean absolute error of every task's samples, 0 where a task has none; one reduction on the device.
+def task_losses(restored: Tensor, batch: Batch, group: distributed.Group = distributed.ALONE) -> TaskLosses:
+    """The mean absolute error of every task's samples, 0 for a task without any; one reduction on the device.
+
+    Args:
+        restored: (B, 3, H, W), what the network made of this process's samples of the batch.
+        batch: these samples.
+        group: the processes that share the batch; the losses are those of the whole batch.
 
     Raises:
         ValueError: if ``restored`` has another shape than the clean images.
     """
-    errors = (check_output(restored, batch.clean) - batch.clean).abs().mean(dim=(1, 2, 3))
+    errors = (check_output(restored, batch.clean) - batch.clean).abs()
     share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
-    return errors @ (share / batch.counts.clamp_min(1))
+    losses = errors.mean(dim=(1, 2, 3)) @ (share / batch.counts.clamp_min(1))
+    return TaskLosses(group.summed(losses), batch.counts, errors)
 
 
 _elsewhere: list[list[int]] = []  # what trainings in other threads than the main one have received

@@ -188,12 +188,13 @@ def _plain(text: str) -> str:
 
 def _caption(table: GainTable, metric: str) -> str:
     config = table.cohort.config
-    data = "data from files" if config.get("data", {}).get("source") == "files" else "embedded data"
-    size, profile = config.get("size"), config.get("profile")
+    data = "data from files" if config.data.source == "files" else "embedded data"
     spread = "mean $\\pm$ standard deviation over $n$ seeds" if table.several_seeds else "one seed"
     told = table.metrics[metric]
     best = "Best in bold, second underlined." if told.lower_is_better is not None else "No value is marked as the best."
     return (
         f"{escape(header.title(table.cohort))}: {escape(told.heading)}, {spread}, {told.change} in brackets. {best} "
-        + escape(f"{data.capitalize()}, {size} networks, {profile} profile, protocol {table.cohort.protocol}.")
+        + escape(
+            f"{data.capitalize()}, {config.size} networks, {config.profile} profile, protocol {table.cohort.protocol}."
+        )
     )

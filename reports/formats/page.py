@@ -74,12 +74,12 @@ def _notes(table: GainTable) -> tuple[list[str], list[str]]:
     """What must stand at the top of the page, and what may stand at its end."""
     config = table.cohort.config
     warnings = []
-    if config.get("data", {}).get("source") == "embedded":
+    if config.data.source == "embedded":
         warnings.append(
             "Embedded data: networks were trained on drawn images and tested on made degradations. These numbers "
             "compare strategies with each other; they reproduce nothing that is published."
         )
-    if config.get("size") == "tiny":
+    if config.size == "tiny":
         warnings.append("Tiny networks: the published structure with small widths, far below published scores.")
     if not table.several_seeds and table.datasets:
         warnings.append("One seed: nobody can tell these gains from seed noise. Add seeds.")
@@ -181,16 +181,16 @@ def _runs(cohort: Cohort) -> dict[str, Any]:
     names = ["baseline", "strategy", "seed", "state", "PSNR, dB", "training", "device", "commit", "hash", "reason"]
     rows = []
     for outcome in cohort.outcomes:
-        environment, average = outcome.run.environment, outcome.average(cohort.tested, "psnr")
-        seconds = environment.get("train_seconds")
+        environment, average = outcome.environment, outcome.average(cohort.tested, "psnr")
+        seconds = environment.train_seconds
         rows.append([
             *_names(outcome.display, outcome.strategy),
             TableCell(str(outcome.seed), float(outcome.seed), "number"),
             TableCell(outcome.state, kind="calm" if outcome.state == COUNTED else "bad"),
             _number(average, number(average, 2)),
             TableCell(_duration(seconds), float(seconds) if seconds is not None else None, "number"),
-            TableCell(str(environment.get("device") or "")), TableCell(str(environment.get("commit") or "")[:12]),
-            TableCell(str(outcome.run.record.get("hash") or "")[:8]), TableCell(outcome.reason),
+            TableCell(environment.device or ""), TableCell((environment.commit or "")[:12]),
+            TableCell(outcome.record.hash[:8]), TableCell(outcome.reason),
         ])  # fmt: skip
     return {"names": names, "rows": rows}
 
@@ -207,11 +207,12 @@ def _configurations(cohort: Cohort) -> list[dict[str, str]]:
     """Each configuration, environment and data record once, with the runs that share it."""
     told: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in cohort.outcomes:
-        config = {key: value for key, value in outcome.run.config.items() if key not in ("strategy", "seed")}
-        config |= {"overrides": outcome.run.record.get("overrides") or []}
+        config = {key: value for key, value in outcome.config.content().items() if key not in ("strategy", "seed")}
+        config |= {"overrides": outcome.record.overrides}
         own = ("train_seconds", "evaluate_seconds", "step_seconds", "peak_memory_mib")
-        environment = {key: value for key, value in outcome.run.environment.items() if key not in own}
-        for what, content in (("Configuration", config), ("Environment", environment), ("Data", outcome.run.data)):
+        environment = {key: value for key, value in outcome.environment.content().items() if key not in own}
+        data = [record.content() for record in outcome.data]
+        for what, content in (("Configuration", config), ("Environment", environment), ("Data", data)):
             told.setdefault((what, json.dumps(content, indent=1, ensure_ascii=False)), []).append(outcome)
     return [
         {"what": what, "who": _who(outcomes, len(cohort.outcomes)), "text": text}

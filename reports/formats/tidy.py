@@ -52,19 +52,19 @@ def runs(cohort: Cohort) -> pd.DataFrame:
 
 
 def _run(cohort: Cohort, outcome: Outcome) -> dict[str, Any]:
-    environment = outcome.run.environment
+    environment = outcome.environment
     return {
         "baseline": outcome.baseline,
         "strategy": outcome.strategy,
         "seed": outcome.seed,
-        "hash": str(outcome.run.record.get("hash", ""))[:8],
+        "hash": outcome.record.hash[:8],
         "pair": outcome.pair[:8],
         "state": outcome.state,
         "reason": outcome.reason,
         "average_psnr": _rounded(outcome.average(cohort.tested, "psnr")),
-        "commit": environment.get("commit"),
-        "device": environment.get("device"),
-        "train_seconds": environment.get("train_seconds"),
+        "commit": environment.commit,
+        "device": environment.device,
+        "train_seconds": environment.train_seconds,
     }
 
 
@@ -73,10 +73,10 @@ def _shared(cohort: Cohort) -> dict[str, Any]:
     return {
         "setting": cohort.setting,
         "cohort": cohort.key,
-        "size": config.get("size"),
-        "profile": config.get("profile"),
-        "data": config.get("data", {}).get("source"),
-        "overrides": " ".join(cohort.outcomes[0].run.record.get("overrides") or []),
+        "size": config.size,
+        "profile": config.profile,
+        "data": config.data.source,
+        "overrides": " ".join(cohort.outcomes[0].record.overrides),
         "protocol": cohort.protocol,
     }
 

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pydantic import JsonValue
 
 from reports.numbers.equality import compare
 from results import Run, schema
 from results.integrity import differing
+from results.records import DataRecord, Environment, Role, RunConfig, RunRecord, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,36 +42,6 @@ COUNTED, COLLAPSED, NOT_FINITE, FAILED, UNFINISHED, UNSCORED, SUPERSEDED, DAMAGE
 
 LEAK_FREE = " leak-free"
 """Stands behind a test set's name where the images that are in the training data are left out."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One test set as the runs found it (:data:`results.schema.DATA_FIELDS`)."""
-
-    dataset: str
-    task: str
-    role: str
-    found: int | None
-    expected: int | None
-    origin: str
-
-    @property
-    def partial(self) -> bool:
-        return self.expected is not None and (self.found or 0) < self.expected
-
-    @property
-    def mark(self) -> str:
-        """What a reader must know before comparing: ``2 of 100``, ``synthesised``, ...; empty if real and complete."""
-        marks = [] if self.origin == "real" else [self.origin]
-        if self.partial and self.origin != "absent":
-            marks.append(f"{self.found} of {self.expected}")
-        if self.role == "extra":
-            marks.append("extra")
-        return ", ".join(marks)
-
-    @property
-    def title(self) -> str:
-        return f"{self.dataset} ({self.mark})" if self.mark else self.dataset
 
 
 class Images(NamedTuple):
@@ -97,16 +69,45 @@ class Outcome:
     """One run and what it counts for. ``reason`` says why it does not count, or carries a finished run's warning."""
 
     run: Run
-    baseline: str
-    display: str
-    strategy: str
-    seed: int
-    pair: str
+    record: RunRecord
     state: str
     reason: str
     protocol: str
     names: dict[str, list[pd.Index]] = field(default_factory=dict)  # of the images, shared by the runs of a cohort
     apart: dict[str, str] = field(default_factory=dict)  # test sets whose scores do not compare, and why
+
+    @property
+    def config(self) -> RunConfig:
+        return self.record.config
+
+    @property
+    def baseline(self) -> str:
+        return self.config.baseline
+
+    @property
+    def display(self) -> str:
+        """The baseline's name for people."""
+        return self.record.display.baseline or self.baseline
+
+    @property
+    def strategy(self) -> str:
+        return self.config.strategy
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def pair(self) -> str:
+        return self.record.pair
+
+    @cached_property
+    def environment(self) -> Environment:
+        return self.run.environment
+
+    @cached_property
+    def data(self) -> list[DataRecord]:
+        return self.run.data
 
     @cached_property
     def images(self) -> dict[tuple[str, str], Images]:
@@ -133,8 +134,8 @@ class Outcome:
 
     @property
     def leaked(self) -> dict[str, list[str]]:
-        """Names of the leaked images of each test set that has some (:data:`results.schema.DATA_NOTES`)."""
-        return {record["dataset"]: record["leaked"] for record in self.run.data if record.get("leaked")}
+        """Names of the leaked images of each test set that has some ."""
+        return {record.dataset: record.leaked for record in self.data if record.leaked}
 
     @cached_property
     def ended(self) -> tuple[int, str]:
@@ -189,8 +190,8 @@ class Cohort:
     title: str
     protocol: str
     outcomes: list[Outcome]
-    columns: list[Column] = field(default_factory=list)
-    unseen: list[Column] = field(default_factory=list)  # test sets of the setting that no run was scored on
+    columns: list[DataRecord] = field(default_factory=list)
+    unseen: list[DataRecord] = field(default_factory=list)  # test sets of the setting that no run was scored on
     unstarted: list[str] = field(default_factory=list)  # runs of the grid that left no configuration yet
     unread: list[str] = field(default_factory=list)  # runs whose configuration is damaged
     odd: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)  # see reports.numbers.equality
@@ -199,12 +200,12 @@ class Cohort:
     @property
     def tested(self) -> list[str]:
         """Test sets of the average, in order."""
-        return [column.dataset for column in self.columns if column.role != "extra"]
+        return [column.dataset for column in self.columns if column.role != Role.EXTRA]
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """Configuration of the newest run (setting, size, profile and data are the same for all)."""
-        return max(self.outcomes, key=lambda outcome: _newest(outcome.run)).run.config
+        return max(self.outcomes, key=lambda outcome: outcome.ended).config
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -241,22 +242,22 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
         runs: runs of one setting, in any state.
         protocol: count scores of this protocol; ``None`` takes the one each cohort was evaluated with.
     """
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[tuple[Run, RunRecord]]] = {}
     unstarted, unread, damage = [], [], {}
     for run in (run.legible() for run in runs):
         if damaged := run.damage():
             damage[run.folder] = "; ".join(damaged.values())
-        if run.record:
-            groups.setdefault(str(run.record.get("cohort", "")), []).append(run)
+        if record := run.record:
+            groups.setdefault(record.cohort, []).append((run, record))
             continue
         slug, status = run.folder.parent, run.status
         told = f"{slug.parent.name}, {slug.name}, seed {run.folder.name.partition('-')[0]}"
-        if run.folder in damage or status.state == "done":
+        if run.folder in damage or status.state == State.DONE:
             unread.append(f"{told}: {damage.get(run.folder, f'{schema.CONFIG} is missing')}")
         else:
-            failed = f" (failed: {' '.join(status.reason.split())})" if status.state == "failed" else ""
+            failed = f" (failed: {' '.join(status.reason.split())})" if status.state == State.FAILED else ""
             unstarted.append(told + failed)
-    ordered = sorted(groups.items(), key=lambda item: (max(map(_newest, item[1])), item[0]), reverse=True)
+    ordered = sorted(groups.items(), key=lambda item: (max(_newest(run) for run, _ in item[1]), item[0]), reverse=True)
     cohorts = [_cohort(key, members, protocol, damage) for key, members in ordered]
     if cohorts:
         cohorts[0].unstarted, cohorts[0].unread = sorted(unstarted), sorted(unread)
@@ -288,18 +289,20 @@ def strategy_order(strategy: str) -> tuple:
     return first, [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
 
 
-def _cohort(key: str, runs: Sequence[Run], protocol: str | None, damage: Mapping[Path, str]) -> Cohort:
-    newest = max(runs, key=_newest)
-    protocol = protocol or newest.config.get("evaluate", {}).get("protocol", "")
-    whole = [run for run in runs if run.folder not in damage]
+def _cohort(
+    key: str, runs: Sequence[tuple[Run, RunRecord]], protocol: str | None, damage: Mapping[Path, str]
+) -> Cohort:
+    _, newest = max(runs, key=lambda pair: _newest(pair[0]))
+    protocol = protocol or newest.config.evaluate.protocol
+    whole = [(run, record) for run, record in runs if run.folder not in damage]
     out = {folder: (SUPERSEDED, reason) for folder, reason in _current(whole).items()}
-    out |= {run.folder: (DAMAGED, damage[run.folder]) for run in runs if run.folder in damage}
+    out |= {run.folder: (DAMAGED, damage[run.folder]) for run, _ in runs if run.folder in damage}
     names: dict[str, list[pd.Index]] = {}
-    outcomes = [_outcome(run, protocol, out.get(run.folder), names) for run in runs]
+    outcomes = [_outcome(run, record, protocol, out.get(run.folder), names) for run, record in runs]
     odd = compare([outcome for outcome in outcomes if outcome.state == COUNTED])
     outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
-    setting = newest.config.get("setting", "")
-    title = newest.record.get("display", {}).get("setting", setting)
+    setting = newest.config.setting
+    title = newest.display.setting or setting
     cohort = Cohort(key[:8], setting, title, protocol, outcomes, odd=odd)
     columns = _columns(outcomes)
     scored = {dataset for outcome in cohort.counted() for dataset in outcome.datasets}
@@ -308,22 +311,20 @@ def _cohort(key: str, runs: Sequence[Run], protocol: str | None, damage: Mapping
     return cohort
 
 
-def _outcome(run: Run, protocol: str, out: tuple[str, str] | None, names: dict[str, list[pd.Index]]) -> Outcome:
-    config, status = run.config, run.status
+def _outcome(
+    run: Run, record: RunRecord, protocol: str, out: tuple[str, str] | None, names: dict[str, list[pd.Index]]
+) -> Outcome:
+    status = run.status
     state, reason = COUNTED, " ".join(status.reason.split())
     if out:
         state, reason = out
-    elif status.state == "failed":
+    elif status.state == State.FAILED:
         state, reason = FAILED, reason or "no reason recorded"
-    elif status.state != "done":
-        state, reason = UNFINISHED, _progress(run) if status.state == "running" else "not started"
-    elif reason.startswith((COLLAPSED, NOT_FINITE)):
-        state, _, reason = (part.strip() for part in reason.partition(":"))
-        reason = reason or "no reason recorded"
-    name = config.get("baseline", "")
-    display = run.record.get("display", {}).get("baseline", name)
-    seed, pair = int(config.get("seed", 0)), str(run.record.get("pair", ""))
-    outcome = Outcome(run, name, display, config.get("strategy", ""), seed, pair, state, reason, protocol, names)
+    elif status.state != State.DONE:
+        state, reason = UNFINISHED, _progress(run, record) if status.state == State.RUNNING else "not started"
+    elif status.fault:
+        state, reason = status.fault.value, reason or "no reason recorded"
+    outcome = Outcome(run, record, state, reason, protocol, names)
     if state == COUNTED and not outcome.images:
         others = sorted(set(run.scores()["protocol"]))
         outcome.state = UNSCORED
@@ -331,9 +332,9 @@ def _outcome(run: Run, protocol: str, out: tuple[str, str] | None, names: dict[s
     return outcome
 
 
-def _progress(run: Run) -> str:
+def _progress(run: Run, record: RunRecord) -> str:
     """How far an unfinished run came, as far as it is recorded."""
-    rhythm, steps = run.rhythm(), run.config.get("train", {}).get("steps")
+    rhythm, steps = run.rhythm(), record.config.train.steps
     if rhythm.empty:
         return "started, not finished"
     return f"started, recorded up to step {rhythm['step'].max()}" + (f" of {steps}" if steps else "")
@@ -344,58 +345,57 @@ def _mean(values: np.ndarray) -> float:
     return float(there.mean()) if len(there) else math.nan
 
 
-def _columns(outcomes: Iterable[Outcome]) -> list[Column]:
+def _columns(outcomes: Iterable[Outcome]) -> list[DataRecord]:
     """Test sets in the order of ``data.json``, extra ones last; a set that only scores know is put at the end."""
-    columns: dict[str, Column] = {}
-    for outcome in sorted(outcomes, key=lambda o: _newest(o.run), reverse=True):
-        for record in outcome.run.data:
-            if record.get("role") in ("test", "extra"):
-                values = {name: record.get(name) for name in schema.DATA_FIELDS}
-                values["origin"] = values["origin"] or "origin not recorded"
-                columns.setdefault(record["dataset"], Column(**values))
-                kept = (values["found"] or 0) - len(record.get("leaked") or [])
-                if 0 < kept < (values["found"] or 0):
-                    free = {"dataset": record["dataset"] + LEAK_FREE, "role": "extra", "found": kept, "expected": None}
-                    columns.setdefault(free["dataset"], Column(**values | free))
+    columns: dict[str, DataRecord] = {}
+    for outcome in sorted(outcomes, key=lambda o: o.ended, reverse=True):
+        for record in outcome.data:
+            if record.role in (Role.TEST, Role.EXTRA):
+                columns.setdefault(record.dataset, record)
+                found = record.found or 0
+                rest = found - len(record.leaked)
+                if 0 < rest < found:
+                    free = {"dataset": record.dataset + LEAK_FREE, "role": Role.EXTRA, "found": rest, "expected": None}
+                    columns.setdefault(record.dataset + LEAK_FREE, record.model_copy(update=free))
     for outcome in outcomes:
         if outcome.state == COUNTED:
-            for dataset in [name for name in outcome.datasets if name not in columns]:
-                task = next(images.task for (name, _), images in outcome.images.items() if name == dataset)
-                columns[dataset] = Column(dataset, task, "extra", None, None, "origin not recorded")
-    return sorted(columns.values(), key=lambda column: column.role == "extra")
+            for (dataset, _), images in outcome.images.items():
+                columns.setdefault(dataset, DataRecord(role=Role.EXTRA, task=images.task, dataset=dataset))
+    return sorted(columns.values(), key=lambda column: column.role == Role.EXTRA)
 
 
-def _current(runs: Sequence[Run]) -> dict[Any, str]:
+def _current(runs: Sequence[tuple[Run, RunRecord]]) -> dict[Path, str]:
     """Why a run is superseded, by folder: another training recipe than its baseline's newest finished run, or an older
     repetition, or other training images.
 
     A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
     seeds of different recipes are not averaged.
     """
-    reasons: dict[Any, str] = {}
-    chosen: dict[tuple, Run] = {}
-    recipes: dict[str, dict] = {}
+    reasons: dict[Path, str] = {}
+    chosen: set[tuple[str, str, int]] = set()
+    recipes: dict[str, dict[str, JsonValue]] = {}
     trained: dict[str, Run] = {}
-    definitions: dict[tuple, int] = {}
-    for run in sorted(runs, key=lambda run: (run.status.state == "done", *_newest(run)), reverse=True):
-        config = run.config
-        identity = (config.get("baseline"), config.get("strategy"), config.get("seed"))
-        own = config.get("train", {}) | {"mixing": config.get("data", {}).get("mixing")}
-        recipe = recipes.setdefault(identity[0], own)
+    definitions: dict[tuple[str, str], int] = {}
+    newest = sorted(runs, key=lambda pair: (pair[0].status.state == State.DONE, *_newest(pair[0])), reverse=True)
+    for run, record in newest:
+        config = record.config
+        identity = (config.baseline, config.strategy, config.seed)
+        own = config.train.content() | {"mixing": config.data.mixing}
+        recipe = recipes.setdefault(config.baseline, own)
         if own != recipe:
             reasons[run.folder] = f"older training recipe ({_difference(own, recipe)})"
-        elif other := differing(trained.setdefault(identity[0], run).data, run.data, "train"):
+        elif other := differing(trained.setdefault(config.baseline, run).data, run.data, Role.TRAIN):
             reasons[run.folder] = f"trained on other images of {', '.join(other)} than its baseline's newest run"
-        elif config.get("definition", 1) != definitions.setdefault(identity[:2], config.get("definition", 1)):
+        elif config.definition != definitions.setdefault(identity[:2], config.definition):
             reasons[run.folder] = "older definition of the strategy"
         elif identity in chosen:
             reasons[run.folder] = "older run of the same baseline, strategy and seed"
         else:
-            chosen[identity] = run
+            chosen.add(identity)
     return reasons
 
 
-def _difference(old: Mapping, new: Mapping, limit: int = 3) -> str:
+def _difference(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], limit: int = 3) -> str:
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     told = [f"{key} {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}" for key in keys[:limit]]
     return "; ".join(told) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

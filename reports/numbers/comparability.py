@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reports.numbers.cohorts import AVERAGE, Cohort, Column, Outcome
+from reports.numbers.cohorts import AVERAGE, Cohort, Outcome
 from reports.numbers.metrics import OWN
 from results import published
+from results.records import Role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,28 +113,23 @@ def protocols_differ(own: str, figure: Figure) -> list[str]:
 
 def run_obstacles(outcome: Outcome, figure: Figure | None) -> list[str]:
     """Why no score of this run compares with ``figure`` (``None``: any protocol will do); empty if they compare."""
-    config = outcome.run.config
-    reasons = []
-    if config.get("data", {}).get("source") != "files":
-        reasons.append(f"{config.get('data', {}).get('source', 'unknown')} data")
-    if config.get("size") != "paper":
-        reasons.append(f"{config.get('size', 'unknown')} networks")
-    if config.get("profile") != "paper":
-        reasons.append(f"{config.get('profile', 'unknown')} profile")
-    if overrides := outcome.run.record.get("overrides"):
+    config = outcome.config
+    reasons: list[str] = []
+    if config.data.source != "files":
+        reasons.append(f"{config.data.source or 'unknown'} data")
+    if config.size != "paper":
+        reasons.append(f"{config.size or 'unknown'} networks")
+    if config.profile != "paper":
+        reasons.append(f"{config.profile or 'unknown'} profile")
+    if overrides := outcome.record.overrides:
         reasons.append(f"changed configuration ({', '.join(overrides)})")
     reasons += protocols_differ(outcome.protocol, figure) if figure else []
-    if config.get("data", {}).get("source") == "files":
-        training = [_set(record) for record in outcome.run.data if record.get("role") == "train"]
-        lacking = dict.fromkeys(column.title for column in training if not complete(column))
+    if config.data.source == "files":
+        training = [record for record in outcome.data if record.role == Role.TRAIN]
+        lacking = dict.fromkeys(record.title for record in training if not record.complete)
         if lacking:
             reasons.append(f"training data partial or synthesised: {', '.join(lacking)}")
     return reasons
-
-
-def complete(column: Column) -> bool:
-    """Real and nothing missing."""
-    return column.origin == "real" and not column.partial
 
 
 def obstacles(cohort: Cohort, outcome: Outcome, dataset: str, figure: Figure) -> list[str]:
@@ -146,14 +142,8 @@ def obstacles(cohort: Cohort, outcome: Outcome, dataset: str, figure: Figure) ->
     if dataset == AVERAGE:
         if not figure.averages(cohort.tested):
             return [f"the published average is of {', '.join(sorted(figure.sets))}"]
-        columns = [column for column in cohort.columns + cohort.unseen if column.role != "extra"]
-        lacking = [c.title for c in columns if not complete(c) or c in cohort.unseen]
+        columns = [column for column in cohort.columns + cohort.unseen if column.role != Role.EXTRA]
+        lacking = [c.title for c in columns if not c.complete or c in cohort.unseen]
         return [f"the average needs the complete {', '.join(lacking)}"] if lacking else []
     columns = [column for column in cohort.columns if column.dataset == dataset]
-    return [f"test set {column.title}" for column in columns if not complete(column)]
-
-
-def _set(record: dict) -> Column:
-    names = ("dataset", "task", "role", "found", "expected", "origin")
-    values = {name: record.get(name) for name in names}
-    return Column(**values | {"origin": record.get("origin") or "origin not recorded"})
+    return [f"test set {column.title}" for column in columns if not column.complete]

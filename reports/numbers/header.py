@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reports.numbers.cohorts import Cohort, Outcome
+from results.records import Role
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -34,23 +35,22 @@ def title(cohort: Cohort) -> str:
 def context(cohort: Cohort) -> str:
     """What a reader of a figure must know about the numbers: ``tiny network, demo profile, embedded data``."""
     config = cohort.config
-    source = {"embedded": "embedded data", "files": "data from files"}.get(config.get("data", {}).get("source"), "data")
-    return f"{config.get('size')} network, {config.get('profile')} profile, {source}"
+    source = {"embedded": "embedded data", "files": "data from files"}.get(config.data.source or "", "data")
+    return f"{config.size} network, {config.profile} profile, {source}"
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
     """``(label, value)`` lines; where runs differ, each value is told with its baselines."""
     config = cohort.config
-    data = config.get("data", {})
-    source = DATA.get(data.get("source"), str(data.get("source", "not recorded")))
-    if data.get("missing") == "synthesise":
+    source = DATA.get(config.data.source or "", "not recorded")
+    if config.data.missing == "synthesise":
         source += "; missing sets synthesised from clean images"
-    overrides = max(cohort.outcomes, key=lambda o: len(o.run.record.get("overrides") or [])).run.record.get("overrides")
+    overrides = max((outcome.record.overrides for outcome in cohort.outcomes), key=len)
     lines = [
         ("setting", title(cohort)),
         ("data", source),
-        ("networks", f"size {config.get('size', 'not recorded')}"),
-        ("profile", str(config.get("profile", "not recorded"))),
+        ("networks", f"size {config.size or 'not recorded'}"),
+        ("profile", config.profile or "not recorded"),
     ]
     if overrides:
         lines.append(("changed", ", ".join(overrides)))
@@ -66,21 +66,21 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
 
 
 def _training(outcome: Outcome) -> str:
-    train = outcome.run.config.get("train", {})
+    train = outcome.config.train
     told = []
     for key, template in TRAINING:
-        value = train.get(key)
-        if value not in (None, False, "", 0) and not isinstance(value, dict | list):
+        value = getattr(train, key)
+        if value:
             told.append(template.format(value) if not isinstance(value, str) else template.split("{")[0] + value)
     return ", ".join(told) or "not recorded"
 
 
 def _mixing(outcome: Outcome) -> str:
-    return str(outcome.run.config.get("data", {}).get("mixing", "not recorded"))
+    return outcome.config.data.mixing or "not recorded"
 
 
 def _selection(outcome: Outcome) -> str:
-    average = outcome.run.config.get("train", {}).get("ema")
+    average = outcome.config.train.ema
     return f"after the last step, {f'exponential moving average (decay {average:g})' if average else 'no average'}"
 
 
@@ -97,7 +97,7 @@ def _by_baseline(cohort: Cohort, tell: Any) -> Iterable[str]:
 
 
 def _environment(cohort: Cohort, label: str) -> list[str]:
-    values = sorted({str(outcome.run.environment.get(label) or "") for outcome in cohort.counted()} - {""})
+    values = sorted({getattr(outcome.environment, label) or "" for outcome in cohort.counted()} - {""})
     if not values:
         return []
     text = ", ".join(values)
@@ -107,13 +107,13 @@ def _environment(cohort: Cohort, label: str) -> list[str]:
 def _train_sets(outcome: Outcome) -> str:
     """Every training set once: how many images, and whether they are what the set's name says."""
     told = {}
-    for record in outcome.run.data:
-        if record["role"] == "train":
-            found, expected = record["found"], record["expected"]
-            count = f"{found} of {expected}" if expected and found < expected else f"{found} images"
+    for record in outcome.data:
+        if record.role == Role.TRAIN:
+            found, expected = record.found, record.expected
+            count = f"{found} of {expected}" if record.partial else f"{found} images"
             kinds = {"synthesised": f"synthesised from {found} clean images", "absent": f"absent, 0 of {expected}"}
-            count += f", each {record['repeats']} times" if record.get("repeats") else ""
-            told[record["dataset"]] = kinds.get(record["origin"], count)
+            count += f", each {record.repeats} times" if record.repeats else ""
+            told[record.dataset] = kinds.get(record.origin, count)
     return "; ".join(f"{name} ({kind})" for name, kind in told.items()) or "not recorded"
 
 

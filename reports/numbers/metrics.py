@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from results.records import MetricFacts
 
 if TYPE_CHECKING:
     from reports.numbers.cohorts import Cohort
@@ -56,10 +58,10 @@ OLDER = frozenset({"lpips", "dists", "niqe", "ilniqe", "brisque", "piqe", "gmsd"
 def metrics(cohort: Cohort) -> dict[str, Metric]:
     """The metrics of a cohort by name, in its order, as its counted runs recorded them."""
     newest = sorted(cohort.counted(), key=lambda outcome: outcome.ended, reverse=True)
-    return known(cohort.metrics, [outcome.run.record.get("metrics") for outcome in newest])
+    return known(cohort.metrics, [outcome.record.metrics for outcome in newest])
 
 
-def known(names: Iterable[str], records: Iterable[Mapping[str, Any] | None]) -> dict[str, Metric]:
+def known(names: Iterable[str], records: Iterable[Mapping[str, MetricFacts] | None]) -> dict[str, Metric]:
     """The metrics of these names.
 
     Args:
@@ -67,16 +69,16 @@ def known(names: Iterable[str], records: Iterable[Mapping[str, Any] | None]) -> 
         records: ``metrics`` of ``config.json`` (:func:`benchmarks.scoring.metrics.facts`), newest first; ``None`` in
             runs of older versions. Where they contradict each other, the direction is not known.
     """
-    records = [record for record in records if isinstance(record, Mapping)]
-    return {name: _known(name, [record[name] for record in records if name in record]) for name in names}
+    recorded = [record for record in records if record]
+    return {name: _known(name, [record[name] for record in recorded if name in record]) for name in names}
 
 
-def _known(name: str, entries: list[Mapping[str, Any]]) -> Metric:
+def _known(name: str, entries: list[MetricFacts]) -> Metric:
     if not entries:
         return OWN.get(name, Metric(name.upper(), lower_is_better=True if name in OLDER else None))
-    newest, directions = entries[0], {entry.get("lower_is_better") for entry in entries}
+    newest, directions = entries[0], {entry.lower_is_better for entry in entries}
     points = directions.pop() if len(directions) == 1 else None
-    return Metric(newest.get("title", name.upper()), newest.get("unit", ""), newest.get("digits", 3), points)
+    return Metric(newest.title, newest.unit, newest.digits, points)
 
 
 def undirected(found: Mapping[str, Metric]) -> list[str]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from reports.formats.markdown import escaped, pipe_table
 from reports.formats.text import EMPTY, blocks, number, wrapped
-from reports.numbers.cohorts import AVERAGE, COUNTED, Column, Outcome
+from reports.numbers.cohorts import AVERAGE, COUNTED, Outcome
 from reports.numbers.comparability import (
     Figure,
-    complete,
     disagreements,
     figures,
     protocols_differ,
@@ -23,6 +22,7 @@ from reports.numbers.comparability import (
     sources,
 )
 from reports.numbers.metrics import Metric, known, undirected
+from results.records import DataRecord, MetricFacts, Origin, Role
 from results.visible import visible
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Scorecard:
 
     title: str
     facts: list[tuple[str, str]]
-    columns: list[Column]
+    columns: list[DataRecord]
     metrics: dict[str, Metric]
     rows: list[Row]
     notes: list[str]
@@ -98,10 +98,10 @@ def scorecard(
     title: str,
     loaded: Any,
     config: Any,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[DataRecord],
     scores: pd.DataFrame,
     notes: Sequence[str],
-    recorded: Mapping[str, Any] | None = None,
+    recorded: Mapping[str, MetricFacts] | None = None,
 ) -> Scorecard:
     """Make the table.
 
@@ -114,7 +114,7 @@ def scorecard(
         notes: what happened while scoring.
         recorded: what the metrics' numbers mean (:func:`benchmarks.scoring.metrics.facts`).
     """
-    columns = [_column(record) for record in records]
+    columns = list(records)
     inputs, own = (Row(label, _means(scores, columns, value)) for label, value in (
         ("degraded input", "input_value"), (_name(loaded), "value"),
     ))  # fmt: skip
@@ -135,17 +135,13 @@ def scorecard(
     )
 
 
-def _headings(columns: Sequence[Column]) -> list[tuple[str, str]]:
+def _headings(columns: Sequence[DataRecord]) -> list[tuple[str, str]]:
     """Name and mark of the table's columns: test sets, average, further sets; that all are embedded is told above."""
     embedded = all(column.mark == "embedded" for column in columns)
     named = {column.dataset: "" if embedded else column.mark for column in columns}
-    tested = [column.dataset for column in columns if column.role != "extra"]
-    extra = [column.dataset for column in columns if column.role == "extra"]
+    tested = [column.dataset for column in columns if column.role != Role.EXTRA]
+    extra = [column.dataset for column in columns if column.role == Role.EXTRA]
     return [(name, named.get(name, "")) for name in (*tested, AVERAGE, *extra)]
-
-
-def _column(record: dict[str, Any]) -> Column:
-    return Column(**{name: record[name] for name in ("dataset", "task", "role", "found", "expected", "origin")})
 
 
 def _name(loaded: Any) -> str:
@@ -154,21 +150,21 @@ def _name(loaded: Any) -> str:
     return f"{loaded.title}, {loaded.path.name}"
 
 
-def _means(scores: pd.DataFrame, columns: Sequence[Column], value: str) -> Cells:
+def _means(scores: pd.DataFrame, columns: Sequence[DataRecord], value: str) -> Cells:
     """Means over images, and their mean over the test sets."""
     cells: Cells = scores.groupby(["dataset", "metric"])[value].mean().to_dict()
-    tested = [column.dataset for column in columns if column.role != "extra"]
+    tested = [column.dataset for column in columns if column.role != Role.EXTRA]
     for metric in dict.fromkeys(scores["metric"]):
         cells[AVERAGE, metric] = sum(cells[dataset, metric] for dataset in tested) / len(tested)
     return cells
 
 
-def _facts(loaded: Any, config: Any, records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _facts(loaded: Any, config: Any, records: Sequence[DataRecord]) -> list[tuple[str, str]]:
     if config.data.source == "embedded":
         data = "embedded: photographs of scikit-image, made degradations"
     else:
         data = f"files below {config.data.root}"
-        made = [record["dataset"] for record in records if record["origin"] == "synthesised"]
+        made = [record.dataset for record in records if record.origin == Origin.SYNTHESISED]
         data += f"; made from real clean images: {', '.join(made)}" if made else ""
     network = f"{loaded.title}, size {loaded.size}"
     if loaded.config:
@@ -181,7 +177,7 @@ def _facts(loaded: Any, config: Any, records: Sequence[dict[str, Any]]) -> list[
     ]
 
 
-def _published(loaded: Any, config: Any, columns: Sequence[Column], own: Cells) -> tuple[list[Row], list[str]]:
+def _published(loaded: Any, config: Any, columns: Sequence[DataRecord], own: Cells) -> tuple[list[Row], list[str]]:
     """Rows of published figures and of the differences where they compare, and sentences about both."""
     rows, beneath, fair, unfair = [], [], {}, {}
     there = {AVERAGE, *(column.dataset for column in columns)}
@@ -225,35 +221,32 @@ def _figures(setting: str, title: str) -> dict[str, dict[tuple[str, str], Figure
     return found
 
 
-def _obstacles(loaded: Any, config: Any, columns: Sequence[Column], dataset: str, figure: Figure) -> list[str]:
+def _obstacles(loaded: Any, config: Any, columns: Sequence[DataRecord], dataset: str, figure: Figure) -> list[str]:
     """Why the score on ``dataset`` (or the average) does not compare with a published figure; empty if it does."""
     protocol = config.evaluate.protocol
     if loaded.run:
-        told = (loaded.baseline, loaded.title, loaded.config.strategy, loaded.config.seed, "", COUNTED, "", protocol)
         reasons = [] if loaded.config.setting == config.setting else [f"trained on {loaded.config.setting}"]
-        reasons += run_obstacles(Outcome(loaded.run, *told), figure)
+        reasons += run_obstacles(Outcome(loaded.run, loaded.run.record, COUNTED, "", protocol), figure)
     else:
         reasons = [] if loaded.size == "paper" else [f"{loaded.size} networks"]
         reasons += protocols_differ(protocol, figure)
     if reasons:
         return reasons
     if dataset == AVERAGE:
-        if not figure.averages([column.dataset for column in columns if column.role != "extra"]):
+        if not figure.averages([column.dataset for column in columns if column.role != Role.EXTRA]):
             return [f"the published average is of {', '.join(sorted(figure.sets))}"]
-        return [] if all(complete(column) for column in columns if column.role != "extra") else ["the average"]
-    return [column.title for column in columns if column.dataset == dataset and not complete(column)]
+        return [] if all(column.complete for column in columns if column.role != Role.EXTRA) else ["the average"]
+    return [column.title for column in columns if column.dataset == dataset and not column.complete]
 
 
-def _leaks(records: Sequence[dict[str, Any]], scores: pd.DataFrame) -> list[str]:
+def _leaks(records: Sequence[DataRecord], scores: pd.DataFrame) -> list[str]:
     """PSNR without the images that are known to be in the training data."""
     told = []
     for record in records:
-        known = set(record.get("leaked", ()))
-        chosen = scores[(scores["dataset"] == record["dataset"]) & (scores["metric"] == "psnr")]
+        known = set(record.leaked)
+        chosen = scores[(scores["dataset"] == record.dataset) & (scores["metric"] == "psnr")]
         kept = chosen[~chosen["image"].isin(known)]
         if known:
             without = f"without them {number(kept['value'].mean(), 2)} dB" if len(kept) else "that is all of them"
-            told.append(
-                f"{record['dataset']}: {len(known)} of {len(chosen)} images are in the training data; {without}"
-            )
+            told.append(f"{record.dataset}: {len(known)} of {len(chosen)} images are in the training data; {without}")
     return told

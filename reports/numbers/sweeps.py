@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,8 +156,8 @@ def _parameters(cohort: Cohort, row: Row) -> tuple[str, dict[str, Any]]:
     parts = row.strategy.split(":")
     named = [part for part in parts[1:] if "=" in part]
     name = ":".join(part for part in parts if part not in named)
-    recorded = cohort.counted(row.baseline, row.strategy)[0].run.record.get("parameters")
-    if isinstance(recorded, Mapping):
+    recorded = cohort.counted(row.baseline, row.strategy)[0].record.parameters
+    if recorded is not None:
         flags = {key for key, value in recorded.items() if value is True}
         return ":".join(part for part in name.split(":") if part not in flags), dict(recorded)
     return name, {key: _value(value) for key, _, value in (part.partition("=") for part in named)}

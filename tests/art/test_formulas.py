@@ -8,6 +8,7 @@ import torch
 from torchjd.scalarization import DWA, FAMO
 
 import art
+from art import TaskLosses
 
 TRACES = np.load(Path(__file__).with_name("strategy_traces.npz"))
 LOSSES = torch.from_numpy(TRACES["losses"])  # 12 steps of 5 tasks, 0.01 to 0.2
@@ -16,7 +17,7 @@ ALL = torch.ones(5)
 
 
 def step(strategy, losses, counts=ALL):
-    strategy.backward(losses.clone().requires_grad_(), counts)
+    strategy.backward(TaskLosses(losses.clone().requires_grad_(), counts))
     return strategy.weights
 
 
@@ -43,7 +44,7 @@ def test_gradnorm_is_its_papers_formula():
     optimizer = torch.optim.Adam([weights], lr=0.025)
     for number in range(12):
         network.zero_grad()
-        strategy.backward(network.losses(number), ALL)
+        strategy.backward(TaskLosses(network.losses(number), ALL))
         torch.testing.assert_close(strategy.weights, weights.detach())
         rows = torch.from_numpy(TRACES["jacobian"][number])
         torch.testing.assert_close(network.layer.weight.grad[0], strategy.weights @ rows)
@@ -134,7 +135,7 @@ def angles(spec):
         torch.manual_seed(number)
         network.zero_grad()
         losses = network.losses(number)
-        strategy.backward(list(losses) if strategy.needs_gradients else losses, ALL, None, network.parameters())
+        strategy.backward(TaskLosses(losses, ALL), None, network.parameters())
         strategy.after_step(lambda number=number: LOSSES[number + 1])
         strategy.end_epoch()
         equal = torch.from_numpy(TRACES["jacobian"][number]).mean(0)
@@ -156,7 +157,7 @@ def test_every_strategy_acts_on_the_losses_of_restoration(name):
     assert max(found[art.entries()[name].epochs + 1 :]) > 5
 
 
-def test_equal_weights_are_told_as_no_effect():
+def test_equal_weights_are_reported_as_no_effect():
     assert max(angles("equal")) < 0.1
     dwa = art.make("dwa", TASKS)
     seen = torch.stack([step(dwa, losses) for losses in LOSSES])  # its epoch never ends

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import art
-from art import conformance
+from art.conformance import ToyNetwork, task_losses
 from art.uncertainty import uncertain_loss
 
 TRACES = np.load(Path(__file__).with_name("strategy_traces.npz"))
@@ -38,7 +38,7 @@ def test_is_the_released_loss(case, form):
 
 def test_learns_maps_of_the_images_size_along_with_the_network():
     torch.manual_seed(0)
-    network, strategy = conformance._Toy().train(), art.make("tur", TASKS)
+    network, strategy = ToyNetwork().train(), art.make("tur", TASKS)
     strategy.bind(network)
     degraded, clean = torch.rand(2, 5, 3, 8, 8)
     counts = torch.tensor([2.0, 0.0, 1.0, 2.0, 0.0])
@@ -46,16 +46,18 @@ def test_learns_maps_of_the_images_size_along_with_the_network():
         maps = strategy.predictor(torch.nn.functional.gelu(network.body(degraded))) + 1e-6
     assert maps.shape == clean.shape and maps.gt(0).all()
     errors = (network(degraded) - clean).abs()
-    losses = conformance._Loop.means(errors, counts.int().tolist())
-    strategy.backward(losses, counts, 3 * network.output.bias.sum(), errors=errors)
+    losses = task_losses(errors, counts.int().tolist())
+    strategy.backward(losses, 3 * network.output.bias.sum())
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in strategy.parameters())
     _, weighted = uncertain_loss(errors, maps, counts)
-    torch.testing.assert_close(strategy.weights, torch.where(counts > 0, weighted / losses.detach(), 0))
-    withs = network.output.bias.grad.clone()
+    torch.testing.assert_close(strategy.weights, torch.where(counts > 0, weighted / losses.values, 0))
+    with_auxiliary = network.output.bias.grad.clone()
     network.zero_grad()
     errors = (network(degraded) - clean).abs()
-    strategy.backward(losses, counts, errors=errors)
-    torch.testing.assert_close(withs - network.output.bias.grad, torch.full((3,), 3.0))  # its own loss, unweighted
+    strategy.backward(task_losses(errors, counts.int().tolist()))
+    torch.testing.assert_close(
+        with_auxiliary - network.output.bias.grad, torch.full((3,), 3.0)
+    )  # its own loss, unweighted
 
 
 def test_a_wide_error_widens_the_map():

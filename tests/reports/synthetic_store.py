@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from results import Run
+from results import Run, RunRecord, State, Status
+from results.records import MetricFacts
 
 TASKS = ["denoise_15", "denoise_25", "denoise_50", "derain", "dehaze"]
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
@@ -59,7 +60,7 @@ def write_run(
     rhythm: pd.DataFrame | None = None,
     conflict: pd.DataFrame | None = None,
     parameters: dict | None = None,
-    metrics: dict | None = None,
+    metrics: dict[str, MetricFacts] | None = None,
     samples: bool = False,
     age: float = 0,
     setting: str = "three_task",
@@ -82,16 +83,17 @@ def write_run(
             place = place[name]
         place[last] = value
     data = data or records()
+    recorded = metrics and {name: facts.content() for name, facts in metrics.items()}
     images = {key: value for key, value in resolved["data"].items() if key != "mixing"}  # which is a recipe's own
     shared = [resolved["setting"], resolved["size"], resolved["profile"], images, list(overrides)]
     pair = {key: value for key, value in resolved.items() if key != "strategy"}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
-    run.write_status("running")
+    run.write_status(Status(State.RUNNING))
     run.write_json("config.json", {
         "hash": _hash(resolved), "pair": _hash(pair), "cohort": _hash(shared), "overrides": list(overrides),
         "display": {"setting": "Three degradations: noise, rain, haze", "baseline": DISPLAY.get(baseline, baseline)},
         "config": resolved, "store": 2,
-        **{key: value for key, value in (("parameters", parameters), ("metrics", metrics)) if value is not None},
+        **{key: value for key, value in (("parameters", parameters), ("metrics", recorded)) if value is not None},
     })  # fmt: skip
     run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
     run.write_json("data.json", data)
@@ -103,10 +105,15 @@ def write_run(
         run.write_conflicts(conflict)
     if samples:
         draw_samples(run.folder / "samples", sorted({r["dataset"] for r in data if r["role"] == "test"}), seed)
-    run.write_status(*status)
+    run.write_status(Status.of(*status))
     then = (run.folder / "status").stat().st_mtime - age
     os.utime(run.folder / "status", (then, then))
     return run
+
+
+def renamed(record: RunRecord, strategy: str) -> RunRecord:
+    """The record of a run of another strategy, whose name may be no folder's."""
+    return record.model_copy(update={"config": record.config.model_copy(update={"strategy": strategy})})
 
 
 def scores(psnr: dict[str, float] | float, data: list[dict], protocol: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from synthetic_store import TASKS, simulate, write_run
 
 from reports.build import FORMATS, NothingToReport, build, main
 from reports.figures import labels, style
-from results import Run, find_runs
+from results import Run, State, Status, find_runs
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_missing_everything(tmp_path, capsys):
 
 def test_runs_that_never_came_to_their_configuration(tmp_path, without_figures):
     run = Run(tmp_path / "runs/three_task/airnet/mix/0-abcdef01")
-    run.write_status("failed", "Rain100L: no such folder")
+    run.write_status(Status(State.FAILED, "Rain100L: no such folder"))
     assert "Rain100L: no such folder" in build("three_task", tmp_path, runs=[run]).text
     good = write_run(tmp_path, psnr=3.0)
     assert "Not started: airnet, mix, seed 0 (failed: Rain100L: no such folder)" in build(

@@ -8,7 +8,10 @@ from synthetic_store import INPUTS, SETS, records, simulate, write_run
 
 from reports.build import build, main
 from reports.numbers.cohorts import gather
-from results import Run, find_runs
+from results import Run, State, Status, find_runs
+from results.records import Fault
+
+DONE = Status(State.DONE)
 
 
 def text(store):
@@ -72,7 +75,7 @@ def test_scores_of_other_images_are_not_compared(store, column, value):
     for strategy in ("uw", "art"):
         rewrite(run_of(store, strategy), lambda table: table.assign(pixels="ones"))
     rewrite(run_of(store, "mix"), lambda table: change(table.assign(pixels="ones")))
-    run_of(store, "uw").write_status("done")  # the newest
+    run_of(store, "uw").write_status(DONE)  # the newest
     told = text(store)
     assert "Not compared: TransWeather, mix, seed 0, on Rain100L: other images than in the newest run" in told
     assert "2 of 5 images differ: 0001, 0003" in told
@@ -82,8 +85,8 @@ def test_scores_of_other_images_are_not_compared(store, column, value):
 def test_runs_that_were_trained_on_other_images_are_superseded(store):
     for strategy, digest in (("mix", "p1"), ("art", "p2"), ("uw", "p2")):
         run = run_of(store, strategy)
-        run.write_json("data.json", [record | {"digest": digest} for record in run.data])
-        run.write_status("done")
+        run.write_data([record.model_copy(update={"digest": digest}) for record in run.data])
+        run.write_status(DONE)
     assert "superseded: trained on other images of RainTrainL" in text(store)
 
 
@@ -105,8 +108,9 @@ def test_infinite_and_missing_scores_have_a_name_and_leave_the_others_comparable
 
 
 def test_collapsed_and_not_finite_are_two_things(store):
-    run_of(store, "art").write_status("done", "not finite: NaN or infinite output on Rain100L (1 of 5 images: 0002)")
-    run_of(store, "uw").write_status("done", "collapsed: constant output on Rain100L")
+    output = "NaN or infinite output on Rain100L (1 of 5 images: 0002)"
+    run_of(store, "art").write_status(Status(State.DONE, output, Fault.NOT_FINITE))
+    run_of(store, "uw").write_status(Status(State.DONE, "constant output on Rain100L", Fault.COLLAPSED))
     told = text(store)
     assert "art, seed 0: not finite: NaN or infinite output on Rain100L (1 of 5 images: 0002)" in told
     assert "uw, seed 0: collapsed: constant output" in told

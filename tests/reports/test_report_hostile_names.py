@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from synthetic_store import SETS, records, simulate, write_run
+from synthetic_store import SETS, records, renamed, simulate, write_run
 
 from reports.build import build
 from reports.formats.latex import escape
@@ -44,7 +44,7 @@ def built(tmp_path_factory):
             rhythm=simulate("mix", steps=20, tasks=["denoise_15", f"task$\\y$ {ESCAPES}"]),
             parameters={"p": step}, overrides=(f"train.x={FORMULA}",), status=("done", f"careful: {LINK}"),
         )  # fmt: skip
-        run.write_json("config.json", run.record | {"config": run.config | {"strategy": strategy}})
+        run.write_record(renamed(run.record, strategy))
         scores = run.scores()
         scores["image"] = FORMULA + scores["image"]
         run.write_scores(scores.assign(metric=scores["metric"].replace("ssim", f"\t@m}}{LINK}")))

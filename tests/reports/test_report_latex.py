@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from synthetic_store import records, write_run
+from synthetic_store import records, renamed, write_run
 
 from reports.build import build
 from reports.formats.latex import PREAMBLE, escape
@@ -50,8 +50,7 @@ def test_a_leaderboard_of_odd_names_fits_its_page(tmp_path):
             for seed in range(2):
                 psnr = 3 + 0.1 * place + 0.01 * seed
                 run = write_run(tmp_path, baseline, f"s{place}", seed, psnr, data=data, config={"data.source": "files"})
-                run.record["config"]["strategy"] = strategy
-                run.write_json("config.json", run.record)
+                run.write_record(renamed(run.record, strategy))
     log = compiled(tex_of(tmp_path), tmp_path)
     assert "Overfull" not in log and "Float too large" not in log
     assert re.search(r"\(2 pages", log)  # PSNR and SSIM

@@ -13,11 +13,8 @@ def test_leaked_images_are_left_out_in_a_column_beside(tmp_path):
         write_run(tmp_path, strategy=strategy, psnr=25.0, data=records("real"))
     for run in find_runs(tmp_path, "three_task"):
         names = run.scores().query("dataset == 'Rain100L'")["image"].unique()
-        data = [
-            record | ({"leaked": list(names[:2]), "found": len(names)} if record["dataset"] == "Rain100L" else {})
-            for record in run.data
-        ]
-        run.write_json("data.json", data)
+        leak = {"leaked": list(names[:2]), "found": len(names)}
+        run.write_data([r.model_copy(update=leak) if r.dataset == "Rain100L" else r for r in run.data])
     (cohort,) = gather(find_runs(tmp_path, "three_task"))
     (column,) = [column for column in cohort.columns if column.dataset == "Rain100L leak-free"]
     assert column.role == "extra" and "Rain100L leak-free" not in cohort.tested

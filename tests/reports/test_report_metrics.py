@@ -17,6 +17,7 @@ from reports.numbers.cohorts import AVERAGE, gather
 from reports.numbers.metrics import Metric, known
 from reports.numbers.tables import gain_table
 from results import find_runs
+from results.records import MetricFacts
 
 prepare()
 import pyiqa  # noqa: E402
@@ -101,7 +102,7 @@ def test_the_page_says_which_way_is_better(tmp_path):
 
 
 def test_runs_that_recorded_nothing_or_contradict_each_other_get_no_verdict():
-    up, down = ({"musiq": {"lower_is_better": way, "title": "MUSIQ", "unit": "", "digits": 2}} for way in (False, True))
+    up, down = ({"musiq": MetricFacts(lower_is_better=way, title="MUSIQ", digits=2)} for way in (False, True))
     assert known(["musiq"], [up, None]) == {"musiq": Metric("MUSIQ", "", 2, False)}
     assert known(["musiq"], [up, down])["musiq"].lower_is_better is None
     assert known(["musiq"], [None])["musiq"].lower_is_better is None

@@ -100,7 +100,7 @@ def test_names_are_text_wherever_they_come_from(tmp_path):
             tmp_path, "odd_name", strategy.replace("/", "-"), psnr=3.0, rhythm=simulate("mix", 20, tasks=tasks),
             conflict=probe(tasks=tasks), status=("done", NASTY), overrides=(CLOSING,), data=[*records(), nasty],
         )  # fmt: skip
-        record = run.record | {"display": {"baseline": NASTY, "setting": CLOSING}}
+        record = run.record.content() | {"display": {"baseline": NASTY, "setting": CLOSING}}
         record["config"]["strategy"] = strategy
         run.write_json("config.json", record)
         run.write_json("environment.json", {"device": NASTY, "commit": CLOSING})

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic_store import probe, simulate, write_run
 
-from results import Damaged, Run
+from results import Damaged, Run, State, Status
 from results.archive import pack
 from results.kept import kept_runs
 from results.schema import DIGESTS, GUARDED
@@ -101,9 +101,9 @@ def test_a_kill_between_digest_and_file_leaves_a_whole_run(store, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pathlib.Path.replace", killed)
-    for write in (lambda: run.write_status("running"), lambda: Run(store / "fresh").write_status("running")):
+    for started in (run, Run(store / "fresh")):
         with pytest.raises(KeyboardInterrupt):
-            write()
+            started.write_status(Status(State.RUNNING))
     assert len(moved) == 2
     assert run.damage() == {} and run.status.state == "done" and Run(store / "fresh").damage() == {}
 
@@ -118,7 +118,7 @@ def test_a_reader_beside_a_writer_sees_no_damage(store):
     reader = threading.Thread(target=look)
     reader.start()
     for number in range(60):
-        run.write_status("done", f"word {number}")
+        run.write_status(Status(State.DONE, f"word {number}"))
     ended.set()
     reader.join()
     assert found and not any(found)

@@ -5,20 +5,28 @@ import os
 import pandas as pd
 import pytest
 
-from results import Run, find_runs, published, write_atomically
+from results import Run, State, Status, find_runs, published, write_atomically
+from results.records import Environment, Fault, RunConfig, RunRecord
 from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
 
 
 def test_an_empty_folder_reads_as_nothing(tmp_path):
     run = Run(tmp_path / "nothing")
-    assert run.status.state == "absent" and run.config == {} and run.environment == {} and run.data == []
+    assert run.status == Status(State.ABSENT) and run.record is None
+    assert run.environment == Environment() and run.data == []
     assert list(run.scores().columns) == list(SCORE_COLUMNS) and list(run.rhythm().columns) == list(RHYTHM_COLUMNS)
 
 
 def test_what_is_written_is_read(tmp_path):
     run = Run(tmp_path / "run")
-    run.write_status("done", "collapsed: constant output on Rain100L")
-    assert run.status.state == "done" and run.status.reason.startswith("collapsed")
+    for status in (
+        Status(State.DONE, "constant output on Rain100L", Fault.COLLAPSED),
+        Status(State.DONE, "collapse: a word of its own"),
+        Status(State.FAILED, "collapsed: only a finished run has a fault"),
+    ):
+        run.write_status(status)
+        assert run.status == status
+    assert (run.folder / "status").read_text() == "failed\ncollapsed: only a finished run has a fault\n"
     row = ["Rain100L", "derain", "007", "airnet_rgb", "psnr", 30.125, 26.5, "5e"]
     scores = pd.DataFrame([row], columns=SCORE_COLUMNS)
     run.write_scores(scores)
@@ -44,10 +52,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 def test_runs_are_found_by_setting_and_filtered(tmp_path):
     for baseline in ("airnet", "transweather"):
         run = Run(tmp_path / f"runs/three_task/{baseline}/mix/0-abc")
-        run.write_json("config.json", {"hash": "abc", "config": {"baseline": baseline, "setting": "three_task"}})
+        config = RunConfig(setting="three_task", baseline=baseline, strategy="mix")
+        run.write_record(RunRecord(hash="abc", config=config))
     assert len(find_runs(tmp_path, "three_task")) == 2 and not find_runs(tmp_path, "five_task")
     (only,) = find_runs(tmp_path, "three_task", {"baseline": ["airnet"]})
-    assert only.record["hash"] == "abc"
+    assert only.record.hash == "abc"
 
 
 def test_published_figures_carry_their_source():

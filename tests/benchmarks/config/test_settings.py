@@ -84,7 +84,7 @@ def test_files_in_the_published_layouts(name, tmp_path):
     setting = settings.load(name)
     data = DataConfig(source="files", root=str(root))
     prepared = sources.prepare(setting, data, (), tmp_path / "cache")
-    assert {record["origin"] for record in prepared.records} == {"real"}
+    assert {record.origin for record in prepared.records} == {"real"}
     assert all(pool.names for pool in (*prepared.train, *prepared.tests))
     batch = first_batch(name, data, prepared)
     assert all(torch.isfinite(side).all() for side in (batch.degraded, batch.clean))
@@ -115,9 +115,9 @@ def test_missing_weather_sets_are_made_from_clean_ones(tmp_path):
     setting = settings.load("all_weather")
     data = DataConfig(source="files", root=str(root), missing="synthesise")
     prepared = sources.prepare(setting, data, (), tmp_path / "cache")
-    told = {record["dataset"]: (record["origin"], record.get("made_from")) for record in prepared.records}
+    told = {record.dataset: (record.origin, record.made_from) for record in prepared.records}
     assert told["AllWeather:snow"] == ("synthesised", ["BSD400", "WED"])
-    assert told["Snow100K-L"] == ("synthesised", ["CBSD68"]) and told["Snow100K-S"] == ("real", None)
+    assert told["Snow100K-L"] == ("synthesised", ["CBSD68"]) and told["Snow100K-S"] == ("real", [])
     snow = next(pool for pool in prepared.tests if pool.dataset == "Snow100K-L")
     degraded, clean = snow.pair(0)
     assert not torch.equal(degraded, clean) and first_batch("all_weather", data, prepared).counts.min() == 4
@@ -128,7 +128,7 @@ def test_missing_weather_sets_are_made_from_clean_ones(tmp_path):
     (root / "unused-RainDrop/test_a").rename(root / "RainDrop")
     records = sources.prepare(setting, data, (), tmp_path / "cache").records
     assert ("train", "RainDrop-train", 2, 818, "real") in [
-        (r["role"], r["dataset"], r["found"], r["expected"], r["origin"]) for r in records
+        (r.role, r.dataset, r.found, r.expected, r.origin) for r in records
     ]
 
 

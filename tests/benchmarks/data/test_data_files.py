@@ -34,9 +34,7 @@ def problems(root, **options):
 
 
 def origins(prepared, role):
-    return {
-        record["dataset"]: (record["found"], record["origin"]) for record in prepared.records if record["role"] == role
-    }
+    return {record.dataset: (record.found, record.origin) for record in prepared.records if record.role == role}
 
 
 def test_a_complete_root(root):
@@ -86,7 +84,7 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
         save(root / f"RainTrainH/norain-{number}.png", picture(60 + number))
         save(root / f"RainTrainH/rain-{number}.png", rainy(picture(60 + number)))
     prepared = prepare(root, missing="synthesise", further=["RainTrainH@3"])
-    assert [record.get("repeats") for record in prepared.records if record["dataset"] == "RainTrainH"] == [3]
+    assert [record.repeats for record in prepared.records if record.dataset == "RainTrainH"] == [3]
     pool = prepared.train[3]
     assert pool.makes and len(pool.names) == len(pool.clean) == len(pool.inputs) == 6 + 3 * 2  # BSD400, WED, the pairs
     assert [pool.partner(number) is None for number in range(12)] == 6 * [True] + 6 * [False]
@@ -128,11 +126,11 @@ def test_many_defects_are_told_in_part(root):
 
 def test_known_leaks_are_recorded_with_the_test_set(root):
     prepared = prepare(root, extra=["Rain100H"])
-    leaked = {record["dataset"]: record.get("leaked") for record in prepared.records if record["role"] != "train"}
-    assert leaked["Rain100L"] == leaked["Rain100H"] == ["1", "31"] and leaked["CBSD68-s15"] is None
+    leaked = {record.dataset: record.leaked for record in prepared.records if record.role != "train"}
+    assert leaked["Rain100L"] == leaked["Rain100H"] == ["1", "31"] and leaked["CBSD68-s15"] == []
     shutil.rmtree(root / "BSD400")
     records = prepare(root, missing="synthesise").records
-    assert not any("leaked" in record for record in records)  # BSD400 is not trained on
+    assert not any(record.leaked for record in records)  # BSD400 is not trained on
 
 
 def test_an_empty_folder_is_not_a_set(root):

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from benchmarks.execution import answers, cluster
 from benchmarks.execution.answers import AnswerError
 from results import Status, schema
+from results.records import Fault, RunRecord, State
 
-RECORD = {"hash": "12345678", "config": {"seed": 0}}
+CONFIG = {"setting": "three_task", "baseline": "nafnet", "strategy": "mix"}
+RECORD = RunRecord.model_validate({"hash": "12345678", "config": CONFIG})
+
+OTHER = json.dumps(RECORD.content() | {"hash": "other"}).encode()
 
 
 def parquet(table):
@@ -25,7 +29,7 @@ def parquet(table):
 
 RHYTHM = pd.DataFrame([(1, "derain", 0.1, 0.1, 1.0, 0.2)], columns=list(schema.RHYTHM_COLUMNS))
 SCORES = "dataset,task,image,protocol,metric,value,input_value,pixels\nS,derain,1,airnet_rgb,psnr,{},20.0,x\n"
-GOOD = {"config.json": json.dumps(RECORD).encode(), "environment.json": b"{}", "data.json": b"[]",
+GOOD = {"config.json": json.dumps(RECORD.content()).encode(), "environment.json": b"{}", "data.json": b"[]",
         "status": b"done\n", "digests.json": b"{}",
         "rhythm.parquet": parquet(RHYTHM), "scores.csv": SCORES.format("25.0").encode(),
         "checkpoint.pt": bytes(range(256)), "samples/SOTS outdoor.png": b"p"}  # fmt: skip
@@ -33,10 +37,10 @@ GOOD = {"config.json": json.dumps(RECORD).encode(), "environment.json": b"{}", "
 
 def test_an_answer_arrives_as_it_was_sent(monkeypatch):
     monkeypatch.setattr(answers, "PIECE", 100)
-    pieces = answers.sealed(Status("done", "collapsed: ..."), GOOD)
+    pieces = answers.sealed(Status(State.DONE, "...", Fault.COLLAPSED), GOOD)
     assert len(pieces) > 4 and max(map(len, pieces)) == 100
     status, files = answers.opened(pieces, RECORD)
-    assert status == Status("done", "collapsed: ...")
+    assert status == Status(State.DONE, "...", Fault.COLLAPSED)
     assert files == {
         name: content for name, content in GOOD.items() if name not in ("config.json", "status", "digests.json")
     }
@@ -46,15 +50,15 @@ def test_an_answer_arrives_as_it_was_sent(monkeypatch):
     ("status", "change", "told"),
     [
         (Status("finished"), {}, "the state 'finished', which is none"),
-        (Status("done"), {"config.json": b'{"hash": "other"}'}, "the files of another run"),
-        (Status("done"), {"scores.csv": None}, "a finished run without scores.csv"),
-        (Status("done"), {"data.json": b"{}"}, "data.json is damaged"),
-        (Status("done"), {"environment.json": b"[" * 100_000}, "environment.json is damaged"),
-        (Status("done"), {"scores.csv": SCORES.format("999").encode()}, "a psnr outside -200 to 200"),
-        (Status("done"), {"rhythm.parquet": b"PAR1"}, "rhythm.parquet is damaged"),
-        (Status("done"), {"samples/sots OUTDOOR.png": b""}, "the same on some systems"),
-        (Status("done"), {f"samples/{i}.png": b"" for i in range(1001)}, "no run has more than 1000"),
-        (Status("done"), {"rhythm.parquet": bytes(2**20)}, "rhythm.parquet of 1 MiB, and 0 MiB are the limit"),
+        (Status(State.DONE), {"config.json": OTHER}, "the files of another run"),
+        (Status(State.DONE), {"scores.csv": None}, "a finished run without scores.csv"),
+        (Status(State.DONE), {"data.json": b"{}"}, "data.json is damaged"),
+        (Status(State.DONE), {"environment.json": b"[" * 100_000}, "environment.json is damaged"),
+        (Status(State.DONE), {"scores.csv": SCORES.format("999").encode()}, "a psnr outside -200 to 200"),
+        (Status(State.DONE), {"rhythm.parquet": b"PAR1"}, "rhythm.parquet is damaged"),
+        (Status(State.DONE), {"samples/sots OUTDOOR.png": b""}, "the same on some systems"),
+        (Status(State.DONE), {f"samples/{i}.png": b"" for i in range(1001)}, "no run has more than 1000"),
+        (Status(State.DONE), {"rhythm.parquet": bytes(2**20)}, "rhythm.parquet of 1 MiB, and 0 MiB are the limit"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_refused_by_name(status, change, told, monkeypatch):
@@ -103,7 +107,7 @@ PLAIN = st.recursive(
 @settings(max_examples=int(os.environ.get("FUZZ_CASES", 200)), deadline=None)
 @given(PLAIN, st.binary(max_size=60), st.integers(0, 400), st.data())
 def test_any_answer_and_any_words_are_taken_or_refused(answer, noise, place, data):
-    damaged = b"".join(answers.sealed(Status("done"), GOOD))
+    damaged = b"".join(answers.sealed(Status(State.DONE), GOOD))
     damaged = damaged[:place] + noise + damaged[place + data.draw(st.integers(0, 3)) :]
     head = json.dumps({"state": "done", "reason": "", "files": answer}, default=repr).encode() + b"\n"
     for tried in (answer, [damaged], [head, noise]):
@@ -115,4 +119,4 @@ def test_any_answer_and_any_words_are_taken_or_refused(answer, noise, place, dat
     for message in (answer, ("key", answer), ("key", progress), ("key", progress | {"done": answer})):
         with contextlib.suppress(AnswerError):
             _, told = answers.words(message)
-            assert {"phase", "done", "total", "left"} <= told.keys() <= {"phase", "done", "total", "left", "tasks"}
+            assert told.content().keys() == {"phase", "done", "total", "left", "tasks"}

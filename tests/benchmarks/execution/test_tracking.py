@@ -10,6 +10,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.execution import addresses, tracking
 from benchmarks.execution.tracking import POINTS, Tracker, mirror, thinned
 from results import Run
+from results.records import State, Status
 
 TASKS = ["denoise_15", "derain"]
 
@@ -56,7 +57,7 @@ def test_a_run_that_the_store_has_forgotten_is_logged_again(run, tmp_path, store
 
     run, _, uri = run
     run.write_rhythm(rhythm([1]))
-    run.write_status("done")
+    run.write_status(Status(State.DONE))
     first = mirrored(uri, run)
     assert mirrored(uri, run) == first
     MlflowClient(uri).delete_run(first)
@@ -92,7 +93,7 @@ def test_passwords_of_the_store_are_written_nowhere(uri, run, monkeypatch, capfd
     tracker._id = "x" * 32
     tracker._remember()
     tracker.start()
-    run.write_status("done")
+    run.write_status(Status(State.DONE))
     mirror(uri, [run], "grid")
     print(tracking.prepare(uri, "three_task", run.folder), tracking.log_summary(uri, "three_task", "grid", []))
     print(tracking.viewer(uri))
@@ -167,7 +168,7 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
     again = Tracker(uri, run, config, "grid")  # as after kill -9: the process did not note how far it had come
     again.start()
     again.rhythm(rhythm(range(1, 41)))
-    run.write_status("done")
+    run.write_status(Status(State.DONE))
     mirror(uri, [run], "grid")
     mirror(uri, [run], "grid")
     assert points(uri, run) == (wanted, "FINISHED") and run.read_json("mlflow.json")["complete"]

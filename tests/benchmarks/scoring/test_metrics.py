@@ -15,7 +15,8 @@ from benchmarks.data.sources import TestPool
 from benchmarks.execution import grid
 from benchmarks.scoring.metrics import Metric, facts, further
 from benchmarks.scoring.scores import evaluate
-from results.schema import DATA_FIELDS, SCORE_COLUMNS
+from results.records import DataRecord, MetricFacts, Origin, Role, RunRecord, State, Status
+from results.schema import SCORE_COLUMNS
 
 IMAGE = torch.rand(3, 96, 120, generator=torch.Generator().manual_seed(0))
 
@@ -63,27 +64,27 @@ def test_what_cannot_be_computed_is_told_before_anything_is(monkeypatch):
 
 def test_a_run_records_which_way_is_better_with_what_it_is_and_was_scored_with():
     record = grid.record(resolve("three_task", "transweather", "mix", overrides=["evaluate.metrics=pieapp"]), ["mad"])
-    assert list(record["metrics"]) == ["psnr", "ssim", "pieapp", "mad"]
-    assert record["metrics"]["pieapp"] == {"lower_is_better": True, "title": "PieAPP", "unit": "", "digits": 3}
-    assert json.loads(json.dumps(record)) == record
+    assert list(record.metrics) == ["psnr", "ssim", "pieapp", "mad"]
+    assert record.metrics["pieapp"] == MetricFacts(lower_is_better=True, title="PieAPP", unit="", digits=3)
+    assert RunRecord.model_validate(json.loads(json.dumps(record.content()))) == record
 
 
 def test_a_run_that_recorded_no_direction_is_not_done(tmp_path):
     config = resolve("three_task", "transweather", "mix", overrides=["evaluate.metrics=gmsd"])
     plan = grid.plan(config, tmp_path)
     rows = [("Set", "t", "0", config.evaluate.protocol, name, 0.5, 0.4, "") for name in ("psnr", "ssim", "gmsd")]
-    used = dict(zip(DATA_FIELDS, ("test", "t", "Set", 1, 1, "real"), strict=True))
-    plan.run.write_json("data.json", [used])
+    used = DataRecord(role=Role.TEST, task="t", dataset="Set", found=1, expected=1, origin=Origin.REAL)
+    plan.run.write_data([used])
     plan.run.write_scores(pd.DataFrame(rows, columns=list(SCORE_COLUMNS)))
     record = grid.record(config)
-    for known, state in ((record["metrics"], "done"), ({}, "to score")):
-        plan.run.write_json("config.json", record | {"metrics": known})
-        plan.run.write_status("done")
+    for known, state in ((record.metrics, "done"), ({}, "to score")):
+        plan.run.write_record(record.model_copy(update={"metrics": known}))
+        plan.run.write_status(Status(State.DONE))
         assert grid.state(plan) == state
 
 
 def test_of_a_metric_that_nobody_knows_no_direction_is_claimed():
-    assert facts(["sharpness"])["sharpness"]["lower_is_better"] is None
+    assert facts(["sharpness"])["sharpness"].lower_is_better is None
 
 
 def test_noise_does_not_make_an_image_better_by_entropy():

@@ -17,6 +17,7 @@ from benchmarks.data import layouts
 from benchmarks.data.images import decode
 from benchmarks.data.sources import TestPool
 from benchmarks.scoring.scores import evaluate
+from results.records import Fault
 
 TASKS = {task.name: task for task in load("three_task").tasks}
 SHARED = Path(os.environ.get("RESTORATION_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -38,8 +39,8 @@ def noisy(names):
 
 
 def test_the_input_is_scored_as_a_network_that_does_nothing():
-    rows, collapsed = evaluate(Untouched(), [noisy(["a", "b"])], "airnet_rgb", CPU)
-    assert len(rows) == 4 and not collapsed
+    rows, flaw = evaluate(Untouched(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert len(rows) == 4 and flaw.fault == Fault.NONE
     assert all(row["value"] == row["input_value"] for row in rows)
     assert [round(row["value"]) for row in rows if row["metric"] == "psnr"] == [20, 20]
 
@@ -75,8 +76,8 @@ def test_images_on_cores_of_their_own_score_the_same():
 
 
 def test_a_constant_output_is_a_collapse():
-    _, collapsed = evaluate(Constant(), [noisy(["a", "b"])], "airnet_rgb", CPU)
-    assert collapsed == "collapsed: constant output on mini-s25"
+    _, flaw = evaluate(Constant(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert flaw == (Fault.COLLAPSED, "constant output on mini-s25")
 
 
 @pytest.mark.skipif(not (SHARED / "CBSD68").is_dir(), reason="needs the real CBSD68 (set RESTORATION_DATA)")
@@ -104,8 +105,9 @@ class Broken(nn.Module):
 
 
 def test_scoring_names_images_that_are_not_finite_and_outputs_of_another_shape():
-    rows, fault = evaluate(Broken().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
-    assert fault[:-2] == "not finite: NaN or infinite output on mini-s25 (1 of 2 images: " and fault[-2] in "ab"
+    rows, (fault, reason) = evaluate(Broken().eval(), [noisy(["a", "b"])], "airnet_rgb", CPU)
+    assert fault == Fault.NOT_FINITE
+    assert reason[:-2] == "NaN or infinite output on mini-s25 (1 of 2 images: " and reason[-2] in "ab"
     assert len({row["pixels"] for row in rows}) == 2
     with pytest.raises(UserError, match="for an image of"):
         evaluate(Broken(shape=True).eval(), [noisy(["a"])], "airnet_rgb", CPU)

@@ -9,6 +9,7 @@ import torch
 from torchjd.scalarization import Mean
 
 import art
+from art import TaskLosses
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
@@ -41,7 +42,7 @@ def training(pools, folder, strategy="mix", *overrides, seed=0):
 def test_task_losses_are_means_over_a_tasks_samples():
     clean, restored = torch.zeros(4, 3, 2, 2), torch.tensor([0.1, 0.3, 0.5, 0.2]).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
     batch = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]), (2, 0, 2))
-    torch.testing.assert_close(task_losses(restored, batch), torch.tensor([0.2, 0.0, 0.35]))
+    torch.testing.assert_close(task_losses(restored, batch).stacked, torch.tensor([0.2, 0.0, 0.35]))
 
 
 def test_rhythm_follows_arts_running_level_and_survives_a_restore():
@@ -270,7 +271,8 @@ def spoiled(one, steps):
     backward = one.strategy.backward
 
     def spoil(losses, *others):
-        backward(losses * torch.inf if one.step in steps else losses, *others)
+        infinite = TaskLosses(losses.stacked * torch.inf, losses.counts)
+        backward(infinite if one.step in steps else losses, *others)
 
     one.strategy.backward = spoil
     return one

@@ -1,0 +1,141 @@
+"""TorchJD's scalarizers and aggregators as strategies."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchjd import Stateful
+from torchjd.aggregation import Aggregator
+from torchjd.scalarization import Scalarizer
+
+from art.gradients import task_gradients
+from art.learning import Learner
+from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
+from art.strategy import Conditions, Strategy, same_as_equal
+from art.task_losses import TaskLosses
+
+_NEEDS_ALL = "needs every task in every batch"
+
+
+class ScalarizerStrategy(Strategy):
+    """Drives a :class:`torchjd.scalarization.Scalarizer`.
+
+    The scalarizer sees the losses as a leaf of its own, so its gradient there *is* the factor of each task loss,
+    whatever the method, at the cost of K numbers. It is called with ``present``, (K,) bool, if its ``forward`` takes
+    that; otherwise every batch must hold all tasks.
+
+    If the scalarizer has methods of these names, they are called: ``update(losses)``, with the new losses after each
+    step of the optimizer (FAMO); ``step()`` at the end of an epoch (DWA); ``remark()`` for :meth:`Strategy.remark`. If
+    it has an attribute ``learning_rate``, its parameters are learned here, by an Adam of their own with that constant
+    rate; otherwise along with the network's.
+    """
+
+    def __init__(self, tasks: Sequence[str], scalarizer: Scalarizer):
+        super().__init__(tasks)
+        self.scalarizer = scalarizer
+        self._takes_present = "present" in inspect.signature(scalarizer.forward).parameters
+        self.learners = nn.ModuleList()
+        if (rate := getattr(scalarizer, "learning_rate", None)) is not None:
+            self.learners.extend(Learner(parameter.shape, rate) for parameter in scalarizer.parameters())
+
+    def _method(self, name: str) -> Callable[..., object] | None:
+        method = getattr(self.scalarizer, name, None)
+        return method if callable(method) else None
+
+    def unsupported(self, conditions: Conditions) -> str | None:
+        return _NEEDS_ALL if conditions.absent_tasks and not self._takes_present else None
+
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        values = losses.values.requires_grad_()
+        present = {"present": losses.present} if self._takes_present else {}
+        nn.Module.__call__(self.scalarizer, values, **present).backward()
+        self.backward_weighted(losses, torch.zeros_like(values) if values.grad is None else values.grad, auxiliary)
+        self._learn(losses.present)
+
+    @torch.no_grad()
+    def _learn(self, present: Present) -> None:
+        learners = cast("Iterable[Learner]", self.learners)
+        for learner, parameter in zip(learners, self.scalarizer.parameters(), strict=False):
+            if parameter.grad is not None:
+                per_task = parameter.shape == present.shape
+                parameter.copy_(learner.step(parameter, parameter.grad, present if per_task else None))
+                parameter.grad = None  # nothing is left for the network's optimizer
+
+    def after_step(self, losses_again: Callable[[], PerTask]) -> None:
+        if update := self._method("update"):
+            update(losses_again())
+
+    def end_epoch(self) -> None:
+        if step := self._method("step"):
+            step()
+
+    def remark(self, weights: WeightsOfSteps) -> str:
+        remark = self._method("remark")
+        return str(remark()) if remark else same_as_equal(weights)
+
+
+class AggregatorStrategy(Strategy):
+    """Drives a :class:`torchjd.aggregation.Aggregator` with the Jacobian of the tasks present.
+
+    Costs the memory of K gradients. Where the losses come as K graphs, each over its own samples, the gradients
+    together cost one backward pass over the batch; with one shared graph they cost K.
+    """
+
+    needs_gradients = True
+
+    def __init__(self, tasks: Sequence[str], aggregator: Aggregator):
+        super().__init__(tasks)
+        self.aggregator = aggregator
+        self._row_weights: Tensor | None = None
+        weighting = getattr(aggregator, "weighting", None)
+        if isinstance(weighting, nn.Module):
+            weighting.register_forward_hook(self._keep_weights)
+
+    def _keep_weights(self, _module: nn.Module, _inputs: object, weights: Tensor) -> None:
+        self._row_weights = weights.detach()
+
+    def unsupported(self, conditions: Conditions) -> str | None:
+        # A method that remembers something of each task needs all of them in every batch.
+        stateful = any(isinstance(part, Stateful) for part in self.aggregator.modules())
+        return _NEEDS_ALL if conditions.absent_tasks and stateful else None
+
+    def distribute(self, processes: int, add_up: Callable[[Tensor], object]) -> None:
+        """The aggregator sees the gradients of the whole batch, so every process has the whole update. It is divided by
+        their number, because the loop adds up the processes' updates."""
+
+        def add_up_rows(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+            add_up(inputs[0])
+
+        def divide(_module: nn.Module, _inputs: object, update: Tensor) -> Tensor:
+            return update / processes
+
+        self.aggregator.register_forward_pre_hook(add_up_rows)
+        self.aggregator.register_forward_hook(divide)
+
+    def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        present = [task for task, count in enumerate(losses.counts.tolist()) if count]
+        separate = losses.separate
+        rows = task_gradients([separate[task] for task in present], trained, retain=auxiliary is not None)
+        self._row_weights = None
+        update = self.aggregator(rows)
+        if auxiliary is not None:
+            auxiliary.backward()
+        _add_to_gradients(update, trained)
+        self.weights = torch.full_like(self.weights, torch.nan)
+        if self._row_weights is not None and self._row_weights.shape == (len(present),):
+            self.weights = torch.zeros_like(self.weights)
+            self.weights[present] = self._row_weights.to(self.weights)
+
+
+def _add_to_gradients(update: Float[Tensor, " numbers"], parameters: Sequence[nn.Parameter]) -> None:
+    start = 0
+    for parameter in parameters:
+        part = update[start : start + parameter.numel()].view_as(parameter).to(parameter.dtype)
+        parameter.grad = part.clone() if parameter.grad is None else parameter.grad + part
+        start += parameter.numel()
