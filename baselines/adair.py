@@ -31,9 +31,9 @@ class AdaIR(Backbone):
         expansion: float = 2.66,
     ):
         super().__init__(width, blocks, refinement, heads, expansion)
-        self.fre1 = FrequencyModule(8 * width)
-        self.fre2 = FrequencyModule(4 * width)
-        self.fre3 = FrequencyModule(2 * width)
+        self.fre1 = _FrequencyModule(8 * width)
+        self.fre2 = _FrequencyModule(4 * width)
+        self.fre3 = _FrequencyModule(2 * width)
 
     def guide(
         self, step: int, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b 3 height width"]
@@ -42,7 +42,7 @@ class AdaIR(Backbone):
         return getattr(self, f"fre{4 - step}")(image, features)
 
 
-class FrequencyModule(nn.Module):
+class _FrequencyModule(nn.Module):
     """Split the image's spectrum by a box whose size it predicts, let both parts query the features, and merge them."""
 
     def __init__(self, width: int) -> None:
@@ -51,10 +51,10 @@ class FrequencyModule(nn.Module):
         self.para2 = nn.Parameter(torch.ones(width, 1, 1))
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.rate_conv = nn.Sequential(PixelLinear(width, width // 8), nn.GELU(), PixelLinear(width // 8, 2))
-        self.channel_cross_l = ChannelCrossAttention(width)
-        self.channel_cross_h = ChannelCrossAttention(width)
-        self.frequency_refine = Refinement(width)
-        self.channel_cross_agg = ChannelCrossAttention(width)
+        self.channel_cross_l = _ChannelCrossAttention(width)
+        self.channel_cross_h = _ChannelCrossAttention(width)
+        self.frequency_refine = _Refinement(width)
+        self.channel_cross_agg = _ChannelCrossAttention(width)
         # In the published checkpoints, but in no forward pass.
         self.conv = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.score_gen = nn.Conv2d(2, 2, 7, padding=3)
@@ -86,7 +86,7 @@ class FrequencyModule(nn.Module):
         return (precise - low).abs().to(mapped.dtype), low.abs().to(mapped.dtype)
 
 
-class ChannelCrossAttention(nn.Module):
+class _ChannelCrossAttention(nn.Module):
     """Channel attention with queries from one map, keys and values from another."""
 
     def __init__(self, width: int) -> None:
@@ -105,20 +105,20 @@ class ChannelCrossAttention(nn.Module):
         return self.project_out(attend(self.q_dwconv(self.q(querying)), keys, values, self.temperature))
 
 
-class Refinement(nn.Module):
+class _Refinement(nn.Module):
     """High frequencies gated by channel from the low ones, low ones gated by place from the high ones, merged."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.SpatialGate = SpatialGate()
-        self.ChannelGate = ChannelGate(width)
+        self.SpatialGate = _SpatialGate()
+        self.ChannelGate = _ChannelGate(width)
         self.proj = PixelLinear(width, width, bias=True)
 
     def forward(self, low: Float[Tensor, "b c h w"], high: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return self.proj(low * self.SpatialGate(high) + high * self.ChannelGate(low))
 
 
-class SpatialGate(nn.Module):
+class _SpatialGate(nn.Module):
     """A weight for every place, from the maximum and the mean over channels."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class SpatialGate(nn.Module):
         return self.spatial(torch.cat((features.amax(1, True), features.mean(1, True)), 1)).sigmoid()
 
 
-class ChannelGate(nn.Module):
+class _ChannelGate(nn.Module):
     """A weight for every channel, from the maximum and the mean over places."""
 
     def __init__(self, width: int) -> None:

@@ -45,8 +45,8 @@ class AirNet(Network):
         queue: int = 1280,
     ):
         super().__init__()
-        self.R = Restorer(width, groups, blocks)
-        self.E = ContrastiveEncoder(width, encoder_widths, queue)
+        self.R = _Restorer(width, groups, blocks)
+        self.E = _ContrastiveEncoder(width, encoder_widths, queue)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
         """Restore images in [0, 1], guided by their own degradation maps."""
@@ -75,15 +75,15 @@ class AirNet(Network):
         return Output(self.R(degraded, degradation), self.CONTRAST * contrast)
 
 
-class ContrastiveEncoder(nn.Module):
+class _ContrastiveEncoder(nn.Module):
     """Holds the momentum contrast under the published name."""
 
     def __init__(self, width: int, widths: Sequence[int], queue: int) -> None:
         super().__init__()
-        self.E = MomentumContrast(width, widths, queue)
+        self.E = _MomentumContrast(width, widths, queue)
 
 
-class MomentumContrast(nn.Module):
+class _MomentumContrast(nn.Module):
     """Momentum contrast (He, Fan, Wu, Xie, Girshick: CVPR 2020, https://arxiv.org/abs/1911.05722).
 
     Other images' embeddings, kept in a queue, are the negatives; a slowly following copy of the encoder makes the keys.
@@ -94,8 +94,8 @@ class MomentumContrast(nn.Module):
 
     def __init__(self, width: int, widths: Sequence[int], queue: int) -> None:
         super().__init__()
-        self.encoder_q = ResidualEncoder(width, widths)
-        self.encoder_k = ResidualEncoder(width, widths)
+        self.encoder_q = _ResidualEncoder(width, widths)
+        self.encoder_k = _ResidualEncoder(width, widths)
         self.encoder_k.load_state_dict(self.encoder_q.state_dict())
         self.encoder_k.requires_grad_(False)
         self.queue: Tensor
@@ -135,14 +135,14 @@ class MomentumContrast(nn.Module):
         self.queue_ptr.copy_((self.queue_ptr + len(keys)) % size)
 
 
-class ResidualEncoder(nn.Module):
+class _ResidualEncoder(nn.Module):
     """Three residual blocks, of which the first gives the degradation map, and an embedding of their mean."""
 
     def __init__(self, width: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.E_pre = ResidualBlock(3, width, 1)
+        self.E_pre = _ResidualBlock(3, width, 1)
         self.E = nn.Sequential(
-            ResidualBlock(width, widths[0], 2), ResidualBlock(widths[0], widths[1], 2), nn.AdaptiveAvgPool2d(1)
+            _ResidualBlock(width, widths[0], 2), _ResidualBlock(widths[0], widths[1], 2), nn.AdaptiveAvgPool2d(1)
         )
         self.mlp = nn.Sequential(nn.Linear(widths[1], widths[1]), nn.LeakyReLU(SLOPE), nn.Linear(widths[1], widths[1]))
 
@@ -152,7 +152,7 @@ class ResidualEncoder(nn.Module):
         return degradation, self.mlp(self.E(degradation).flatten(1))
 
 
-class ResidualBlock(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two normalised 3x3 convolutions beside a normalised 1x1 shortcut."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -170,13 +170,13 @@ class ResidualBlock(nn.Module):
         return F.leaky_relu(self.backbone(features) + self.shortcut(features), SLOPE)
 
 
-class Restorer(nn.Module):
+class _Restorer(nn.Module):
     """Degradation-guided groups between a 3x3 head and a 3x3 tail."""
 
     def __init__(self, width: int, groups: int, blocks: int) -> None:
         super().__init__()
         self.head = nn.Sequential(_convolution(3, width))
-        self.body = nn.Sequential(*(Group(width, blocks) for _ in range(groups)), _convolution(width, width))
+        self.body = nn.Sequential(*(_Group(width, blocks) for _ in range(groups)), _convolution(width, width))
         self.tail = nn.Sequential(_convolution(width, 3))
 
     def forward(
@@ -189,12 +189,12 @@ class Restorer(nn.Module):
         return self.tail(last(features) + head)
 
 
-class Group(nn.Module):
+class _Group(nn.Module):
     """Degradation-guided blocks and a 3x3 convolution, with a skip."""
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), _convolution(width, width))
+        self.body = nn.Sequential(*(_Block(width) for _ in range(blocks)), _convolution(width, width))
 
     def forward(
         self, features: Float[Tensor, "b c h w"], degradation: Float[Tensor, "b c h w"]
@@ -206,13 +206,13 @@ class Group(nn.Module):
         return last(inner) + features
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Two degradation-guided modules, each followed by a 3x3 convolution, with a skip."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dgm1 = GuidedModule(width)
-        self.dgm2 = GuidedModule(width)
+        self.dgm1 = _GuidedModule(width)
+        self.dgm2 = _GuidedModule(width)
         self.conv1 = _convolution(width, width)
         self.conv2 = _convolution(width, width)
 
@@ -225,13 +225,13 @@ class Block(nn.Module):
         return self.conv2(inner) + features
 
 
-class GuidedModule(nn.Module):
+class _GuidedModule(nn.Module):
     """A deformable convolution and a spatial feature transform, both steered by the degradation map, with a skip."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dcn = GuidedDeformation(width)
-        self.sft = FeatureTransform(width)
+        self.dcn = _GuidedDeformation(width)
+        self.sft = _FeatureTransform(width)
 
     def forward(
         self, features: Float[Tensor, "b c h w"], degradation: Float[Tensor, "b c h w"]
@@ -239,7 +239,7 @@ class GuidedModule(nn.Module):
         return features + self.dcn(features, degradation) + self.sft(features, degradation)
 
 
-class GuidedDeformation(nn.Module):
+class _GuidedDeformation(nn.Module):
     """Modulated deformable convolution whose offsets and masks come from the features and the degradation map."""
 
     def __init__(self, width: int) -> None:
@@ -256,7 +256,7 @@ class GuidedDeformation(nn.Module):
         return deform_conv(features, shifts[:, :18], shifts[:, 18:].sigmoid(), self.weight)
 
 
-class FeatureTransform(nn.Module):
+class _FeatureTransform(nn.Module):
     """Scale and shift of every feature, from the degradation map."""
 
     def __init__(self, width: int) -> None:

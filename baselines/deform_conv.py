@@ -41,9 +41,9 @@ def deform_conv(
     """
     way = way or fastest(features.device.type)
     if way == "torchvision":
-        from torchvision.ops import deform_conv2d
+        import torchvision  # noqa: PLC0415  # fails where it was built for another torch
 
-        return deform_conv2d(features, offset, weight, padding=(1, 1), mask=mask)
+        return torchvision.ops.deform_conv2d(features, offset, weight, padding=(1, 1), mask=mask)
     precision = torch.float64 if features.dtype == torch.float64 else torch.float32  # positions need more than bf16
     matrix = weight.permute(2, 3, 1, 0).flatten(0, 2).to(precision)
     features, offset, mask = (tensor.to(precision) for tensor in (features, offset, mask))
@@ -68,7 +68,7 @@ def _fastest(device: str) -> Way:
     except (ImportError, RuntimeError):  # RuntimeError: built for another torch
         return "grid"
     # Nothing public tells whether an operator has a kernel for a device.
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # pyright: ignore[reportPrivateUsage]
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return "torchvision" if has_kernel("torchvision::deform_conv2d", device.upper()) else "grid"
 
 
@@ -96,7 +96,7 @@ def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> 
     Features are (B, H, W, C), offset (B, H, W, 18), mask (B, H, W, 9), the weight is a matrix (9 * C, O), the result
     (B, H, W, O).
     """
-    from baselines.deform_conv_kernels import sample
+    from baselines.deform_conv_kernels import sample  # noqa: PLC0415  # numba takes long to import
 
     result = features.new_empty((*features.shape[:3], matrix.shape[1]))
     for rows, columns in _bands(features):
@@ -113,7 +113,7 @@ def convolve_backward(
 
     The samples are made again: to keep them would take nine times the memory of the features.
     """
-    from baselines.deform_conv_kernels import sample_backward
+    from baselines.deform_conv_kernels import sample_backward  # noqa: PLC0415  # numba takes long to import
 
     grads = torch.zeros_like(features), torch.empty_like(offset), torch.empty_like(mask)
     grad_matrix = torch.zeros_like(matrix)
@@ -125,16 +125,10 @@ def convolve_backward(
     return *grads, grad_matrix
 
 
-@convolve.register_fake
-def _(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> Tensor:
-    return features.new_empty((*features.shape[:3], matrix.shape[1]))
-
-
-@convolve_backward.register_fake
-def _(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(tensor) for tensor in (features, offset, mask, matrix))
-
-
+convolve.register_fake(
+    lambda features, offset, mask, matrix: features.new_empty((*features.shape[:3], matrix.shape[1]))
+)
+convolve_backward.register_fake(lambda *tensors: tuple(torch.empty_like(tensor) for tensor in tensors[:4]))
 convolve.register_autograd(
     lambda ctx, grad: convolve_backward(*ctx.saved_tensors, grad),
     setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),

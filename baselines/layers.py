@@ -33,6 +33,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of a map."""
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Normalise the channels of every pixel."""
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -47,6 +48,7 @@ class PixelLinear(nn.Conv2d):
         super().__init__(inputs, outputs, 1, stride, bias=bias)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
+        """Multiply the channels of every pixel by the weight."""
         rows, columns = self.stride
         return pixel_linear(input[..., ::rows, ::columns], self.weight, self.bias)
 

@@ -83,6 +83,7 @@ class Block(nn.Module):
         self.norm2 = ChannelNorm(width, eps=1e-6)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Add both branches to the features."""
         first, second = self.conv2.on_parts(self.conv1.parts(self.norm1(features), 2))
         inner = first * second
         attention = self.sca(inner)

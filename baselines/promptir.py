@@ -40,7 +40,7 @@ class PromptIR(Backbone):
         after = (2 * width, 4 * width, 4 * width)
         for step, (inputs, prompt, outputs) in enumerate(zip(below, prompt_widths, after, strict=True), 1):
             size = 128 // 2**step  # of a prompt: that of the features under a 128-pixel patch
-            setattr(self, f"prompt{step}", Prompt(inputs, prompt, size, prompts))
+            setattr(self, f"prompt{step}", _Prompt(inputs, prompt, size, prompts))
             setattr(self, f"noise_level{step}", Block(inputs + prompt, PROMPT_HEADS, expansion))
             setattr(self, f"reduce_noise_level{step}", PixelLinear(inputs + prompt, outputs))
         self.up4_3 = Upsample(4 * width)
@@ -62,7 +62,7 @@ class PromptIR(Backbone):
             setattr(self, f"reduce_noise_channel_{step}", PixelLinear(channels + joined, channels))
 
 
-class Prompt(nn.Module):
+class _Prompt(nn.Module):
     """Learned maps, weighted by the mean of the features they will join."""
 
     def __init__(self, inputs: int, width: int, size: int, count: int) -> None:

@@ -44,13 +44,13 @@ class Backbone(Network):
         def level(channels: int, index: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, heads[index], expansion) for _ in range(count)))
 
-        self.patch_embed = PatchEmbedding(width)
+        self.patch_embed = _PatchEmbedding(width)
         self.encoder_level1 = level(widths[0], 0, blocks[0])
-        self.down1_2 = Downsample(widths[0])
+        self.down1_2 = _Downsample(widths[0])
         self.encoder_level2 = level(widths[1], 1, blocks[1])
-        self.down2_3 = Downsample(widths[1])
+        self.down2_3 = _Downsample(widths[1])
         self.encoder_level3 = level(widths[2], 2, blocks[2])
-        self.down3_4 = Downsample(widths[2])
+        self.down3_4 = _Downsample(widths[2])
         self.latent = level(widths[3], 3, blocks[3])
         self.up4_3 = Upsample(widths[3])
         self.reduce_chan_level3 = PixelLinear(widths[3], widths[2])
@@ -90,7 +90,7 @@ class Restormer(Backbone):
     output_layer = "output"
 
 
-class PatchEmbedding(nn.Module):
+class _PatchEmbedding(nn.Module):
     """A 3x3 convolution from the image."""
 
     def __init__(self, width: int) -> None:
@@ -101,7 +101,7 @@ class PatchEmbedding(nn.Module):
         return self.proj(image)
 
 
-class Downsample(nn.Module):
+class _Downsample(nn.Module):
     """Half the size, twice the channels."""
 
     def __init__(self, width: int) -> None:
@@ -120,6 +120,7 @@ class Upsample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(width, width * 2, 3, padding=1, bias=False), nn.PixelShuffle(2))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c//2 2*h 2*w"]:
+        """Double height and width."""
         return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
@@ -128,17 +129,18 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
-        self.norm1 = Norm(width)
+        self.norm1 = _Norm(width)
         self.attn = ChannelAttention(width, heads)
-        self.norm2 = Norm(width)
+        self.norm2 = _Norm(width)
         self.ffn = GatedFeedForward(width, int(width * expansion))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Add attention and feed-forward to the features."""
         features = features + self.attn(self.norm1(features))
         return features + self.ffn(self.norm2(features))
 
 
-class Norm(nn.Module):
+class _Norm(nn.Module):
     """Holds a LayerNorm over channels under the published name."""
 
     def __init__(self, width: int) -> None:
@@ -160,6 +162,7 @@ class ChannelAttention(nn.Module):
         self.project_out = PixelLinear(width, width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Let the channels attend to each other."""
         queries, keys, values = self.qkv_dwconv.on_parts(self.qkv.parts(features, 3))
         return self.project_out(attend(queries, keys, values, self.temperature))
 
@@ -174,6 +177,7 @@ class GatedFeedForward(nn.Module):
         self.project_out = PixelLinear(hidden, width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Mix the channels of every pixel with those of its neighbours."""
         gate, value = self.dwconv.on_parts(self.project_in.parts(features, 2))
         active = F.gelu(gate)
         kept, factor = gate.detach(), value.detach()

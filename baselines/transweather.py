@@ -57,10 +57,10 @@ class TransWeather(Network):
         drop_path: float = 0.1,
     ):
         super().__init__()
-        self.Tenc = Encoder(widths, heads, reductions, depth, mlp_ratio, drop_path)
-        self.Tdec = Decoder(widths[3], decoder_depth, decoder_heads, decoder_mlp_ratio, queries, drop_path)
-        self.convtail = Tail(widths, tail)
-        self.clean = Convolution(nn.Conv2d(tail[1], 3, 3, padding=1))
+        self.Tenc = _Encoder(widths, heads, reductions, depth, mlp_ratio, drop_path)
+        self.Tdec = _Decoder(widths[3], decoder_depth, decoder_heads, decoder_mlp_ratio, queries, drop_path)
+        self.convtail = _Tail(widths, tail)
+        self.clean = _Convolution(nn.Conv2d(tail[1], 3, 3, padding=1))
         for module in (self.Tenc, self.Tdec):
             module.apply(_initialise)
 
@@ -75,7 +75,7 @@ class TransWeather(Network):
         return self.clean(self.convtail(stages, self.Tdec(stages[3]))).tanh()
 
 
-class Encoder(nn.Module):
+class _Encoder(nn.Module):
     """Four stages; beside each of the first three an intra-patch branch whose map joins the next stage's embedding."""
 
     def __init__(
@@ -93,20 +93,22 @@ class Encoder(nn.Module):
         inputs = (3, *widths[:3])
         for stage, width in enumerate(widths):
             number = stage + 1
-            embed = PatchEmbedding(inputs[stage], width, 7 if stage == 0 else 3, 4 if stage == 0 else 2)
+            embed = _PatchEmbedding(inputs[stage], width, 7 if stage == 0 else 3, 4 if stage == 0 else 2)
             drops = rates[stage * depth : number * depth]
-            make_attention = partial(SelfAttention, width, heads[stage], reductions[stage])
+            make_attention = partial(_SelfAttention, width, heads[stage], reductions[stage])
             setattr(self, f"patch_embed{number}", embed)
             setattr(
-                self, f"block{number}", nn.ModuleList(Block(width, make_attention(), mlp_ratio, drop) for drop in drops)
+                self,
+                f"block{number}",
+                nn.ModuleList(_Block(width, make_attention(), mlp_ratio, drop) for drop in drops),
             )
             setattr(self, f"norm{number}", _BlockNorm(width))
             if stage == 3:
                 break
             following = widths[number]
-            attention = SelfAttention(following, patch_heads[stage], reductions[stage])
-            block = Block(following, attention, mlp_ratio, drops[0])
-            setattr(self, f"mini_patch_embed{number}", PatchEmbedding(width, following, 3, 2))
+            attention = _SelfAttention(following, patch_heads[stage], reductions[stage])
+            block = _Block(following, attention, mlp_ratio, drops[0])
+            setattr(self, f"mini_patch_embed{number}", _PatchEmbedding(width, following, 3, 2))
             setattr(self, f"patch_block{number}", nn.ModuleList([block]))
             setattr(self, f"pnorm{number}", _BlockNorm(following))
 
@@ -132,15 +134,15 @@ class Encoder(nn.Module):
         return _map(getattr(self, f"{branch[:1]}norm{number}")(tokens), size)
 
 
-class Decoder(nn.Module):
+class _Decoder(nn.Module):
     """Blocks whose attention is queried by learned tokens, on an embedding of the last stage at 1/64."""
 
     def __init__(self, width: int, depth: int, heads: int, mlp_ratio: float, queries: int, drop_path: float) -> None:
         super().__init__()
-        self.patch_embed1 = PatchEmbedding(width, width, 3, 2)
+        self.patch_embed1 = _PatchEmbedding(width, width, 3, 2)
         # The authors spread the rate over the 16 blocks of a larger design, of which only the first three are built.
         rates = torch.linspace(0, drop_path, 16, device="cpu").tolist()[:depth]
-        self.block1 = nn.ModuleList(Block(width, QueryAttention(width, heads, queries), mlp_ratio, r) for r in rates)
+        self.block1 = nn.ModuleList(_Block(width, _QueryAttention(width, heads, queries), mlp_ratio, r) for r in rates)
         self.norm1 = _BlockNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c rows columns"]:
@@ -151,7 +153,7 @@ class Decoder(nn.Module):
         return _map(self.norm1(tokens), size)
 
 
-class PatchEmbedding(nn.Module):
+class _PatchEmbedding(nn.Module):
     """Overlapping patches: a strided convolution and a LayerNorm over channels."""
 
     def __init__(self, inputs: int, width: int, kernel: int, stride: int) -> None:
@@ -164,7 +166,7 @@ class PatchEmbedding(nn.Module):
         return _map(self.norm(_tokens(features)), features.shape[-2:])
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Pre-norm attention and feed-forward with stochastic depth."""
 
     def __init__(self, width: int, attention: nn.Module, mlp_ratio: float, drop: float) -> None:
@@ -172,7 +174,7 @@ class Block(nn.Module):
         self.norm1 = _BlockNorm(width)
         self.attn = attention
         self.norm2 = _BlockNorm(width)
-        self.mlp = FeedForward(width, int(width * mlp_ratio))
+        self.mlp = _FeedForward(width, int(width * mlp_ratio))
         self.drop = drop
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
@@ -190,7 +192,7 @@ class Block(nn.Module):
         return branch * branch.new_empty(len(branch), 1, 1).bernoulli_(keep).div_(keep)
 
 
-class SelfAttention(nn.Module):
+class _SelfAttention(nn.Module):
     """Multi-head attention whose keys and values come from a spatially reduced map."""
 
     def __init__(self, width: int, heads: int, reduction: int) -> None:
@@ -211,7 +213,7 @@ class SelfAttention(nn.Module):
         return _attend(queries, self.kv(tokens), self.proj)
 
 
-class QueryAttention(nn.Module):
+class _QueryAttention(nn.Module):
     """Multi-head attention whose queries are learned tokens, resized to the number of keys."""
 
     def __init__(self, width: int, heads: int, queries: int) -> None:
@@ -230,13 +232,13 @@ class QueryAttention(nn.Module):
         return _attend(queries.expand(len(tokens), -1, -1, -1), self.kv(tokens), self.proj)
 
 
-class FeedForward(nn.Module):
+class _FeedForward(nn.Module):
     """Two linear layers with a depth-wise 3x3 convolution and a GELU between them."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
-        self.dwconv = DepthWise(hidden)
+        self.dwconv = _DepthWise(hidden)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
@@ -246,7 +248,7 @@ class FeedForward(nn.Module):
             return self.fc2(active)
 
 
-class DepthWise(nn.Module):
+class _DepthWise(nn.Module):
     """A depth-wise 3x3 convolution on tokens."""
 
     def __init__(self, width: int) -> None:
@@ -257,7 +259,7 @@ class DepthWise(nn.Module):
         return _tokens(self.dwconv(_map(tokens, size)))
 
 
-class Tail(nn.Module):
+class _Tail(nn.Module):
     """Six transposed convolutions from 1/64 to full size, joined by the encoder's stages."""
 
     def __init__(self, widths: Sequence[int], tail: Sequence[int]) -> None:
@@ -265,13 +267,13 @@ class Tail(nn.Module):
         first, second, third, fourth = widths
         self.convd32x = _upsampling(fourth, fourth)
         self.convd16x = _upsampling(fourth, third)
-        self.dense_4 = nn.Sequential(Residual(third))
+        self.dense_4 = nn.Sequential(_Residual(third))
         self.convd8x = _upsampling(third, second)
-        self.dense_3 = nn.Sequential(Residual(second))
+        self.dense_3 = nn.Sequential(_Residual(second))
         self.convd4x = _upsampling(second, first)
-        self.dense_2 = nn.Sequential(Residual(first))
+        self.dense_2 = nn.Sequential(_Residual(first))
         self.convd2x = _upsampling(first, tail[0])
-        self.dense_1 = nn.Sequential(Residual(tail[0]))
+        self.dense_1 = nn.Sequential(_Residual(tail[0]))
         self.convd1x = _upsampling(tail[0], tail[1])
 
     def forward(
@@ -284,19 +286,19 @@ class Tail(nn.Module):
         return self.convd1x(self.dense_1(self.convd2x(features)))
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """Two 3x3 convolutions with a ReLU between, scaled by 0.1."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = Convolution(nn.Conv2d(width, width, 3, padding=1))
-        self.conv2 = Convolution(nn.Conv2d(width, width, 3, padding=1))
+        self.conv1 = _Convolution(nn.Conv2d(width, width, 3, padding=1))
+        self.conv2 = _Convolution(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return features + 0.1 * self.conv2(F.relu(self.conv1(features)))
 
 
-class Convolution(nn.Module):
+class _Convolution(nn.Module):
     """Holds one convolution under the published name ``conv2d``."""
 
     def __init__(self, convolution: nn.Module) -> None:
@@ -307,9 +309,9 @@ class Convolution(nn.Module):
         return self.conv2d(features)
 
 
-def _upsampling(inputs: int, outputs: int) -> Convolution:
+def _upsampling(inputs: int, outputs: int) -> _Convolution:
     """A transposed convolution that doubles the size."""
-    return Convolution(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1))
+    return _Convolution(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1))
 
 
 def _attend(

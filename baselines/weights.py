@@ -5,18 +5,13 @@ shapes of the network and no others. Where several have, an average (EMA) goes b
 with other values than one another are refused. What is left aside is told.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from baselines.network import Network
 
 _Weights = Mapping[str, Tensor]
 _Nested = tuple[tuple[str, ...], dict[object, object]]  # where a dictionary is in the content, and the dictionary
@@ -36,6 +31,18 @@ _BESIDE = {
 }  # fmt: skip
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+
+class Layout(Protocol):
+    """What is asked of a network: its weights, and which names of a file count as no part of it, or need not be there
+    (see :class:`baselines.network.Network`)."""
+
+    unused: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network's weights by name."""
+        ...
 
 
 class Found(NamedTuple):
@@ -76,11 +83,11 @@ class _Place(NamedTuple):
         return any(_words(part) & _AVERAGE for part in (*self.nesting, *self.prefix.split(".")))
 
 
-def find(network: Network, content: Mapping[str, object]) -> Found:
+def find(network: Layout, content: Mapping[str, object]) -> Found:
     """The network's weights in a checkpoint's content, as values of the network's own data types.
 
     Args:
-        network: a ``Network``; only its names, shapes, types, ``unused`` and ``optional`` are looked at.
+        network: whose weights are looked for.
         content: what ``torch.load`` gave.
 
     Raises:
@@ -102,7 +109,7 @@ def find(network: Network, content: Mapping[str, object]) -> Found:
     return Found(entries, place.wrappers, tuple(filter(None, told)))
 
 
-def fits(network: Network, found: Sequence[_Nested]) -> bool:
+def fits(network: Layout, found: Sequence[_Nested]) -> bool:
     """Whether :func:``find`` would find weights in what :func:``mappings`` gave, going by names, shapes and kinds; the
     network may be on ``meta``."""
     try:
@@ -118,7 +125,7 @@ def shown(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
 
 
-def _locate(network: Network, found: Sequence[_Nested]) -> tuple[_Place, list[_Place]]:
+def _locate(network: Layout, found: Sequence[_Nested]) -> tuple[_Place, list[_Place]]:
     """The place that fits, and the others that do.
 
     Raises:
@@ -213,7 +220,7 @@ def _nearest(own: _Weights, places: list[_Place], found: Sequence[_Nested]) -> _
     return _Place(nesting, mapping, "", tensors(mapping))
 
 
-def _mismatches(network: Network, own: _Weights, place: _Place) -> list[str]:
+def _mismatches(network: Layout, own: _Weights, place: _Place) -> list[str]:
     """Every name that is missing, unexpected, or has another shape or kind of value."""
     missing, shapes, kinds = [], [], []
     for name, value in own.items():
@@ -237,7 +244,7 @@ def _mismatches(network: Network, own: _Weights, place: _Place) -> list[str]:
     return [one[i] for i in range(max(map(len, lists))) for one in lists if i < len(one)]
 
 
-def _refuse(network: Network, own: _Weights, place: _Place) -> None:
+def _refuse(network: Layout, own: _Weights, place: _Place) -> None:
     problems = _mismatches(network, own, place)
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     advice = ""
@@ -249,7 +256,7 @@ def _refuse(network: Network, own: _Weights, place: _Place) -> None:
     )
 
 
-def _harmless(network: Network, name: str, value: object) -> bool:
+def _harmless(network: Layout, name: str, value: object) -> bool:
     """Whether an entry that the network lacks is known to be no part of any network."""
     first, _, _ = name.partition(".")
     counted = name.rpartition(".")[2] in _COUNTERS
@@ -295,7 +302,7 @@ def _equal(own: _Weights, first: _Place, other: _Place) -> bool:
     return True
 
 
-def _other_size(network: Network, own: _Weights, name: str, place: _Place) -> bool:
+def _other_size(network: Layout, own: _Weights, name: str, place: _Place) -> bool:
     return name in network.optional and place.tensor(name).shape != own[name].shape
 
 
@@ -308,12 +315,12 @@ def _told_average(place: _Place, others: list[_Place]) -> str:
     return "the average of the weights" if place.average and any(not other.average for other in others) else ""
 
 
-def _told_unused(network: Network, place: _Place) -> str:
+def _told_unused(network: Layout, place: _Place) -> str:
     count = sum(name in place.keys for name in network.unused)
     return f"{count} entries that no forward pass uses" if count else ""
 
 
-def _told_aside(network: Network, place: _Place, content: Mapping[str, object], loaded: list[str]) -> str:
+def _told_aside(network: Layout, place: _Place, content: Mapping[str, object], loaded: list[str]) -> str:
     """What lies beside the weights and is not loaded: in the same mapping anything, around it tensors only."""
     known = {place.keys[name] for name in (*loaded, *network.optional, *network.unused) if name in place.keys}
     groups = Counter(_group(place, key) for key in place.mapping if key not in known)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 import baselines
 from baselines.network import Network
 
-
 # How the authors' code pads at the bottom and the right, and to multiples of what; AirNet's takes any size.
 PADDING = {
     "adair": ("reflect", 8),
