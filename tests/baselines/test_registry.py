@@ -47,7 +47,7 @@ def test_the_readmes_network_conforms_trains_and_is_used(outside, tmp_path, caps
     output = str(tmp_path / "out")
     command = ["--setting", "three_task", "--baselines", "transweather", "mypkg.net:Plain", "--strategies", "mix"]
     command += ["--output", output, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db", "--device", "cpu"]
-    assert run.main([*command, "--jobs", "2", "--set", "train.steps=8", "train.batch=5", "train.patch=32"]) == 0
+    assert run.main([*command, "--jobs", "2", "--set", "train.steps=8", "train.batch=5", "train.patch=64"]) == 0
     runs = find_runs(output, "three_task", {"baseline": ["mypkg.net:Plain"]})
     assert len(runs) == 1 and all(one.status.state == "done" for one in runs)
     assert {one.folder.parents[1].name for one in runs} == {"mypkg.net,Plain"}
@@ -75,6 +75,12 @@ def test_a_class_can_carry_its_description_and_a_package_a_short_name(outside, m
     assert type(baselines.build("plain", "tiny")).__name__ == "Plain"
 
 
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """One folder for all mistakes, so that images are decoded once."""
+    return tmp_path_factory.mktemp("out")
+
+
 def said(change, new, code=CODE):
     return "mypkg.wrong:Plain", code, DESCRIPTION.replace(change, new)
 
@@ -100,14 +106,14 @@ def said(change, new, code=CODE):
         (said("", "", "raise SystemExit(3)"), "cannot import 'mypkg.wrong:Plain'.*SystemExit: 3"),
     ],
 )
-def test_what_is_wrong_is_said_before_training(given, sentence, outside, tmp_path, capsys, monkeypatch):
+def test_what_is_wrong_is_said_before_training(given, sentence, outside, output, capsys, monkeypatch):
     name, code, description = given
     monkeypatch.delitem(sys.modules, "mypkg.wrong", raising=False)
     outside("wrong", code, description)
-    command = ["--setting", "three_task", "--baselines", name, "--output", f"{tmp_path}/out", "--tracking-uri", "none"]
+    command = ["--setting", "three_task", "--baselines", name, "--output", str(output), "--tracking-uri", "none"]
     assert run.main([*command, "--device", "cpu"]) == 2
     assert re.search(sentence, capsys.readouterr().err)
-    assert not list(tmp_path.glob("out/runs/*/*/*/*"))
+    assert not list(output.glob("runs/*/*/*/*"))
 
 
 def test_recipes_have_the_keys_of_a_configurations_training():
