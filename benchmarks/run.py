@@ -21,17 +21,23 @@ from results.command import announce, command, leave
 
 def parser() -> argparse.ArgumentParser:
     """The command line; its help lists everything by name without importing torch."""
+    plugins = baselines.plugins()  # listed without reading them, which would import their packages
     known = [
-        f"  {name:16}{description['about']}\n{'':18}{description['paper']}"
-        for name in baselines.names()
-        if (description := baselines.describe(name))
+        f"  {name:16}{about.about}\n{'':18}{about.paper}"
+        for name, about in ((name, baselines.describe(name)) for name in baselines.names() if name not in plugins)
     ]
+    known += [f"  {name:16}from {point.dist.name if point.dist else point.value}" for name, point in plugins.items()]
     strategies = [
         f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
         for name, entry in sorted(art.entries().items())
     ]
-    lines = ["baselines:", *known, "", "strategies (with parameters: art:tau=1; your own: package.module:Class:a=b, "
-             "which imports that module and so runs its code):"]  # fmt: skip
+    own = "package.module:Class, which imports that module and so runs its code"
+    lines = [
+        f"baselines (your own: {own}; described in package/module.toml):",
+        *known,
+        "",
+        f"strategies (with parameters: art:tau=1; your own: {own}; package.module:Class:a=b):",
+    ]
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",
         description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
@@ -40,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("--setting", required=True, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
-    add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME", help="or: all")
+    add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME",
+        help="names from below, package.module:Class, or: all")  # fmt: skip
     add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N")
     add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")

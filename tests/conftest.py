@@ -19,7 +19,16 @@ SHAPED = [
     "art.task_losses",
     "art.tchebycheff",
     "art.uncertainty",
-    # baselines
+    # baselines (not deform_conv_kernels: numba compiles it)
+    "baselines.adair",
+    "baselines.airnet",
+    "baselines.deform_conv",
+    "baselines.layers",
+    "baselines.nafnet",
+    "baselines.network",
+    "baselines.promptir",
+    "baselines.restormer",
+    "baselines.transweather",
     # benchmarks
     "benchmarks.data.batches",
     "benchmarks.data.images",

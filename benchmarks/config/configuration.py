@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 import art
 import baselines
-from benchmarks.config.errors import UserError, mistakes, unknown
+from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
 from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
@@ -94,11 +94,10 @@ def resolve(
     Raises:
         UserError: for anything unknown or out of range, naming it and the nearest known.
     """
-    if baseline not in baselines.names():
-        raise UserError(unknown("baseline", baseline, baselines.names()))
     size = size or ("paper" if profile == "paper" else "tiny")
-    recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
+        baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
+        recipe, mixing = _recipe(setting, baseline, profile, size)
         content = {
             "setting": setting.name,
             "setting_place": setting.place,
@@ -155,7 +154,7 @@ def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tup
     """
     demo = profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
-    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
+    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | cast("Recipe", dict(baselines.recipe(baseline, profile)))
     change = setting.changes(profile, baseline)
     for pair in (("steps", "epochs"), ("batch", "each")):
         given = [key for key in pair if key in change]

@@ -6,6 +6,7 @@ import baselines
 from benchmarks.execution.plan import Plan
 from results import Run
 
+_USUAL_STEP = {"tiny": 150.0, "paper": 750.0}  # ms, where a [cost] has none: the middle of this project's networks
 _REFERENCE_BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, at which [cost] was measured
 
 
@@ -13,7 +14,7 @@ def estimate(plan: Plan) -> float:
     """Seconds of training left.
 
     They come from this store's own runs of the same baseline and size where there are some, else from the step time
-    noted with the recipe (``[cost]``), scaled by batch and patch area.
+    noted with the recipe (``[cost]``), else from a usual one, scaled by batch and patch area.
     """
     train = plan.config.train
     work = train.batch * train.patch**2
@@ -29,8 +30,9 @@ def estimate(plan: Plan) -> float:
     if measured:
         step = sorted(measured)[len(measured) // 2] * work
     else:
-        milliseconds = baselines.describe(plan.config.baseline)["cost"]["step_ms"][plan.config.size]
-        step = milliseconds / 1000 * work / (_REFERENCE_BATCH[plan.config.size] * 64**2)
+        size = plan.config.size
+        milliseconds = (_USUAL_STEP | baselines.describe(plan.config.baseline).cost.step_ms)[size]
+        step = milliseconds / 1000 * work / (_REFERENCE_BATCH[size] * 64**2)
     return step * train.steps
 
 
@@ -40,7 +42,7 @@ def operations(plan: Plan) -> float | None:
     A multiply-add counts as two, a step and view as three forward passes.
     """
     train = plan.config.train
-    macs = baselines.describe(plan.config.baseline)["cost"].get("gmac", {}).get(plan.config.size)
+    macs = dict[str, float](baselines.describe(plan.config.baseline).cost.gmac).get(plan.config.size)
     if macs is None:
         return None
     return 6e9 * macs * (train.patch / 128) ** 2 * train.batch * train.views * train.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -80,10 +81,15 @@ def check_networks(plans: Sequence[Plan]) -> None:
     Raises:
         UserError: with everything that cannot be.
     """
-    networks = {key: baselines.build(*key) for key in {(plan.config.baseline, plan.config.size) for plan in plans}}
+    build = functools.cache(baselines.build)
     problems: set[str] = set()
     for plan in plans:
-        config, network = plan.config, networks[plan.config.baseline, plan.config.size]
+        config = plan.config
+        try:
+            network = build(config.baseline, config.size)
+        except ValueError as error:
+            problems.add(str(error))
+            continue
         if config.train.patch % network.multiple:
             problems.add(
                 f"{config.baseline} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"

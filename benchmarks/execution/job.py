@@ -314,7 +314,7 @@ def record(plan: Plan, scored: Iterable[str] = ()) -> RunRecord:
         **config.identity(plan.setting),
         "overrides": config.overrides(plan.setting),
         "parameters": defaults | parameters,
-        "display": {"setting": plan.setting.title, "baseline": baselines.describe(config.baseline)["name"]},
+        "display": {"setting": plan.setting.title, "baseline": baselines.describe(config.baseline).name},
         "metrics": metrics.facts([*config.evaluate.metrics, *sorted(scored)]),
         "config": config.model_dump(mode="json"),
         "store": STORE,

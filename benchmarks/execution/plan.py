@@ -42,7 +42,7 @@ class Plan:
     @classmethod
     def of(cls, setting: Setting, config: Config, output: Path) -> Plan:
         """The plan of the run with that configuration below the folder ``output``."""
-        parent = output / "runs" / config.setting / config.baseline / folder_name(config.strategy)
+        parent = output / "runs" / config.setting / folder_name(config.baseline) / folder_name(config.strategy)
         return cls(setting, config, parent / f"{config.seed}-{config.hash}")
 
     @property
@@ -53,7 +53,7 @@ class Plan:
     @property
     def title(self) -> str:
         """``TransWeather art:tau=1 seed 0``."""
-        name = baselines.describe(self.config.baseline)["name"]
+        name = baselines.describe(self.config.baseline).name
         return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from baselines.network import Network
+from baselines import Network
 from benchmarks.config.errors import UserError
 from benchmarks.data import files
 from benchmarks.data.decoding import UnusableImage
