@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -154,7 +154,8 @@ def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tup
     """
     demo = profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
-    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | cast("Recipe", dict(baselines.recipe(baseline, profile)))
+    recipe: Recipe = {"threads": 1 if size == "tiny" else 2, **rhythm}
+    recipe |= cast("Recipe", dict(baselines.recipe(baseline, profile)))
     change = setting.changes(profile, baseline)
     for pair in (("steps", "epochs"), ("batch", "each")):
         given = [key for key in pair if key in change]

@@ -42,7 +42,7 @@ def operations(plan: Plan) -> float | None:
     A multiply-add counts as two, a step and view as three forward passes.
     """
     train = plan.config.train
-    macs = dict[str, float](baselines.describe(plan.config.baseline).cost.gmac).get(plan.config.size)
+    macs = (dict[str, float]() | baselines.describe(plan.config.baseline).cost.gmac).get(plan.config.size)
     if macs is None:
         return None
     return 6e9 * macs * (train.patch / 128) ** 2 * train.batch * train.views * train.steps
