@@ -5,39 +5,45 @@ three ways to the same result, and the fastest that this machine has is taken:
 
 - "kernels": numba, for float32 and float64 on the CPU; about five times as fast as "grid" at 64 channels;
 - "torchvision": its compiled operator, for a GPU (or a CPU without numba);
-- "grid": `torch.nn.functional.grid_sample`, anywhere.
+- "grid": ``torch.nn.functional.grid_sample``, anywhere.
 """
 
 import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
-from . import torchvision_compat
-
+Way = Literal["kernels", "torchvision", "grid"]
 BAND = 2**18  # samples of a band for each thread: 1 MiB of float32, half of a usual L2 cache
 
 
-def deform_conv(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
+def deform_conv(
+    features: Float[Tensor, "b c h w"],
+    offset: Float[Tensor, "b 18 h w"],
+    mask: Float[Tensor, "b 9 h w"],
+    weight: Float[Tensor, "out c 3 3"],
+    way: Way | None = None,
+) -> Float[Tensor, "b out h w"]:
     """Deformable 3x3 convolution with stride 1 and zero padding 1.
 
     Args:
-        features: (B, C, H, W).
-        offset: (B, 18, H, W) shifts in pixels, for each tap the row's, then the column's, as torchvision orders them.
-        mask: (B, 9, H, W) weight of each tap.
-        weight: (O, C, 3, 3).
-        way: "kernels", "torchvision" or "grid"; None takes the fastest there is.
-
-    Returns:
-        (B, O, H, W).
+        features: the map to be convolved.
+        offset: shifts in pixels, for each tap the row's, then the column's, as torchvision orders them.
+        mask: weight of each tap.
+        weight: of the convolution.
+        way: one of those above; ``None`` takes the fastest there is.
     """
     way = way or fastest(features.device.type)
     if way == "torchvision":
-        return torchvision_compat.torchvision().ops.deform_conv2d(features, offset, weight, padding=1, mask=mask)
+        import torchvision  # noqa: PLC0415  # fails where it was built for another torch
+
+        return torchvision.ops.deform_conv2d(features, offset, weight, padding=(1, 1), mask=mask)
     precision = torch.float64 if features.dtype == torch.float64 else torch.float32  # positions need more than bf16
     matrix = weight.permute(2, 3, 1, 0).flatten(0, 2).to(precision)
     features, offset, mask = (tensor.to(precision) for tensor in (features, offset, mask))
@@ -48,24 +54,28 @@ def deform_conv(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, 
 
 
 @torch.compiler.assume_constant_result
-def fastest(device: str) -> str:
+def fastest(device: str) -> Way:
     """The fastest way on this type of device ("cpu", "cuda", ...)."""
     return _fastest(device)
 
 
 @functools.cache
-def _fastest(device: str) -> str:
+def _fastest(device: str) -> Way:
     if device == "cpu" and importlib.util.find_spec("numba"):
         return "kernels"
-    if importlib.util.find_spec("torchvision") and torchvision_compat.prepare():
-        torchvision_compat.torchvision()
-        if torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::deform_conv2d", device.upper()):
-            return "torchvision"
-    return "grid"
+    try:
+        importlib.import_module("torchvision.ops")  # registers the operators
+    except (ImportError, RuntimeError):  # RuntimeError: built for another torch
+        return "grid"
+    # Nothing public tells whether an operator has a kernel for a device.
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return "torchvision" if has_kernel("torchvision::deform_conv2d", device.upper()) else "grid"
 
 
-def _columns(features: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """Masked samples as (B, H, W, 9 * C), all taps in one call by stacking them along the height."""
+def _columns(
+    features: Float[Tensor, "b c h w"], offset: Float[Tensor, "b 18 h w"], mask: Float[Tensor, "b 9 h w"]
+) -> Float[Tensor, "b h w 9*c"]:
+    """Masked samples, all taps in one call by stacking them along the height."""
     height, width = features.shape[2:]
     taps = torch.arange(9, device=features.device)
     rows, columns = (torch.arange(n, device=features.device) for n in (height, width))
@@ -86,7 +96,7 @@ def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> 
     Features are (B, H, W, C), offset (B, H, W, 18), mask (B, H, W, 9), the weight is a matrix (9 * C, O), the result
     (B, H, W, O).
     """
-    from .deform_conv_kernels import sample
+    from baselines.deform_conv_kernels import sample  # noqa: PLC0415  # numba takes long to import
 
     result = features.new_empty((*features.shape[:3], matrix.shape[1]))
     for rows, columns in _bands(features):
@@ -99,11 +109,11 @@ def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> 
 def convolve_backward(
     features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `convolve` for its four arguments from that of its result.
+    """Gradients of ``convolve`` for its four arguments from that of its result.
 
     The samples are made again: to keep them would take nine times the memory of the features.
     """
-    from .deform_conv_kernels import sample_backward
+    from baselines.deform_conv_kernels import sample_backward  # noqa: PLC0415  # numba takes long to import
 
     grads = torch.zeros_like(features), torch.empty_like(offset), torch.empty_like(mask)
     grad_matrix = torch.zeros_like(matrix)
@@ -115,16 +125,10 @@ def convolve_backward(
     return *grads, grad_matrix
 
 
-@convolve.register_fake
-def _(features, offset, mask, matrix):
-    return features.new_empty((*features.shape[:3], matrix.shape[1]))
-
-
-@convolve_backward.register_fake
-def _(features, offset, mask, matrix, grad):
-    return tuple(torch.empty_like(tensor) for tensor in (features, offset, mask, matrix))
-
-
+convolve.register_fake(
+    lambda features, offset, mask, matrix: features.new_empty((*features.shape[:3], matrix.shape[1]))
+)
+convolve_backward.register_fake(lambda *tensors: tuple(torch.empty_like(tensor) for tensor in tensors[:4]))
 convolve.register_autograd(
     lambda ctx, grad: convolve_backward(*ctx.saved_tensors, grad),
     setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
@@ -142,8 +146,8 @@ def _bands(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield rows, memory if full else features.new_empty((batch, rows.stop - start, *memory.shape[2:]))
 
 
-def _share(kernel: Callable, *tensors: Tensor, start: int) -> None:
-    """Run a kernel on the band from row `start` on, the images of the batch shared among torch's threads."""
+def _share(kernel: Callable[..., None], *tensors: Tensor, start: int) -> None:
+    """Run a kernel on the band from row ``start`` on, the images of the batch shared among torch's threads."""
     arrays = [tensor.numpy() for tensor in tensors]
     batch = len(arrays[0])
     threads = min(torch.get_num_threads(), batch)

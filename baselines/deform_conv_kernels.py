@@ -2,19 +2,24 @@
 
 Everything is in NHWC memory, so that the innermost loops run over the channels of one pixel and become vector
 instructions. Scalars keep the arrays' type: one integer mixed with a float32 would turn these loops into float64. A
-call works on a band of rows from `start` on, as many as the columns hold. The kernels release the interpreter's lock
+call works on a band of rows from ``start`` on, as many as the columns hold. The kernels release the interpreter's lock
 and take the images [first, last) of the batch, so that threads can share it.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+_Array = NDArray[np.floating]
 
 # Sums may be reordered, which vector reductions need; NaN and infinity stay exact, so that a diverged run shows them.
 kernel = njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True)
 
 
 @kernel
-def corners(y, x, height, width):
+def corners(y: Any, x: Any, height: int, width: int) -> tuple[Any, ...]:
     """The four pixels around (y, x): rows, columns, whether each is inside (1 or 0), and the two fractions."""
     kind = type(y)
     lower, left = np.floor(y), np.floor(x)
@@ -27,7 +32,7 @@ def corners(y, x, height, width):
 
 
 @kernel
-def sample(features, offset, mask, columns, start, first, last):
+def sample(features: _Array, offset: _Array, mask: _Array, columns: _Array, start: int, first: int, last: int) -> None:
     """Fill columns (B, rows, W, 9, C) with features (B, H, W, C) at the shifted taps, times the mask (B, H, W, 9)."""
     _, height, width, channels = features.shape
     kind = features.dtype.type
@@ -54,7 +59,18 @@ def sample(features, offset, mask, columns, start, first, last):
 
 
 @kernel
-def sample_backward(features, offset, mask, columns, grad_features, grad_offset, grad_mask, start, first, last):
+def sample_backward(
+    features: _Array,
+    offset: _Array,
+    mask: _Array,
+    columns: _Array,
+    grad_features: _Array,
+    grad_offset: _Array,
+    grad_mask: _Array,
+    start: int,
+    first: int,
+    last: int,
+) -> None:
     """Add to grad_features, fill grad_offset and grad_mask, from the gradient of the columns (B, rows, W, 9, C).
 
     The gradient is replaced by the samples themselves, which the weight's gradient needs: their pixels are at hand.

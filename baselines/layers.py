@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -31,8 +32,9 @@ LARGE = 2**18  # numbers, 1 MiB of them, from which on it pays to make a map aga
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of a map."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Normalise the channels of every pixel."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class PixelLinear(nn.Conv2d):
@@ -42,15 +44,16 @@ class PixelLinear(nn.Conv2d):
     from 8 to 16 channels in NHWC memory writes out of bounds on CPUs with AVX-512 (oneDNN 3.12).
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = False, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int, bias: bool = False, stride: int = 1) -> None:
         super().__init__(inputs, outputs, 1, stride, bias=bias)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
+        """Multiply the channels of every pixel by the weight."""
         rows, columns = self.stride
-        return pixel_linear(features[..., ::rows, ::columns], self.weight, self.bias)
+        return pixel_linear(input[..., ::rows, ::columns], self.weight, self.bias)
 
-    def parts(self, features: Tensor, count: int) -> list[Tensor]:
-        """The result's channels split into `count` equal parts, each in memory of its own.
+    def parts(self, features: Float[Tensor, "b c h w"], count: int) -> list[Float[Tensor, "b part h w"]]:
+        """The result's channels split into ``count`` equal parts, each in memory of its own.
 
         Parts of one map would be strided in NHWC memory, much slower to work on, and would have to be concatenated in
         the backward pass; so the weights are split instead.
@@ -62,31 +65,33 @@ class PixelLinear(nn.Conv2d):
 class DepthWise(nn.Conv2d):
     """A depth-wise 3x3 convolution."""
 
-    def __init__(self, width: int, bias: bool = False):
+    def __init__(self, width: int, bias: bool = False) -> None:
         super().__init__(width, width, 3, padding=1, groups=width, bias=bias)
 
-    def on_parts(self, parts: list[Tensor]) -> list[Tensor]:
-        """Apply it to a map that `PixelLinear.parts` gave in parts; the result is in parts too."""
+    def on_parts(self, parts: list[Float[Tensor, "b part h w"]]) -> list[Float[Tensor, "b part h w"]]:
+        """Apply it to a map that ``PixelLinear.parts`` gave in parts; the result is in parts too."""
         filters = zip(parts, self.weight.chunk(len(parts)), _chunk(self.bias, len(parts)), strict=True)
         return [F.conv2d(part, weight, bias, padding=1, groups=len(weight)) for part, weight, bias in filters]
 
 
-def pixel_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply every pixel of (B, C, H, W) by a weight (O, C, 1, 1) and add a bias (O,)."""
+def pixel_linear(
+    features: Float[Tensor, "b c h w"], weight: Float[Tensor, "out c 1 1"], bias: Float[Tensor, " out"] | None = None
+) -> Float[Tensor, "b out h w"]:
+    """Multiply every pixel by a weight and add a bias."""
     if features.device.type == "cpu" and _SLOW_PRODUCTS:
         return F.conv2d(features, weight, bias)
     return F.linear(features.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
-def nhwc(features: Tensor) -> Tensor:
+def nhwc(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The same map in NHWC memory."""
     return features.contiguous(memory_format=torch.channels_last)
 
 
-def remade(result: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager:
-    """Within this, operations on a large `result` keep for their backward pass not it, but how to make it again.
+def remade(result: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager[object]:
+    """Within this, operations on a large ``result`` keep for their backward pass not it, but how to make it again.
 
-    For what is cheap to make of tensors that are kept anyway: a product, an activation, a norm. `make` must give the
+    For what is cheap to make of tensors that are kept anyway: a product, an activation, a norm. ``make`` must give the
     same values in the same memory layout, from detached tensors.
     """
     if not result.requires_grad or result.numel() < LARGE or torch.compiler.is_compiling():

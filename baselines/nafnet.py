@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc, pixel_linear, remade
-from .network import Network
+from baselines.layers import ChannelNorm, DepthWise, PixelLinear, nhwc, pixel_linear, remade
+from baselines.network import Network
 
 
 class NAFNet(Network):
     """A U-shaped convolutional network of gated blocks without activation functions.
 
-    `forward` takes and returns (B, 3, H, W) in [0, 1], any H and W: as its authors' does, it pads with zeros at the
+    ``forward`` takes and returns (B, 3, H, W) in [0, 1], any H and W: as its authors' does, it pads with zeros at the
     bottom and the right to multiples of 16 and crops back. The input image is added to the output.
 
     Args:
@@ -49,8 +50,8 @@ class NAFNet(Network):
         )
         self.decoders = nn.ModuleList(_level(*level) for level in zip(upwards[1:], decoder, strict=True))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Restore (B, 3, H, W) in [0, 1]."""
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Restore images in [0, 1]."""
         height, width = image.shape[-2:]
         image = nhwc(F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple)))
         features = self.intro(image)
@@ -68,7 +69,7 @@ class NAFNet(Network):
 class Block(nn.Module):
     """Two gated branches with learned residual scales that start at 0."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.beta = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
@@ -81,7 +82,8 @@ class Block(nn.Module):
         self.norm1 = ChannelNorm(width, eps=1e-6)
         self.norm2 = ChannelNorm(width, eps=1e-6)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Add both branches to the features."""
         first, second = self.conv2.on_parts(self.conv1.parts(self.norm1(features), 2))
         inner = first * second
         attention = self.sca(inner)
@@ -92,16 +94,19 @@ class Block(nn.Module):
             features = features + _scaled(self.conv3, scaled, self.beta)
         return features + self._gate(*self.conv4.parts(self.norm2(features), 2))
 
-    def _gate(self, first: Tensor, second: Tensor) -> Tensor:
+    def _gate(self, first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         inner = first * second
         one, two = first.detach(), second.detach()
         with remade(inner, lambda: one * two):
             return _scaled(self.conv5, inner, self.gamma)
 
 
-def _scaled(convolution: PixelLinear, features: Tensor, scale: Tensor) -> Tensor:
-    """The convolution's result times (1, C, 1, 1); the weights are scaled instead, so that the result needs not be kept
+def _scaled(
+    convolution: PixelLinear, features: Float[Tensor, "b c h w"], scale: Float[Tensor, "1 out 1 1"]
+) -> Float[Tensor, "b out h w"]:
+    """The convolution's result times the scale; the weights are scaled instead, so that the result needs not be kept
     for the scale's gradient."""
+    assert convolution.bias is not None
     weight = convolution.weight * scale.view(-1, 1, 1, 1)
     return pixel_linear(features, weight, convolution.bias * scale.flatten())
 

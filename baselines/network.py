@@ -1,13 +1,14 @@
 """What every baseline shares: full-size restoration, published checkpoints and the training interface."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import weights
+from baselines import weights
 
 
 class Output(NamedTuple):
@@ -23,12 +24,12 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """Base of the baselines. `forward` takes and returns what the published network does.
+    """Base of the baselines. ``forward`` takes and returns what the published network does.
 
     Attributes:
         multiple: the network's grid; both sides of a training patch are multiples of this, and those of any image given
-            to `forward`, unless it `pads` by itself.
-        pads: True if `forward` takes any size, padding as its authors' does; else `restore` pads, by reflection.
+            to ``forward``, unless it ``pads`` by itself.
+        pads: True if ``forward`` takes any size, padding as its authors' does; else ``restore`` pads, by reflection.
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
         separable: False if in training one sample's output or loss depends on the others of the batch.
@@ -46,32 +47,37 @@ class Network(nn.Module):
     unused: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
 
-    def prepare(self, image: Tensor) -> Tensor:
-        """Scale an image in [0, 1] to the range that `forward` takes; the identity unless a baseline says otherwise."""
+    def prepare(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Scale images in [0, 1] to the range that ``forward`` takes; the same image unless a baseline overrides it."""
         return image
 
-    def training_forward(self, degraded: Tensor, second: Tensor | None = None, warmup: bool = False) -> Output:
+    def training_forward(
+        self,
+        degraded: Float[Tensor, "batch 3 height width"],
+        second: Float[Tensor, "batch 3 height width"] | None = None,
+        warmup: bool = False,
+    ) -> Output:
         """Run one training step's forward pass.
 
         Args:
-            degraded: (B, 3, H, W) in [0, 1], H and W multiples of `multiple`.
+            degraded: images in [0, 1], height and width multiples of ``multiple``.
             second: other crops of the same degraded images, for baselines whose recipe has two views.
             warmup: ask only for the auxiliary loss; a baseline without one ignores it.
         """
         return Output(self(self.prepare(degraded)), None)
 
     @torch.no_grad()
-    def restore(self, image: Tensor) -> Tensor:
+    def restore(self, image: Tensor) -> Float[Tensor, "batch 3 height width"]:
         """Restore full-size images in evaluation mode, without gradient; the mode is put back afterwards.
 
-        Where the network does not pad by itself, the image is padded at the bottom and the right to `multiple`, by
+        Where the network does not pad by itself, the image is padded at the bottom and the right to ``multiple``, by
         reflection, or by replication along a side that is too short to be reflected, and the result is cropped back.
 
         Args:
-            image: (B, 3, H, W) floating point in [0, 1], any H and W.
+            image: (B, 3, H, W) floating point in [0, 1], any height and width.
 
         Returns:
-            (B, 3, H, W) in [0, 1], of the image's data type.
+            Images in [0, 1], of the data type of those given.
 
         Raises:
             ValueError: for another shape or an integer image.
@@ -91,14 +97,14 @@ class Network(nn.Module):
             self.train(training)
         return restored[..., :height, :width].to(image.dtype).clamp_(0, 1)
 
-    def load_published(self, state_dict: Mapping) -> str:
+    def load_published(self, state_dict: Mapping[str, Any]) -> str:
         """Load weights published by the network's authors, or saved by anyone's training.
 
-        They are found below any nesting (`state_dict`, `params_ema`, ...) and any prefix of the names (`module.`,
-        `net.`, `_orig_mod.`, ...), also beside other entries; see `weights`.
+        They are found below any nesting (``state_dict``, ``params_ema``, ...) and any prefix of the names (``module.``,
+        ``net.``, ``_orig_mod.``, ...), also beside other entries; see ``weights``.
 
         Args:
-            state_dict: what `torch.load` gave for the file.
+            state_dict: what ``torch.load`` gave for the file.
 
         Returns:
             The wrappers found, outermost first, such as "state_dict > net.*", or "plain"; after a semicolon what was
@@ -113,8 +119,8 @@ class Network(nn.Module):
         return str(found)
 
 
-def _pad_side(image: Tensor, side: int, amount: int) -> Tensor:
-    """Pad `image` (B, C, H, W) at the end of `side` (-1 or -2) by `amount` pixels."""
+def _pad_side(image: Float[Tensor, "b c h w"], side: int, amount: int) -> Float[Tensor, "b c _ _"]:
+    """Pad ``image`` at the end of ``side`` (-1 or -2) by ``amount`` pixels."""
     if not amount:
         return image
     padding = (0, amount, 0, 0) if side == -1 else (0, 0, 0, amount)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import PixelLinear, nhwc
-from .restormer import Backbone, Block, Upsample
+from baselines.layers import PixelLinear, nhwc
+from baselines.restormer import Backbone, Block, Upsample
 
 PROMPT_HEADS = 4
 
@@ -19,7 +20,7 @@ class PromptIR(Backbone):
         prompt_widths: channels of the prompts after decoder level 2, decoder level 3 and the latent.
         prompts: learned components of each.
 
-    The other arguments, and what `forward` takes, are the backbone's.
+    The other arguments, and what ``forward`` takes, are the backbone's.
     """
 
     output_layer = "output"
@@ -39,14 +40,16 @@ class PromptIR(Backbone):
         after = (2 * width, 4 * width, 4 * width)
         for step, (inputs, prompt, outputs) in enumerate(zip(below, prompt_widths, after, strict=True), 1):
             size = 128 // 2**step  # of a prompt: that of the features under a 128-pixel patch
-            setattr(self, f"prompt{step}", Prompt(inputs, prompt, size, prompts))
+            setattr(self, f"prompt{step}", _Prompt(inputs, prompt, size, prompts))
             setattr(self, f"noise_level{step}", Block(inputs + prompt, PROMPT_HEADS, expansion))
             setattr(self, f"reduce_noise_level{step}", PixelLinear(inputs + prompt, outputs))
         self.up4_3 = Upsample(4 * width)
         self.reduce_chan_level3 = PixelLinear(6 * width, 4 * width)
         self._add_unused(width, prompt_widths)
 
-    def guide(self, step: int, features: Tensor, image: Tensor) -> Tensor:
+    def guide(
+        self, step: int, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b 3 height width"]
+    ) -> Float[Tensor, "b out h w"]:
         """Join a prompt to the features."""
         features = torch.cat((features, getattr(self, f"prompt{step}")(features)), 1)
         return getattr(self, f"reduce_noise_level{step}")(getattr(self, f"noise_level{step}")(features))
@@ -59,16 +62,16 @@ class PromptIR(Backbone):
             setattr(self, f"reduce_noise_channel_{step}", PixelLinear(channels + joined, channels))
 
 
-class Prompt(nn.Module):
+class _Prompt(nn.Module):
     """Learned maps, weighted by the mean of the features they will join."""
 
-    def __init__(self, inputs, width, size, count):
+    def __init__(self, inputs: int, width: int, size: int, count: int) -> None:
         super().__init__()
         self.prompt_param = nn.Parameter(torch.rand(1, count, width, size, size))
         self.linear_layer = nn.Linear(inputs, count)
         self.conv3x3 = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b prompt h w"]:
         weights = self.linear_layer(features.mean((2, 3))).softmax(1)
         components = self.prompt_param[0]
         prompt = (weights @ components.flatten(1)).unflatten(1, components.shape[1:])

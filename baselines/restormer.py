@@ -7,16 +7,17 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import ChannelNorm, DepthWise, PixelLinear, nhwc, remade
-from .network import Network
+from baselines.layers import ChannelNorm, DepthWise, PixelLinear, nhwc, remade
+from baselines.network import Network
 
 
 class Backbone(Network):
     """A U-shaped transformer with attention between channels: what Restormer, PromptIR and AdaIR share.
 
-    `forward` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 8. The input image is added to the output.
+    ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 8. The input image is added to the output.
 
     Args:
         width: channels of the first level; doubled at each of the three below.
@@ -43,13 +44,13 @@ class Backbone(Network):
         def level(channels: int, index: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, heads[index], expansion) for _ in range(count)))
 
-        self.patch_embed = PatchEmbedding(width)
+        self.patch_embed = _PatchEmbedding(width)
         self.encoder_level1 = level(widths[0], 0, blocks[0])
-        self.down1_2 = Downsample(widths[0])
+        self.down1_2 = _Downsample(widths[0])
         self.encoder_level2 = level(widths[1], 1, blocks[1])
-        self.down2_3 = Downsample(widths[1])
+        self.down2_3 = _Downsample(widths[1])
         self.encoder_level3 = level(widths[2], 2, blocks[2])
-        self.down3_4 = Downsample(widths[2])
+        self.down3_4 = _Downsample(widths[2])
         self.latent = level(widths[3], 3, blocks[3])
         self.up4_3 = Upsample(widths[3])
         self.reduce_chan_level3 = PixelLinear(widths[3], widths[2])
@@ -62,8 +63,8 @@ class Backbone(Network):
         self.refinement = level(widths[1], 0, refinement)
         self.output = nn.Conv2d(widths[1], 3, 3, padding=1, bias=False)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Restore (B, 3, H, W) in [0, 1]."""
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Restore images in [0, 1]."""
         image = nhwc(image)
         first = self.encoder_level1(self.patch_embed(image))
         second = self.encoder_level2(self.down1_2(first))
@@ -76,7 +77,9 @@ class Backbone(Network):
         features = self.decoder_level1(torch.cat((self.up2_1(features), first), 1))
         return self.output(self.refinement(features)) + image
 
-    def guide(self, step: int, features: Tensor, image: Tensor) -> Tensor:
+    def guide(
+        self, step: int, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b 3 height width"]
+    ) -> Float[Tensor, "b out h w"]:
         """What a network built on this one does on the way up, after the latent (3), decoder level 3 (2) and 2 (1)."""
         return features
 
@@ -87,76 +90,79 @@ class Restormer(Backbone):
     output_layer = "output"
 
 
-class PatchEmbedding(nn.Module):
+class _PatchEmbedding(nn.Module):
     """A 3x3 convolution from the image."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, 3, padding=1, bias=False)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         return self.proj(image)
 
 
-class Downsample(nn.Module):
+class _Downsample(nn.Module):
     """Half the size, twice the channels."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c h//2 w//2"]:
         return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
 class Upsample(nn.Module):
     """Twice the size, half the channels."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(width, width * 2, 3, padding=1, bias=False), nn.PixelShuffle(2))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c//2 2*h 2*w"]:
+        """Double height and width."""
         return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
 class Block(nn.Module):
     """Pre-norm channel attention and gated feed-forward."""
 
-    def __init__(self, width, heads, expansion):
+    def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
-        self.norm1 = Norm(width)
+        self.norm1 = _Norm(width)
         self.attn = ChannelAttention(width, heads)
-        self.norm2 = Norm(width)
+        self.norm2 = _Norm(width)
         self.ffn = GatedFeedForward(width, int(width * expansion))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Add attention and feed-forward to the features."""
         features = features + self.attn(self.norm1(features))
         return features + self.ffn(self.norm2(features))
 
 
-class Norm(nn.Module):
+class _Norm(nn.Module):
     """Holds a LayerNorm over channels under the published name."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.body = ChannelNorm(width)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return self.body(features)
 
 
 class ChannelAttention(nn.Module):
     """Attention between channels ("multi-Dconv head transposed attention")."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = PixelLinear(width, 3 * width)
         self.qkv_dwconv = DepthWise(3 * width)
         self.project_out = PixelLinear(width, width)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Let the channels attend to each other."""
         queries, keys, values = self.qkv_dwconv.on_parts(self.qkv.parts(features, 3))
         return self.project_out(attend(queries, keys, values, self.temperature))
 
@@ -164,13 +170,14 @@ class ChannelAttention(nn.Module):
 class GatedFeedForward(nn.Module):
     """Two paths with depth-wise 3x3 convolutions, one gating the other ("gated-Dconv feed-forward network")."""
 
-    def __init__(self, width, hidden):
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.project_in = PixelLinear(width, 2 * hidden)
         self.dwconv = DepthWise(2 * hidden)
         self.project_out = PixelLinear(hidden, width)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Mix the channels of every pixel with those of its neighbours."""
         gate, value = self.dwconv.on_parts(self.project_in.parts(features, 2))
         active = F.gelu(gate)
         kept, factor = gate.detach(), value.detach()
@@ -180,19 +187,17 @@ class GatedFeedForward(nn.Module):
             return self.project_out(inner)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, temperature: Tensor) -> Tensor:
+def attend(
+    queries: Float[Tensor, "b c h w"],
+    keys: Float[Tensor, "b c h w"],
+    values: Float[Tensor, "b c h w"],
+    temperature: Float[Tensor, "heads 1 1"],
+) -> Float[Tensor, "b c h w"]:
     """Attention whose tokens are channels and whose features are the pixels.
 
     Queries and keys are normalised over the pixels and their products multiplied by a learned temperature per head,
     where usual attention divides by the square root of the width. Here the small (channels x channels) products are
     divided by the norms instead of the maps: the same, in less than half the time.
-
-    Args:
-        queries, keys, values: (B, C, H, W).
-        temperature: (heads, 1, 1).
-
-    Returns:
-        (B, C, H, W).
     """
     heads, size = len(temperature), queries.shape[-2:]
     queries, keys, values = (_pixels(tensor, heads) for tensor in (queries, keys, values))
@@ -204,6 +209,6 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, temperature: Tensor) -
     return attended.transpose(1, 2).flatten(2).unflatten(1, size).permute(0, 3, 1, 2)
 
 
-def _pixels(features: Tensor, heads: int) -> Tensor:
-    """(B, C, H, W) as (B, heads, H * W, C / heads)."""
+def _pixels(features: Float[Tensor, "b c h w"], heads: int) -> Float[Tensor, "b heads h*w c//{heads}"]:
+    """The pixels' channels, split among the heads."""
     return features.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)

@@ -7,11 +7,14 @@ with other values than one another are refused. What is left aside is told.
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+_Weights = Mapping[str, Tensor]
+_Nested = tuple[tuple[str, ...], dict[object, object]]  # where a dictionary is in the content, and the dictionary
 
 DEPTH = 8  # containers around the weights, and parts of a prefix, that are looked through
 MANY = 100  # a longer list is one of numbers, not of weights
@@ -28,6 +31,18 @@ _BESIDE = {
 }  # fmt: skip
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+
+class Layout(Protocol):
+    """What is asked of a network: its weights, and which names of a file count as no part of it, or need not be there
+    (see :class:`baselines.network.Network`)."""
+
+    unused: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network's weights by name."""
+        ...
 
 
 class Found(NamedTuple):
@@ -47,7 +62,7 @@ class _Place(NamedTuple):
     key (with ``inside``: names without the wrappers inside them)."""
 
     nesting: tuple[str, ...]
-    mapping: Mapping
+    mapping: dict[object, object]
     prefix: str
     keys: dict[str, str]
     inside: tuple[str, ...] = ()
@@ -57,17 +72,23 @@ class _Place(NamedTuple):
         parts = [f"{part}.*" for part in self.prefix.split(".")[:-1]]
         return shown(" > ".join((*self.nesting, *parts, *(f"{name} in names" for name in self.inside)))) or "plain"
 
+    def tensor(self, name: str) -> Tensor:
+        """The value behind a name that is there and holds a tensor."""
+        value = self.mapping[self.keys[name]]
+        assert isinstance(value, Tensor)
+        return value
+
     @property
     def average(self) -> bool:
         return any(_words(part) & _AVERAGE for part in (*self.nesting, *self.prefix.split(".")))
 
 
-def find(network: Any, content: Mapping) -> Found:
+def find(network: Layout, content: Mapping[str, object]) -> Found:
     """The network's weights in a checkpoint's content, as values of the network's own data types.
 
     Args:
-        network: a `Network`; only its names, shapes, types, `unused` and `optional` are looked at.
-        content: what `torch.load` gave.
+        network: whose weights are looked for.
+        content: what ``torch.load`` gave.
 
     Raises:
         ValueError: if a name is missing, unexpected, or has another shape or kind of value, if several sets of weights
@@ -76,7 +97,7 @@ def find(network: Any, content: Mapping) -> Found:
     place, others = _locate(network, mappings(content))
     own = network.state_dict()
     loaded = [name for name in own if name in place.keys and not _other_size(network, own, name, place)]
-    entries = {name: place.mapping[place.keys[name]].detach().to(own[name].dtype) for name in loaded}
+    entries = {name: place.tensor(name).detach().to(own[name].dtype) for name in loaded}
     bad = [name for name in loaded if own[name].is_floating_point() and not entries[name].isfinite().all()]
     if bad:
         raise ValueError(
@@ -88,8 +109,8 @@ def find(network: Any, content: Mapping) -> Found:
     return Found(entries, place.wrappers, tuple(filter(None, told)))
 
 
-def fits(network: Any, found: list[tuple[tuple[str, ...], Mapping]]) -> bool:
-    """Whether :func:`find` would find weights in what :func:`mappings` gave, going by names, shapes and kinds; the
+def fits(network: Layout, found: Sequence[_Nested]) -> bool:
+    """Whether :func:``find`` would find weights in what :func:``mappings`` gave, going by names, shapes and kinds; the
     network may be on ``meta``."""
     try:
         _locate(network, found)
@@ -104,7 +125,7 @@ def shown(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
 
 
-def _locate(network: Any, found: list) -> tuple[_Place, list[_Place]]:
+def _locate(network: Layout, found: Sequence[_Nested]) -> tuple[_Place, list[_Place]]:
     """The place that fits, and the others that do.
 
     Raises:
@@ -126,9 +147,12 @@ def _locate(network: Any, found: list) -> tuple[_Place, list[_Place]]:
     return first, others
 
 
-def mappings(content: Mapping) -> list[tuple[tuple[str, ...], Mapping]]:
+def mappings(content: Mapping[str, object]) -> list[_Nested]:
     """All dictionaries inside the content with their nesting, outermost first, each once (one may hold itself)."""
-    found, seen, waiting = [], set(), deque([((), dict(content))])
+    outermost: dict[object, object] = dict(content.items())
+    found: list[_Nested] = []
+    seen: set[int] = set()
+    waiting: deque[tuple[tuple[str, ...], object]] = deque([((), outermost)])
     while waiting:
         nesting, value = waiting.popleft()
         if id(value) in seen:
@@ -137,21 +161,25 @@ def mappings(content: Mapping) -> list[tuple[tuple[str, ...], Mapping]]:
         if isinstance(value, dict):
             found.append((nesting, value))
         if len(nesting) < DEPTH:
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting.extend(((*nesting, _text(key)), one) for key, one in items if _searched(one))
+            waiting.extend(((*nesting, _text(key)), inner) for key, inner in _items(value) if _searched(inner))
     return found
 
 
-def _searched(value: Any) -> bool:
+def _searched(value: object) -> bool:
     return isinstance(value, dict) or (isinstance(value, list | tuple) and len(value) <= MANY)
 
 
-def _text(key: Any) -> str:
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    """The entries of what is :func:`_searched`."""
+    return value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _text(key: object) -> str:
     """A key for people; never that of a tuple, which may nest without end."""
     return key if isinstance(key, str) else f"[{key}]" if isinstance(key, int) else f"[{type(key).__name__}]"
 
 
-def _places(own: Mapping, found: list) -> Iterator[_Place]:
+def _places(own: _Weights, found: Sequence[_Nested]) -> Iterator[_Place]:
     """Every nesting and prefix below which there is at least one of the network's names."""
     for nesting, mapping in found:
         plain = {key: key for key in mapping if isinstance(key, str)}
@@ -162,7 +190,13 @@ def _places(own: Mapping, found: list) -> Iterator[_Place]:
             yield from _by_prefix(own, nesting, mapping, cleaned, inside)
 
 
-def _by_prefix(own: Mapping, nesting: tuple, mapping: Mapping, keys: dict[str, str], inside: tuple) -> Iterator[_Place]:
+def _by_prefix(
+    own: _Weights,
+    nesting: tuple[str, ...],
+    mapping: dict[object, object],
+    keys: dict[str, str],
+    inside: tuple[str, ...],
+) -> Iterator[_Place]:
     prefixes = Counter(
         name[:start]
         for name in keys
@@ -174,32 +208,31 @@ def _by_prefix(own: Mapping, nesting: tuple, mapping: Mapping, keys: dict[str, s
         yield _Place(nesting, mapping, prefix, below, inside)
 
 
-def _nearest(own: Mapping, places: list[_Place], found: list) -> _Place:
+def _nearest(own: _Weights, places: list[_Place], found: Sequence[_Nested]) -> _Place:
     """The place to tell of where none fits: the one with the most names, else where the most tensors are."""
     if places:
         return max(places, key=lambda place: len(own.keys() & place.keys.keys()))
 
-    def tensors(mapping: Mapping) -> dict[str, str]:
+    def tensors(mapping: dict[object, object]) -> dict[str, str]:
         return {key: key for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
     nesting, mapping = max(found, key=lambda one: len(tensors(one[1])))
     return _Place(nesting, mapping, "", tensors(mapping))
 
 
-def _mismatches(network: Any, own: Mapping, place: _Place) -> list[str]:
+def _mismatches(network: Layout, own: _Weights, place: _Place) -> list[str]:
     """Every name that is missing, unexpected, or has another shape or kind of value."""
     missing, shapes, kinds = [], [], []
     for name, value in own.items():
-        given = place.mapping[place.keys[name]] if name in place.keys else None
         if name not in place.keys:
             if name not in network.optional and name.rpartition(".")[2] not in _COUNTERS:
                 missing.append(f"missing {name} {tuple(value.shape)}")
-        elif kind := _kind(given):
+        elif kind := _kind(place.mapping[place.keys[name]]):
             kinds.append(f"{name} is {kind}")
-        elif given.shape != value.shape:
+        elif (shape := place.tensor(name).shape) != value.shape:
             if name not in network.optional:
-                shapes.append(f"shape of {name} is {tuple(given.shape)}, not {tuple(value.shape)}")
-        elif kind := _wrong_type(given, value):
+                shapes.append(f"shape of {name} is {tuple(shape)}, not {tuple(value.shape)}")
+        elif kind := _wrong_type(place.tensor(name), value):
             kinds.append(f"{name} is {kind}")
     unexpected = [
         f"unexpected {shown(name)}"
@@ -211,7 +244,7 @@ def _mismatches(network: Any, own: Mapping, place: _Place) -> list[str]:
     return [one[i] for i in range(max(map(len, lists))) for one in lists if i < len(one)]
 
 
-def _refuse(network: Any, own: Mapping, place: _Place) -> None:
+def _refuse(network: Layout, own: _Weights, place: _Place) -> None:
     problems = _mismatches(network, own, place)
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     advice = ""
@@ -223,7 +256,7 @@ def _refuse(network: Any, own: Mapping, place: _Place) -> None:
     )
 
 
-def _harmless(network: Any, name: str, value: Any) -> bool:
+def _harmless(network: Layout, name: str, value: object) -> bool:
     """Whether an entry that the network lacks is known to be no part of any network."""
     first, _, _ = name.partition(".")
     counted = name.rpartition(".")[2] in _COUNTERS
@@ -236,7 +269,7 @@ def _words(name: str) -> set[str]:
     return {word.lower() for part in parts for word in (part, *re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part))}
 
 
-def _kind(value: Any) -> str | None:
+def _kind(value: object) -> str | None:
     """What keeps a value from being read as a tensor with a shape and values, in words."""
     if not isinstance(value, Tensor):
         return f"no tensor but a {type(value).__name__}"
@@ -258,16 +291,19 @@ def _wrong_type(value: Tensor, own: Tensor) -> str | None:
     return None if whole and bool((value.double().abs() < 2.0**62).all()) else f"{name}, not whole numbers"
 
 
-def _equal(own: Mapping, first: _Place, other: _Place) -> bool:
+def _equal(own: _Weights, first: _Place, other: _Place) -> bool:
     for name in own:
-        one, two = (place.mapping.get(place.keys.get(name)) for place in (first, other))
-        if one is not two and (one is None or two is None or one.dtype != two.dtype or not torch.equal(one, two)):
+        if (name in first.keys) != (name in other.keys):
             return False
+        if name in first.keys:
+            ours, theirs = first.tensor(name), other.tensor(name)
+            if ours is not theirs and (ours.dtype != theirs.dtype or not torch.equal(ours, theirs)):
+                return False
     return True
 
 
-def _other_size(network: Any, own: Mapping, name: str, place: _Place) -> bool:
-    return name in network.optional and place.mapping[place.keys[name]].shape != own[name].shape
+def _other_size(network: Layout, own: _Weights, name: str, place: _Place) -> bool:
+    return name in network.optional and place.tensor(name).shape != own[name].shape
 
 
 def _listed(names: list[str], count: int = SHOWN) -> str:
@@ -279,12 +315,12 @@ def _told_average(place: _Place, others: list[_Place]) -> str:
     return "the average of the weights" if place.average and any(not other.average for other in others) else ""
 
 
-def _told_unused(network: Any, place: _Place) -> str:
+def _told_unused(network: Layout, place: _Place) -> str:
     count = sum(name in place.keys for name in network.unused)
     return f"{count} entries that no forward pass uses" if count else ""
 
 
-def _told_aside(network: Any, place: _Place, content: Mapping, loaded: list[str]) -> str:
+def _told_aside(network: Layout, place: _Place, content: Mapping[str, object], loaded: list[str]) -> str:
     """What lies beside the weights and is not loaded: in the same mapping anything, around it tensors only."""
     known = {place.keys[name] for name in (*loaded, *network.optional, *network.unused) if name in place.keys}
     groups = Counter(_group(place, key) for key in place.mapping if key not in known)
@@ -303,18 +339,18 @@ def _told_aside(network: Any, place: _Place, content: Mapping, loaded: list[str]
     return f"left aside: {_listed(names)}" if names else ""
 
 
-def _group(place: _Place, key: Any) -> str:
+def _group(place: _Place, key: object) -> str:
     """An entry with others of its kind: ``loss_fn.*``, ``*.total_ops``."""
     first, dot, rest = _text(key).removeprefix(place.prefix).partition(".")
     last = rest.rpartition(".")[2]
     return first if not dot else f"*.{last}" if last in _COUNTERS else f"{first}.*"
 
 
-def _told_types(place: _Place, own: Mapping, loaded: list[str]) -> str:
+def _told_types(place: _Place, own: _Weights, loaded: list[str]) -> str:
     changed = Counter(
-        f"{place.mapping[place.keys[name]].dtype} to {own[name].dtype}".replace("torch.", "")
+        f"{place.tensor(name).dtype} to {own[name].dtype}".replace("torch.", "")
         for name in loaded
-        if place.mapping[place.keys[name]].dtype != own[name].dtype
+        if place.tensor(name).dtype != own[name].dtype
     )
     return ", ".join(f"{count} entries converted from {types}" for types, count in changed.items())
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _thread
 import errno
+import functools
 import io
 import math
 import os
@@ -24,10 +25,11 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Generator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, Protocol, TextIO
 
 AGAIN = 1.0
 """Seconds after which a further signal means "at once": ``timeout`` and ``torchrun`` send the first one twice."""
@@ -54,7 +56,7 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 @contextmanager
 def waits_for(what: str) -> Generator[None]:
-    """While entered, who stops the command reads ``stopping: <what>``."""
+    """While entered, a signal is answered by ``stopping: <what>``."""
     _waits.append(what)
     try:
         yield
@@ -86,6 +88,36 @@ def has_cursor(stream: TextIO) -> bool:
     return stream.isatty() and (os.name == "nt" or os.environ.get("TERM", "dumb") != "dumb")
 
 
+class Main(Protocol):
+    """The entry of a command: takes its arguments (by default those of the process), returns its exit code."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
+
+
+def command(
+    parser: Callable[[], ArgumentParser],
+    mistakes: type[Exception] | tuple[type[Exception], ...] = (),
+    interrupted: str = "interrupted.",
+    leads: bool = True,
+    again: bool = True,
+) -> Callable[[Callable[[Namespace], int]], Main]:
+    """Turn a function of the parsed options into the ``main`` of a command, in the frame of this module.
+
+    Args:
+        parser: makes the command line.
+        mistakes: as the other arguments, see :func:`framed`.
+    """
+
+    def decorate(work: Callable[[Namespace], int]) -> Main:
+        @functools.wraps(work)
+        def main(arguments: Sequence[str] | None = None) -> int:
+            return framed(lambda: work(parser().parse_args(arguments)), mistakes, interrupted, leads, again)
+
+        return main
+
+    return decorate
+
+
 def framed(
     work: Callable[[], int],
     mistakes: _Mistakes = (),
@@ -97,13 +129,13 @@ def framed(
 
     Args:
         work: parses the arguments and does what they ask for; returns its exit code.
-        mistakes: exceptions whose message is for the user, printed without a traceback.
-        interrupted: printed when the command has stopped.
+        mistakes: exceptions whose message is for the user; it is printed without a traceback.
+        interrupted: printed when a signal has stopped the command.
         leads: whether this process answers signals: of several that ``torchrun`` started only one does.
         again: whether a second signal stops at once.
 
     Raises:
-        Exception: a mistake of ours, with its traceback.
+        Exception: a mistake in this project, with its traceback.
         SystemExit: of the parser.
     """
     with _streams() as streams, _Signals(leads, again) as signals:
@@ -242,7 +274,7 @@ class _Signals:
         if main is not None and hasattr(signal, "pthread_kill"):
             signal.pthread_kill(main, number)
         else:
-            _thread.interrupt_main(number)
+            _thread.interrupt_main(signal.Signals(number))
 
     def _answer(self, number: int) -> None:
         if not self.received:

@@ -19,7 +19,16 @@ SHAPED = [
     "art.task_losses",
     "art.tchebycheff",
     "art.uncertainty",
-    # baselines
+    # baselines (not deform_conv_kernels: numba compiles it)
+    "baselines.adair",
+    "baselines.airnet",
+    "baselines.deform_conv",
+    "baselines.layers",
+    "baselines.nafnet",
+    "baselines.network",
+    "baselines.promptir",
+    "baselines.restormer",
+    "baselines.transweather",
     # benchmarks
     "benchmarks.scoring.metrics",
     "benchmarks.scoring.photos",
@@ -31,6 +40,25 @@ SHAPED = [
     "benchmarks.training.losses",
     "benchmarks.training.nonfinite",
     "benchmarks.training.rhythm",
+    "benchmarks.data.batches",
+    "benchmarks.data.images",
+    "benchmarks.data.photographs",
+    "benchmarks.data.pools",
+    "benchmarks.data.procedural",
+    "benchmarks.data.degradations._degradation",
+    "benchmarks.data.degradations._mixtures",
+    "benchmarks.data.degradations.blur",
+    "benchmarks.data.degradations.downscale",
+    "benchmarks.data.degradations.gamma",
+    "benchmarks.data.degradations.gaussian_blur",
+    "benchmarks.data.degradations.haze",
+    "benchmarks.data.degradations.jpeg",
+    "benchmarks.data.degradations.low_light",
+    "benchmarks.data.degradations.noise",
+    "benchmarks.data.degradations.rain",
+    "benchmarks.data.degradations.rain_fog",
+    "benchmarks.data.degradations.raindrops",
+    "benchmarks.data.degradations.snow",
 ]
 install_import_hook(SHAPED, "shapes.checked")
 

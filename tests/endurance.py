@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))  # before this folder, which has a `results` of it
 from miniature import picture, save, three_task  # noqa: E402
 
 from results import Run, find_runs  # noqa: E402
+from results.records import State  # noqa: E402
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
 
@@ -221,9 +222,10 @@ def _log(folder: Path, uri: str, seed: int, pause: float) -> None:
     import pandas as pd
 
     from benchmarks.config.configuration import resolve
+    from benchmarks.config.settings import load
     from benchmarks.execution.tracking import Tracker
 
-    config = resolve("three_task", "transweather", "mix", seed=seed, overrides=[f"train.steps={STEPS}"])
+    config = resolve(load("three_task"), "transweather", "mix", seed=seed, overrides=[f"train.steps={STEPS}"])
     run = Run(folder / f"run-{seed}")
     run.write_json("config.json", {"config": config.model_dump(mode="json")})
     rows = [(step, task, 0.1, 0.1, 1.0, 0.5) for step in range(1, STEPS + 1) for task in TASKS]
@@ -234,7 +236,7 @@ def _log(folder: Path, uri: str, seed: int, pause: float) -> None:
         run.write_rhythm(table[table["step"] <= step])
         tracker.rhythm(run.rhythm())
         time.sleep(pause)
-    tracker.finish("done")
+    tracker.finish(State.DONE)
     sys.exit(0 if tracker.working else 1)
 
 

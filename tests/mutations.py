@@ -203,7 +203,7 @@ def of_the_cache(folder: Path) -> dict[str, Case]:
 
 def of_pictures(folder: Path) -> dict[str, Case]:
     """Pictures of strangers: read, or refused in words."""
-    from benchmarks.data.images import UnusableImage, decode, shape_of
+    from benchmarks.data.decoding import UnusableImage, decode, shape_of
     from benchmarks.scoring import photos
 
     folder.mkdir()
@@ -230,6 +230,7 @@ def of_pictures(folder: Path) -> dict[str, Case]:
 
 def of_lists(folder: Path) -> dict[str, Case]:
     """List files of data sets: what they leave out or cannot say is noted."""
+    from benchmarks.config.data_sets import known
     from benchmarks.data import layouts
 
     three_task(folder)
@@ -239,7 +240,7 @@ def of_lists(folder: Path) -> dict[str, Case]:
 
     def look(chance: random.Random) -> str:
         with damaged(path, chance):
-            located = layouts.locate("OTS", folder)
+            located = layouts.locate(known().get("OTS"), folder)
             whole = len(located.pairs) == len(names)
             return "same" if whole and not located.notes else "told" if located.notes or located.problems else "SILENT"
 

@@ -12,9 +12,11 @@ from miniature import three_task
 import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import load
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
-from benchmarks.execution import grid
+from benchmarks.execution.job import ExecutionContext, execute
+from benchmarks.execution.plan import Plan
 from reports.formats.scorecard import scorecard_text
 from reports.numbers.scorecard import scorecard
 from results.records import PROTOCOL_METRICS, DataRecord, Evaluated
@@ -34,10 +36,11 @@ def run(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs")
     small = ["train.steps=2", "train.batch=5", "train.patch=64", "train.ema=0.5", "evaluate.extra=Rain100H"]
     files = DataConfig(source="files", root=str(data))
-    plan = grid.plan(resolve("three_task", "transweather", "mix", data=files, overrides=small), output)
-    grid.execute(plan, output / "cache", "cpu", "none", "a test")
-    assert plan.run.status.state == "done", plan.run.status.reason
-    return plan.run
+    setting = load("three_task")
+    planned = Plan.of(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
+    execute(planned, ExecutionContext(output / "cache", "cpu", "none", "a test"))
+    assert planned.status.state == "done", planned.status.reason
+    return planned.run
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import pytest
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
-from benchmarks.execution import environment, grid
+from benchmarks.config.settings import load
+from benchmarks.execution import environment, job
+from benchmarks.execution.plan import Plan
 from results import Run
 from results.records import State, Status
 from results.schema import RHYTHM_COLUMNS
@@ -95,7 +97,7 @@ def test_peak_memory_in_the_units_of_the_system(system, unit, monkeypatch):
     monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=100 * 2**20 // unit))
     assert environment.peak_memory() == 100
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert environment.peak_memory() is None and "not_recorded" in grid._peak()
+    assert environment.peak_memory() is None and "not_recorded" in job._peak_memory()
 
 
 def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
@@ -111,8 +113,9 @@ def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
 
 @pytest.mark.parametrize("spec", ["mypkg.opt:Mine:a=1.", "nul", "COM1", "aux.opt"])
 def test_folders_have_names_that_every_system_takes(spec):
-    config = resolve("three_task", "transweather", "mix").model_copy(update={"strategy": spec})
-    slug = grid.plan(config, Path()).folder.parent.name
+    setting = load("three_task")
+    config = resolve(setting, "transweather", "mix").model_copy(update={"strategy": spec})
+    slug = Plan.of(setting, config, Path()).folder.parent.name
     assert not set(slug) & set('<>:"/\\|?*') and not slug.endswith((".", " "))
     assert not PureWindowsPath(slug).is_reserved()
 

@@ -5,80 +5,81 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, cast
 
-from pydantic import (
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, JsonValue, ValidationError
 
 import art
 import baselines
-from benchmarks.config import settings
-from benchmarks.config.errors import UserError, nearest, quoted
+from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
-
-Profile = Literal["demo", "paper"]
+from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
 
 
 class Config(Section):
-    """One run: setting x baseline x strategy x seed with everything resolved."""
+    """One run: setting x baseline x strategy x seed with everything resolved. It names its setting; what compares it
+    with the recipe of its baseline there takes the :class:`Setting` itself."""
+
+    LATER: ClassVar[dict[str, Any]] = {"setting_place": "", "setting_digest": ""}
 
     setting: str
+    setting_place: str = ""  # of a setting from outside: its file or entry point; no part of the identity
+    setting_digest: str = ""  # the same: what stands for its content
     baseline: str
     strategy: str
     definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
-    seed: int = Field(0, ge=0)
-    profile: Profile = "demo"
-    size: str = "tiny"
-    data: DataConfig = DataConfig()
+    seed: int = Field(ge=0)
+    profile: Profile
+    size: str
+    data: DataConfig
     train: TrainConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
+    evaluate: EvaluateConfig
 
-    @model_validator(mode="after")
-    def _enough_for_every_task(self) -> Config:
-        tasks = len(settings.load(self.setting).tasks)
-        if self.data.mixing == "balanced" and self.train.batch < tasks:
-            raise ValueError(f"train.batch={self.train.batch} cannot hold the {tasks} tasks of balanced mixing")
-        return self
-
-    def identity(self) -> dict[str, str]:
-        """``hash`` of what training depends on; ``pair``, the same without the strategy; ``cohort``, what one table
-        may not mix: setting, size, profile, data and departures from the baselines' recipes."""
-        full = self.model_dump(mode="json", exclude={"evaluate": True, "data": {"root"}})
+    def _identifying(self) -> dict[str, Any]:
+        """What training depends on, without the strategy and its definition."""
+        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True) | {"data": {"root"}}
+        pair = self.model_dump(mode="json", exclude=left_out)
         for key in OBSERVING:
-            full["train"].pop(key)
-        definition = full.pop("definition")
-        pair = {key: value for key, value in full.items() if key != "strategy"}
-        # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
-        data = pair["data"] | {"mixing": _usual_mixing(self.setting, self.profile)}
-        cohort = {key: pair[key] for key in ("setting", "size", "profile")}
-        cohort |= {"data": data, "departures": self.overrides()}
-        full |= {"definition": definition} if definition > 1 else {}
-        return {"hash": _digest(full), "pair": _digest(pair), "cohort": _digest(cohort)}
+            pair["train"].pop(key)
+        return pair
 
-    def departures(self) -> list[str]:
-        """Training choices that are not the recipe's, as ``train.key=value``."""
-        recipe, _ = _recipe(self.setting, self.baseline, self.profile, self.size)
-        usual = TrainConfig(**recipe)
-        return [
+    @property
+    def hash(self) -> str:
+        """Stands for everything that training depends on."""
+        definition = {"definition": self.definition} if self.definition > 1 else {}
+        return _digest(self._identifying() | {"strategy": self.strategy} | definition)
+
+    def identity(self, setting: Setting) -> dict[str, str]:
+        """:attr:`hash`; ``pair``, the same without the strategy; ``cohort``, what one table may not mix: setting, size,
+        profile, data and departures from the baselines' recipes."""
+        pair = self._identifying()
+        # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
+        data = pair["data"] | {"mixing": _usual_mixing(setting, self.profile)}
+        cohort = {key: pair[key] for key in ("setting", "setting_digest", "size", "profile") if key in pair}
+        cohort |= {"data": data, "departures": self.overrides(setting)}
+        return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
+
+    def overrides(self, setting: Setting) -> list[str]:
+        """Choices that are not the recipe's, as ``train.key=value`` and ``data.mixing=value``."""
+        recipe, mixing = _recipe(setting, self.baseline, self.profile, self.size)
+        usual = TrainConfig.model_validate(recipe)
+        train = [
             f"train.{key}={value}" for key, value in self.train if key not in OBSERVING and value != getattr(usual, key)
         ]
+        return train + [f"data.mixing={self.data.mixing}"] * (self.data.mixing != mixing)
 
-    def overrides(self) -> list[str]:
-        """:meth:`departures`, and ``data.mixing=value`` where that is not the recipe's."""
-        _, mixing = _recipe(self.setting, self.baseline, self.profile, self.size)
-        return self.departures() + [f"data.mixing={self.data.mixing}"] * (self.data.mixing != mixing)
+    def with_fingerprint(self, fingerprint: str) -> Config:
+        """The same run with what stands for its training images."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"fingerprint": fingerprint})})
 
 
-def _digest(content: Any) -> str:
+def _digest(content: JsonValue) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def resolve(
-    setting: str,
+    setting: Setting,
     baseline: str,
     strategy: str,
     *,
@@ -88,20 +89,19 @@ def resolve(
     data: DataConfig | None = None,
     overrides: Iterable[str] = (),
 ) -> Config:
-    """Configuration from the setting's file, the baseline's recipe for the profile, and ``key=value`` overrides.
+    """Configuration from the setting, the baseline's recipe for the profile, and ``key=value`` overrides.
 
     Raises:
         UserError: for anything unknown or out of range, naming it and the nearest known.
     """
-    chosen = settings.load(setting)
-    if baseline not in baselines.names():
-        known = baselines.names()
-        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
     size = size or ("paper" if profile == "paper" else "tiny")
-    recipe, mixing = _recipe(setting, baseline, profile, size)
     try:
+        baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
+        recipe, mixing = _recipe(setting, baseline, profile, size)
         content = {
-            "setting": setting,
+            "setting": setting.name,
+            "setting_place": setting.place,
+            "setting_digest": setting.digest,
             "baseline": baseline,
             "strategy": art.canonical(strategy),
             "definition": art.definition(strategy),
@@ -110,7 +110,7 @@ def resolve(
             "size": size,
             "data": {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {}),
             "train": recipe,
-            "evaluate": {"protocol": chosen.protocol},
+            "evaluate": {"protocol": setting.protocol},
         }
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -119,13 +119,31 @@ def resolve(
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        raise UserError("the configuration is not valid:", map(_sentence, error.errors())) from error
+        raise UserError("the configuration is not valid:", mistakes(error, Config)) from error
     if (config.data.source == "files") != (config.data.root is not None):
         raise UserError("data.source=files and data.root belong together; --data-root sets both.")
+    batch, tasks = config.train.batch, len(setting.tasks)
+    if config.data.mixing == "balanced" and batch < tasks:
+        raise UserError(f"train.batch={batch} cannot hold the {tasks} tasks of balanced mixing; set it higher.")
     return config
 
 
-def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[dict[str, Any], Any]:
+def setting_of(config: Config) -> Setting:
+    """The setting of a run that was configured before.
+
+    Raises:
+        UserError: if its file is gone, or has changed since.
+    """
+    setting = load(config.setting_place or config.setting)
+    if setting.digest != config.setting_digest:
+        raise UserError(
+            f"the setting {config.setting_place or config.setting} has changed since this run; put its file back as it "
+            "was, or name another one by --setting."
+        )
+    return setting
+
+
+def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[Recipe, JsonValue]:
     """The ``train`` section and the mixing of the baseline's recipe with what the setting changes in it.
 
     ``epochs``, passes over the setting's training list, decide the ``steps``, and ``each``, samples of every task, the
@@ -134,27 +152,29 @@ def _recipe(setting: str, baseline: str, profile: Profile, size: str) -> tuple[d
     Raises:
         UserError: for a setting that gives both of such a pair.
     """
-    chosen, demo = settings.load(setting), profile == "demo"
+    demo = profile == "demo"
     rhythm = {"log_every": 1 if demo else 100, "checkpoint_every": 200 if demo else 2000}
-    recipe = {"threads": 1 if size == "tiny" else 2} | rhythm | baselines.recipe(baseline, profile)
-    change = chosen.changes(profile, baseline)
+    recipe: Recipe = {"threads": 1 if size == "tiny" else 2, **rhythm}
+    recipe |= cast("Recipe", dict(baselines.recipe(baseline, profile)))
+    change = setting.changes(profile, baseline)
     for pair in (("steps", "epochs"), ("batch", "each")):
         given = [key for key in pair if key in change]
         if len(given) == 2:
             both = " and ".join(pair)
-            raise UserError(f"{setting}.toml, {profile} recipe: {both} exclude each other; leave one out.")
+            raise UserError(f"{setting.name}.toml, {profile} recipe: {both} exclude each other; leave one out.")
         if given:
             recipe = {key: value for key, value in recipe.items() if key not in pair}
     recipe |= change
     mixing = recipe.pop("mixing", _usual_mixing(setting, profile))
-    return _counted(recipe, chosen), mixing
+    return _counted(recipe, setting), mixing
 
 
-def _counted(recipe: dict[str, Any], setting: settings.Setting) -> dict[str, Any]:
+def _counted(recipe: Recipe, setting: Setting) -> Recipe:
     """The recipe with ``each`` and ``epochs`` written as batch, steps and plateaus; what is no number is left to the
     fields' own checks."""
-    if isinstance(recipe.get("each"), int):
-        recipe["batch"] = recipe.pop("each") * len(setting.tasks)
+    if isinstance(each := recipe.get("each"), int):
+        del recipe["each"]
+        recipe["batch"] = each * len(setting.tasks)
     epochs, batch = recipe.get("epochs"), recipe.get("batch")
     if isinstance(epochs, int) and isinstance(batch, int) and batch > 0:
         recipe["steps"] = epochs * setting.list_length // batch
@@ -162,12 +182,6 @@ def _counted(recipe: dict[str, Any], setting: settings.Setting) -> dict[str, Any
     return recipe
 
 
-def _usual_mixing(setting: str, profile: Profile) -> settings.Mixing:
+def _usual_mixing(setting: Setting, profile: Profile) -> Mixing:
     """The mixing of recipes that name none: in few steps every batch should hold every task."""
-    return settings.load(setting).mixing if profile == "paper" else "balanced"
-
-
-def _sentence(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    got = f" (got {quoted(error['input'])})" if where else ""
-    return f"{where or 'together'}: {error['msg'].removeprefix('Value error, ')}{got}"
+    return setting.mixing if profile == "paper" else "balanced"

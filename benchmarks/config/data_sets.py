@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_validator
 
-from benchmarks.config.errors import UserError, nearest
+from benchmarks.config.errors import UserError, mistakes, unknown
+from benchmarks.config.outside import content_of, points
 
 SETS = Path(__file__).with_name("sets.toml")
 
@@ -99,6 +100,11 @@ class DataSet(BaseModel):
         """The set to take where this one is missing."""
         return self.parts[self.part].instead if self.part else None
 
+    @property
+    def whole(self) -> str:
+        """Name of the set that this is a part of, or its own."""
+        return self.name.partition(":")[0]
+
     def where(self) -> str:
         """Its layout and source, for somebody who has to fetch it."""
         layout = self.layouts[0]
@@ -109,65 +115,71 @@ class DataSet(BaseModel):
         return f"{self.expected:,} expected in {places}; from {self.home}"
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """Data sets by name."""
+
+    sets: Mapping[str, DataSet]
+
+    def get(self, name: str) -> DataSet:
+        """The set of that name; ``AllWeather:snow`` is the part ``snow`` of ``AllWeather``.
+
+        Raises:
+            UserError: if there is none, naming the nearest.
+        """
+        whole, _, part = name.partition(":")
+        if whole not in self.sets:
+            raise UserError(unknown("data set", name, self.sets))
+        data_set = self.sets[whole]
+        if not part:
+            return data_set
+        if part not in data_set.parts:
+            raise UserError(unknown(f"part of {whole}:", part, data_set.parts))
+        return data_set.model_copy(update={"name": name, "part": part, "expected": data_set.parts[part].expected})
+
+    def further(self, tasks: Collection[str], tests: bool = True, trains: bool = True) -> list[str]:
+        """Names of the sets that may be further test or training sets of some of the ``tasks``."""
+        return [
+            name
+            for name, data_set in self.sets.items()
+            if (tests and data_set.task in tasks) or (trains and data_set.trains in tasks)
+        ]
+
+
 @cache
-def known() -> dict[str, DataSet]:
-    """All sets of ``sets.toml`` by name.
+def known() -> Catalogue:
+    """The sets of ``sets.toml``, and those of the entry-point group ``benchmarks.data_sets``, each entry of which gives
+    a file like ``sets.toml`` or its content.
 
     Raises:
-        UserError: if the file has mistakes, naming the set and key of each.
+        UserError: if one of them has mistakes, naming the set and key of each.
     """
-    try:
-        content = tomllib.loads(SETS.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{SETS.name} is not TOML: {error}.") from error
+    found: dict[str, DataSet] = {}
+    for place, content in (*((point.name, content_of(point)) for point in points("benchmarks.data_sets")), ("", SETS)):
+        if isinstance(content, Path):
+            place = content.name
+            try:
+                content = tomllib.loads(content.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise UserError(f"{place} is not TOML: {error}.") from error
+        sets, problems = parse(content)
+        if problems:
+            raise UserError(f"{place} has mistakes:", problems)
+        found |= sets
+    return Catalogue(found)
+
+
+def parse(content: Mapping[str, JsonValue]) -> tuple[dict[str, DataSet], list[str]]:
+    """Data sets from tables by name, as in ``sets.toml``, and every mistake in them as ``NAME.key: what is wrong``."""
     found, problems = {}, []
     for name, fields in content.items():
-        try:
-            found[name] = DataSet.model_validate(fields | {"name": name} if isinstance(fields, dict) else fields)
-        except ValidationError as error:
-            problems += [_mistake(name, one) for one in error.errors()]
-        except TypeError as error:  # its own name as a key
-            problems.append(f"{name}: {error}")
-    if problems:
-        raise UserError(f"{SETS.name} has mistakes:", problems)
-    return found
-
-
-def _mistake(name: str, error: Any) -> str:
-    """One mistake of a set in ``sets.toml``, in words."""
-    where = ".".join(map(str, (name, *error["loc"])))
-    if error["type"] == "extra_forbidden":
-        inside = error["loc"][0] if len(error["loc"]) > 1 else ""
-        model = {"layouts": Layout, "parts": Part}.get(inside, DataSet)
-        return f"{where}: unknown key{nearest(str(error['loc'][-1]), model.model_fields)}"
-    if error["type"] == "missing":
-        return f"{where}: missing"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def further(tasks: Collection[str], tests: bool = True, trains: bool = True) -> list[str]:
-    """Names of the sets that may be further test or training sets of some of the ``tasks``."""
-    return [
-        name
-        for name, data_set in known().items()
-        if (tests and data_set.task in tasks) or (trains and data_set.trains in tasks)
-    ]
-
-
-@cache
-def get(name: str) -> DataSet:
-    """The set of that name; ``AllWeather:snow`` is the part ``snow`` of ``AllWeather``.
-
-    Raises:
-        UserError: if there is none, naming the nearest.
-    """
-    whole, _, part = name.partition(":")
-    if whole not in known():
-        raise UserError(f"unknown data set {name!r}{nearest(whole, known())} Known: {', '.join(known())}.")
-    data_set = known()[whole]
-    if not part:
-        return data_set
-    if part not in data_set.parts:
-        parts = ", ".join(data_set.parts) or "none"
-        raise UserError(f"unknown part of {whole}: {part!r}{nearest(part, data_set.parts)} Known: {parts}.")
-    return data_set.model_copy(update={"name": name, "part": part, "expected": data_set.parts[part].expected})
+        if not isinstance(fields, dict):
+            problems.append(f"{name}: a table of a data set is needed")
+        elif "name" in fields or ":" in name:
+            problems.append(f"{name}: a set goes by the name of its table, without a colon")
+        else:
+            try:
+                found[name] = DataSet.model_validate(fields | {"name": name})
+            except ValidationError as error:
+                problems += [f"{name}.{problem}" for problem in mistakes(error, DataSet)]
+    return found, problems

@@ -45,7 +45,7 @@ def _value(text: str, kind: Any) -> Any:
             value if isinstance(value, list) else [_value(part.strip(), get_args(kind)[0]) for part in text.split(",")]
         )
     value = _parsed(text)
-    words = kind is str or any(one is str or isinstance(one, str) for one in get_args(kind))
+    words = kind is str or any(alternative is str or isinstance(alternative, str) for alternative in get_args(kind))
     return text if words and not isinstance(value, str) else value
 
 

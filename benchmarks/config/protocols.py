@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.config.errors import UserError, nearest
+from benchmarks.config.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,5 @@ def get(name: str) -> Protocol:
         UserError: if there is none, naming the nearest.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)} Known: {', '.join(PROTOCOLS)}.")
+        raise UserError(unknown("protocol", name, PROTOCOLS))
     return PROTOCOLS[name]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
-from benchmarks.config import settings
+from benchmarks.config.settings import Mixing
 
 Loss = Literal["l1", "mse", "charbonnier"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
@@ -15,21 +23,31 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """Numbers are finite and of a size that can be computed with; true and false are none; no name stands twice."""
+    """Numbers are finite and of a size that can be computed with; true and false are none; no name stands twice.
+
+    ``LATER`` are fields that came later: at these values nothing written names them, so that earlier runs keep their
+    identities and compare as equal.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    LATER: ClassVar[dict[str, Any]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = serialise(self)
+        return {key: value for key, value in content.items() if key not in self.LATER or value != self.LATER[key]}
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, field: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[field.field_name].annotation is not bool:
+    def _no_truth_for_a_number(cls, value: object, field: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[field.field_name or ""].annotation is not bool:
             raise ValueError("Input should not be true or false")
         return value
 
     @field_validator("*", mode="after")
     @classmethod
-    def _neither_huge_nor_twice(cls, value: Any, field: ValidationInfo) -> Any:
-        most = MOST.get(field.field_name, 2**31 - 1)
+    def _neither_huge_nor_twice(cls, value: object, field: ValidationInfo) -> object:
+        most = MOST.get(field.field_name or "", 2**31 - 1)
         if isinstance(value, int) and value > most:
             raise ValueError(f"Input should be at most {most}")
         names = [name.partition("@")[0] for name in value if isinstance(name, str)] if isinstance(value, tuple) else []
@@ -47,7 +65,7 @@ class DataConfig(Section):
     source: Literal["embedded", "files"] = "embedded"
     root: str | None = None
     missing: Literal["error", "synthesise"] = "error"
-    mixing: settings.Mixing = "shuffled"
+    mixing: Mixing = "shuffled"
     extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
     fingerprint: str = ""
 
@@ -55,6 +73,8 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """The recipe. A step is one update by a whole ``batch``, whatever number of GPUs shares it. Places in the training
     (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them."""
+
+    LATER: ClassVar[dict[str, Any]] = {"clip_percentile": 0.0, "plateaus": 0}
 
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -83,20 +103,12 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
-    log_every: int = Field(1, ge=1)  # steps between rows of the rhythm
-    checkpoint_every: int = Field(100, ge=1)
+    log_every: int = Field(ge=1)  # steps between rows of the rhythm
+    checkpoint_every: int = Field(ge=1)
     probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
     nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialise: Any) -> dict[str, Any]:
-        content = serialise(self)
-        return {key: value for key, value in content.items() if key not in LATER or value != LATER[key]}
 
-
-# Fields that came later: at these values nothing written names them, so that earlier runs keep their identities and
-# compare as equal.
-LATER = {"clip_percentile": 0.0, "plateaus": 0}
 # Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
 
@@ -104,6 +116,6 @@ OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
 class EvaluateConfig(Section):
     """How the trained network is scored; changing it scores again without training again."""
 
-    protocol: str = "airnet_rgb"
+    protocol: str
     extra: tuple[str, ...] = ()  # further test sets, outside the average
     metrics: tuple[str, ...] = ()  # further metrics of pyiqa

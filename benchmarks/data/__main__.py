@@ -7,65 +7,65 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks.config import data_sets, settings
+from benchmarks.config import settings
+from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.config.errors import UserError, tell_notes
-from results.command import announce, framed, leave
+from benchmarks.config.settings import Setting
+from results.command import announce, command, leave
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser("python -m benchmarks.data", description=__doc__.split("\n")[0])
-    commands = result.add_subparsers(required=True, metavar="COMMAND")
+    result = argparse.ArgumentParser("python -m benchmarks.data", description=(__doc__ or "").split("\n")[0])
+    subparsers = result.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
+    def subcommand(
         name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
     ) -> argparse.ArgumentParser:
         """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
-        made = commands.add_parser(name, help=about, description=about)
-        made.add_argument("--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())} (default: all)")
+        added = subparsers.add_parser(name, help=about, description=about)
+        added.add_argument(
+            "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
+        )
         if root:
             where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
-            made.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
-        made.set_defaults(run=run, doing=doing)
-        return made
+            added.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
+        added.set_defaults(run=run, doing=doing)
+        return added
 
-    command("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
-    check = command(
-        "check", "Decode every file and tell every defect by name.", _check, "needed", "Checking every file below"
+    subcommand("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
+    check = subcommand(
+        "check", "Decode every file and report every defect by name.", _check, "needed", "Checking every file below"
     )
-    check.add_argument("--all", action="store_true", help="tell all problems, not the first ten of a set")
-    leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
+    check.add_argument("--all", action="store_true", help="list all problems, not the first ten of a set")
+    leaks = subcommand("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
         "Comparing test with training images below")  # fmt: skip
     leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
-    cache = command("cache", "Decode images once, for all runs.", _cache, "needed", "Decoding images below")
-    show = command("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional",
+    cache = subcommand("cache", "Decode images once, for all runs.", _cache, "needed", "Decoding images below")
+    show = subcommand("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional",
         "Drawing a sheet of")  # fmt: skip
     show.add_argument("--train", action="store_true", help="training images instead of test images")
     show.add_argument("--images", type=int, default=2, metavar="N", help="images a task (default: 2)")
     show.add_argument("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     show.add_argument("--file", type=Path, metavar="FILE", help="the PNG (default: OUTPUT/sheets/SETTING.png)")
-    for made in (cache, show):
-        made.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
+    for added in (cache, show):
+        added.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
             help="holds the cache of decoded images (default: results)")  # fmt: skip
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command(parser, UserError)
+def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit code, 1 if data are missing, defective or leaked (others:
     :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), UserError)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
-    options = parser().parse_args(arguments)
     if options.setting:
         settings.load(options.setting)
     if getattr(options, "data_root", None):
-        from benchmarks.data.sources import data_root
+        from benchmarks.data.locating import data_root
 
         data_root(options.data_root)
     if options.doing:
@@ -73,21 +73,21 @@ def _main(arguments: Sequence[str] | None) -> int:
     return options.run(options)
 
 
-def _names(options: argparse.Namespace) -> list[str]:
-    return [options.setting] if options.setting else settings.names()
+def _settings(options: argparse.Namespace) -> list[Setting]:
+    return [settings.load(name) for name in ([options.setting] if options.setting else settings.names())]
 
 
-def _sets(options: argparse.Namespace) -> list[str]:
+def _sets(options: argparse.Namespace) -> dict[str, DataSet]:
+    """The sets that the settings need, by name."""
     from benchmarks.data.audit.listing import sets_of
 
-    loaded = [settings.load(name) for name in _names(options)]
-    return list(dict.fromkeys(name for setting in loaded for name in sets_of(setting)))
+    return {name: setting.data_set(name) for setting in _settings(options) for name in sets_of(setting)}
 
 
 def _list(options: argparse.Namespace) -> int:
     from benchmarks.data.audit.listing import describe
 
-    print(describe(_names(options)))
+    print(describe(_settings(options), everything=not options.setting))
     return 0
 
 
@@ -95,26 +95,27 @@ def _check(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
     from benchmarks.data.audit.check import check, text
 
-    names = _sets(options)
-    tasks = {task for name in _names(options) for task in settings.load(name).task_names}
+    loaded, sets = _settings(options), _sets(options)
+    catalogue = Catalogue({name: data_set for setting in loaded for name, data_set in setting.catalogue.sets.items()})
+    tasks = {task for setting in loaded for task in setting.task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
-    more = [data_sets.get(name).instead for name in names]
-    more += data_sets.further(tasks) if options.setting else data_sets.known()
-    wholes = {name.partition(":")[0] for name in names}
-    names += [name for name in more if name and name not in wholes and layouts.locate(name, options.data_root)]
-    reports = check(dict.fromkeys(names), options.data_root, _least(options))
+    further = [data_set.instead for data_set in sets.values() if data_set.instead]
+    further += catalogue.further(tasks) if options.setting else catalogue.sets
+    wholes = {data_set.whole for data_set in sets.values()}
+    found = [name for name in further if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
+    reports = check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded))
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
 
 
-def _least(options: argparse.Namespace) -> dict[str, tuple[int, str]]:
+def _least(loaded: Iterable[Setting]) -> dict[str, tuple[int, str]]:
     """By test set: how many pixels a side its images need, and for which protocol."""
     from benchmarks.config import protocols
 
     found: dict[str, tuple[int, str]] = {}
-    for setting in map(settings.load, _names(options)):
+    for setting in loaded:
         need = protocols.get(setting.protocol).smallest, setting.protocol
-        for name in (*setting.test_sets, *data_sets.further(setting.task_names, trains=False)):
+        for name in (*setting.test_sets, *setting.catalogue.further(setting.task_names, trains=False)):
             found[name] = max(need, found.get(name, need))
     return found
 
@@ -125,7 +126,7 @@ def _leaks(options: argparse.Namespace) -> int:
     def tell(problem: str) -> None:
         print(f"not read: {problem}", file=sys.stderr)
 
-    found, tests, trains = leaks.search(options.data_root, options.setting, tell)
+    found, tests, trains = leaks.search(options.data_root, _settings(options), tell)
     print(leaks.text(found, tests, trains))
     if options.csv:
         leaks.write(found, options.csv)
@@ -136,10 +137,10 @@ def _cache(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
     from benchmarks.data.sources import open_set
 
-    trains = {name for setting in map(settings.load, _names(options)) for name in setting.train_sets}
+    trains = {name for setting in _settings(options) for name in setting.train_sets}
     problems = []
-    for name in _sets(options):
-        located = layouts.locate(name, options.data_root)
+    for name, data_set in _sets(options).items():
+        located = layouts.locate(data_set, options.data_root)
         if located is None or not located.pairs:
             print(f"{name}: not there")
             problems += located.problems if located else ()
@@ -165,10 +166,10 @@ def _show(options: argparse.Namespace) -> int:
     data = DataConfig()
     if options.data_root:
         data = DataConfig(source="files", root=str(options.data_root.resolve()), missing=options.missing)
-    for name in _names(options):
-        prepared = sources.prepare(settings.load(name), data, (), options.output / "cache")
+    for setting in _settings(options):
+        prepared = sources.prepare(setting, data, (), options.output / "cache")
         tell_notes(prepared.notes)
-        path = options.file or options.output / "sheets" / f"{name}{'-train' if options.train else ''}.png"
+        path = options.file or options.output / "sheets" / f"{setting.name}{'-train' if options.train else ''}.png"
         write(prepared, path, images=options.images, train=options.train)
         print(path)
     return 0

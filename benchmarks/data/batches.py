@@ -12,16 +12,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from benchmarks.config.configuration import Config
 from benchmarks.config.seeds import derive, generator
-from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.pools import Pool
+
+Patches = Float[Tensor, "batch 3 patch patch"]
+_Tasks = Int[Tensor, "batch"]
+_Counts = Float[Tensor, "task"]
+_Numbers = Int[np.ndarray, "batch"]
 
 
 @dataclass
@@ -30,24 +35,24 @@ class Batch:
     which lie together in task order, and ``sizes`` the same on the host; ``second``: further crops of the same degraded
     images, or ``None``."""
 
-    degraded: Tensor
-    clean: Tensor
-    tasks: Tensor
-    counts: Tensor
+    degraded: Patches
+    clean: Patches
+    tasks: _Tasks
+    counts: _Counts
     sizes: tuple[int, ...]
-    second: Tensor | None = None
+    second: Patches | None = None
 
 
 class Mixture:
     """Which task and image each sample of a step is: the mixing of the published training lists, by name."""
 
-    def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple):
+    def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple[object, ...]):
         self.lengths, self.pools, self.batch = np.asarray(lengths), np.asarray(pools), batch
         self.mixing, self.seed = mixing, seed
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._asking = Lock()
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, step: int) -> tuple[_Numbers, _Numbers]:
         """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
         with self._asking:
             return getattr(self, f"_{self.mixing}")(step)
@@ -86,7 +91,7 @@ class Mixture:
 
     def _walk(self, stream: int, length: int, start: int, count: int) -> np.ndarray:
         """``count`` places from ``start`` on in an endless walk that visits all ``length`` places once a round."""
-        places = np.arange(start, start + count)
+        places = range(start, start + count)
         return np.asarray([self._order(stream, place // length, length)[place % length] for place in places], dtype=int)
 
     def _order(self, stream: int, lap: int, length: int) -> np.ndarray:
@@ -102,13 +107,16 @@ class _Crops(NamedTuple):
     ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
 
     tasks: np.ndarray
-    made: np.ndarray
+    synthetic: np.ndarray
     clean: np.ndarray
     inputs: np.ndarray
     depths: np.ndarray | None
 
 
-class _Ahead:
+_Item = TypeVar("_Item")
+
+
+class _Ahead(Generic[_Item]):
     """A function of the step, called for the next steps in background threads; its results are the same.
 
     Args:
@@ -116,13 +124,13 @@ class _Ahead:
         last: the step that ends training.
     """
 
-    def __init__(self, function: Callable[[int], _Crops], last: int):
+    def __init__(self, function: Callable[[int], _Item], last: int):
         threads = min(8, os.cpu_count() or 1)
         self.function, self.last, self.depth = function, last, 2 * threads
         self._threads = ThreadPoolExecutor(threads, "crops")
-        self._waiting: dict[int, Future[_Crops]] = {}
+        self._waiting: dict[int, Future[_Item]] = {}
 
-    def __call__(self, step: int) -> _Crops:
+    def __call__(self, step: int) -> _Item:
         wanted = range(step, max(min(step + self.depth, self.last), step + 1))
         for other in set(self._waiting) - set(wanted):
             self._waiting.pop(other).cancel()
@@ -162,23 +170,23 @@ class Batches:
         if begun and begun[0] == step:
             return begun[1].result()
         wait([begun[1]] if begun else [])  # no two threads ask for crops
-        return self._made(step)
+        return self._composed(step)
 
     def begin(self, step: int) -> None:
         """Begin the batch of a step in a thread beside, unless one is begun; for when this thread will be busy outside
         Python, as in a backward pass: between the small operations of a forward pass the two would only wait for each
         other."""
         if self._thread and not self._begun and step < self.train.steps:
-            self._begun = step, self._thread.submit(self._made, step)
+            self._begun = step, self._thread.submit(self._composed, step)
 
-    def _made(self, step: int) -> Batch:
+    def _composed(self, step: int) -> Batch:
         crops = self.crops(step)
         tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
         clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
         depths = self._tensor(crops.depths) if crops.depths is not None else None
         chance = generator(*self.seed, "degradation", step)
-        for task in np.unique(tasks[crops.made]):
-            chosen = np.flatnonzero((tasks == task) & crops.made)
+        for task in np.unique(tasks[crops.synthetic]):
+            chosen = np.flatnonzero((tasks == task) & crops.synthetic)
             rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
             depth = None if depths is None else depths[rows]
             degraded[rows] = self._degraded(self.pools[task], clean[rows], depth, chance)
@@ -194,13 +202,12 @@ class Batches:
 
     def _degraded(self, pool: Pool, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
         """Views of one sample share the severity: they are crops of one degraded image."""
-        kind = DEGRADATIONS[pool.task.degradation]
-        severity = pool.task.severity
+        kind, severity = pool.degradation, pool.task.severity
         if severity is None:
             low, high = pool.task.drawn or kind.training
             drawn = low + (high - low) * torch.rand(len(clean) // self.train.views, generator=chance)
             severity = drawn.repeat(self.train.views)
-        return degrade(kind.name, clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
+        return kind(clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
 
     def _crops(self, step: int) -> _Crops:
         """The step's samples, cut, flipped and turned alike; a task's samples lie together, to be degraded together."""
@@ -211,13 +218,13 @@ class Batches:
         patch, total = self.train.patch, self.train.views * len(tasks)
         clean = np.empty((total, 3, patch, patch), np.uint8)
         inputs = np.empty_like(clean)
-        made = np.zeros(len(tasks), bool)
-        needs_depth = any(pool.makes and DEGRADATIONS[pool.task.degradation].needs_depth for pool in self.pools)
+        synthetic = np.zeros(len(tasks), bool)
+        needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
         depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
         draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
-        for sample, (task, image) in enumerate(zip(tasks, images, strict=True)):
-            picture, partner, depth = self._pictures(task, int(image))
-            made[sample] = partner is None
+        for sample, (task, image) in enumerate(zip(tasks.tolist(), images.tolist(), strict=True)):
+            picture, partner, depth = self._pictures(task, image)
+            synthetic[sample] = partner is None
             room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
             for row in range(sample, total, len(tasks)):  # the views of this sample
                 down, across, turn = draws[row]
@@ -227,13 +234,13 @@ class Batches:
                     inputs[row] = _crop(partner, *window)
                 elif depths is not None and depth is not None:
                     depths[row] = _crop(depth, *window)
-        return _Crops(tasks, made, clean, inputs, depths)
+        return _Crops(tasks, synthetic, clean, inputs, depths)
 
     def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""
         pool = self.pools[task]
         partner = pool.partner(image)
-        depth = pool.depths[image] if partner is None and pool.depths is not None else None
+        depth = pool.depth(image) if partner is None and pool.depths is not None else None
         return pool.clean[image], partner, depth
 
     def _tensor(self, crops: np.ndarray) -> Tensor:

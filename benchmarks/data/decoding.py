@@ -6,13 +6,13 @@ import os
 import struct
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Header(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Generator[Any]:
     """A picture file as Pillow's image, of one of the kinds that are read; pixels are not decoded yet.
 
     Raises:
@@ -65,7 +65,7 @@ def opened(path: Path) -> Iterator[Any]:
     except MemoryError:
         raise UnusableImage("damaged, or too large for the memory of this machine") from None
     except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged
-        raise UnusableImage(_told(path, error)) from None
+        raise UnusableImage(_described(path, error)) from None
 
 
 @cache
@@ -96,7 +96,7 @@ def _what_it_is(path: Path) -> str:
     return f"not an image (it starts with {start!r})"
 
 
-def _told(path: Path, error: Exception) -> str:
+def _described(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return why(path, error)
     words = " ".join(str(error).split())[:160] or type(error).__name__
@@ -166,8 +166,8 @@ def header_of(path: Path) -> Header:
         else:
             height, width = image.height, image.width
             # Pillow gives TIFF's size turned already where the orientation is among its own tags
-            own = image.format == "TIFF" and ORIENTATION in image.tag_v2
-            if not own and orientation(image) >= 5:
+            turned = image.format == "TIFF" and ORIENTATION in image.tag_v2
+            if not turned and orientation(image) >= 5:
                 height, width = width, height
         return Header(height, width, _several(image))
 
@@ -211,7 +211,7 @@ class _Room:
         self._turn, self._changed = Lock(), Condition()
 
     @contextmanager
-    def taken(self, wanted: int) -> Iterator[None]:
+    def taken(self, wanted: int) -> Generator[None]:
         wanted = min(wanted, self.size)
         with self._turn, self._changed:  # in turn, so that small ones do not keep a large one waiting for ever
             self._changed.wait_for(lambda: self.free >= wanted)
@@ -225,24 +225,25 @@ class _Room:
 
 
 _room = _Room(AT_ONCE)
+_Found = TypeVar("_Found")
 
 
 def attempts(
-    function: Callable[[Path], Any], paths: Sequence[Path], title: str, sizes: Sequence[int] | None = None
-) -> Iterator[tuple[Path, Any, str]]:
+    function: Callable[[Path], _Found], paths: Sequence[Path], title: str, sizes: Sequence[int] | None = None
+) -> Iterator[tuple[Path, _Found | None, str]]:
     """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
-    results are held at a time, however slowly they are taken; where ``sizes`` tells their bytes, at most :data:`HELD`
+    results are held at a time, however slowly they are taken; where ``sizes`` gives their bytes, at most :data:`HELD`
     of them."""
     from tqdm import tqdm
 
-    def attempt(path: Path):
+    def attempt(path: Path) -> tuple[Path, _Found | None, str]:
         try:
             return path, function(path), ""
         except UnusableImage as problem:
             return path, None, str(problem)
 
     threads = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[Future, int]] = deque()
+    waiting: deque[tuple[Future[tuple[Path, _Found | None, str]], int]] = deque()
     held = 0
     with (
         ThreadPoolExecutor(threads) as pool,

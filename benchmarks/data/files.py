@@ -2,8 +2,8 @@
 
 A picture is a file whose name ends in one of :data:`READ` or :data:`NOT_READ`, in any case of letters; linked files and
 folders count like others. What has such a name and cannot be read (those of :data:`NOT_READ`, broken links, pipes,
-devices, damaged files) is told by name, never left out in silence. Hidden and system files (:func:`is_hidden`) are left
-out, and counted.
+devices, damaged files) is reported by name, never left out silently. Hidden and system files (:func:`is_hidden`) are
+left out, and counted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def plain(name: str) -> str:
 
 
 def text(name: object) -> str:
-    """A path or name as text that can be printed and written: bytes that are no UTF-8 as ``\\xff``."""
+    r"""A path or name as text that can be printed and written: bytes that are not UTF-8 as ``\xff``."""
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -81,7 +81,7 @@ def look(folder: Path) -> Folder:
     return found
 
 
-def _sort_in(entry: os.DirEntry, path: Path, found: Folder) -> None:
+def _sort_in(entry: os.DirEntry[str], path: Path, found: Folder) -> None:
     try:
         is_folder = entry.is_dir()
     except OSError:  # a link to itself
@@ -91,7 +91,7 @@ def _sort_in(entry: os.DirEntry, path: Path, found: Folder) -> None:
             found.hidden.append(path)
     elif is_folder:
         found.folders.append(path)
-    elif is_picture(entry.name):  # whether it can be read is told by whoever opens it
+    elif is_picture(entry.name):  # whoever opens it reports whether it can be read
         found.pictures.append(path)
     elif not os.path.exists(path):
         found.lost.append(path)
@@ -126,9 +126,9 @@ class Tree:
         self._asked[folder] = None
         return self._look(folder).pictures
 
-    def folders(self, folder: Path, told: bool = False) -> list[Path]:
-        """The folders directly in ``folder``, sorted; ``told``: also tell what is wrong with it."""
-        if told:
+    def folders(self, folder: Path, reported: bool = False) -> list[Path]:
+        """The folders directly in ``folder``, sorted; ``reported``: also note what is wrong with it."""
+        if reported:
             self._asked[folder] = None
         return self._look(folder).folders
 

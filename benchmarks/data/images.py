@@ -12,19 +12,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Shaped
 
 from benchmarks.config.errors import UserError
-from benchmarks.data.decoding import UnusableImage, attempts, decode, header_of, shape_of
+from benchmarks.data.decoding import Header, UnusableImage, attempts, decode, header_of
 from benchmarks.data.files import text, why
-
-__all__ = ["CACHE_LIMIT", "Images", "UnusableImage", "attempts", "decode", "digest_of", "identity", "open_images",
-           "shape_of"]  # fmt: skip
 
 CACHE_LIMIT = 24 * 2**30  # bytes of decoded pixels; larger sets are decoded as they are needed
 FORM = 2  # of the cache, to be raised whenever it changes
@@ -36,6 +34,15 @@ def digest_of(image: np.ndarray) -> str:
     digest = hashlib.sha256(f"{image.shape} {image.dtype}\n".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()[:16]
+
+
+def centre_crop(
+    image: Shaped[np.ndarray, "height width *colours"], multiple: int
+) -> Shaped[np.ndarray, "cut_height cut_width *colours"]:
+    """The middle of an image (H, W) or (H, W, 3), its sides cut to multiples of ``multiple`` pixels; a view."""
+    top, left = (side % multiple // 2 for side in image.shape[:2])
+    height, width = (side - side % multiple for side in image.shape[:2])
+    return image[top : top + height, left : left + width]
 
 
 class Entry(NamedTuple):
@@ -53,7 +60,16 @@ class Entry(NamedTuple):
         return 3 * self.height * self.width
 
 
-class Images(Sequence[np.ndarray]):
+@runtime_checkable
+class Pictures(Protocol):
+    """Images by number, each uint8 (H, W, 3) or (H, W): a list, an array, or an object that decodes them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> np.ndarray: ...
+
+
+class Images:
     """Images by index, uint8 (H, W, 3): from a memory map shared between processes where a cache was made, else decoded
     when asked for.
 
@@ -77,9 +93,9 @@ class Images(Sequence[np.ndarray]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        if self.streams:
+        if self._folder is None:
             return self._decoded(self.paths[number])
-        if self._pixels is None:  # opened on first use: a process started by joblib maps the same pages
+        if self._pixels is None:  # opened on first use: a worker process maps the same pages
             # as a bare array: slicing a memmap costs several times as much
             self._pixels = np.asarray(np.memmap(self._folder / PIXELS, dtype=np.uint8, mode="r"))
         place = self._places[number]
@@ -87,9 +103,9 @@ class Images(Sequence[np.ndarray]):
         image = self._pixels[entry.start : entry.start + 3 * entry.height * entry.width]
         if self._sound[place]:
             return image.reshape(entry.height, entry.width, 3)
-        return self._compared(number, image)
+        return self._compared(number, image, self._folder)
 
-    def _compared(self, number: int, pixels: np.ndarray) -> np.ndarray:
+    def _compared(self, number: int, pixels: np.ndarray, folder: Path) -> np.ndarray:
         """The image, if it is what was decoded; else decoded again."""
         path, place = self.paths[number], self._places[number]
         entry = self._entries[place]
@@ -98,7 +114,7 @@ class Images(Sequence[np.ndarray]):
             if digest_of(image) == entry.digest:
                 self._sound[place] = 1
                 return image
-        _tell_damaged(self._folder)
+        _tell_damaged(folder)
         image = self._decoded(path)
         if digest_of(image) != entry.digest:
             raise UserError(f"{text(path)}: other pixels than when it was first opened, at the same size and time.")
@@ -140,7 +156,7 @@ class Images(Sequence[np.ndarray]):
         except UnusableImage as problem:
             raise UserError(f"{text(path)}: {problem}.") from problem
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> Mapping[str, object]:
         return self.__dict__ | {"_pixels": None, "_sound": bytearray(len(self._sound))}
 
 
@@ -188,15 +204,15 @@ def _stamp(paths: Sequence[Path]) -> str:
     for path in paths:
         try:
             stat = path.stat()
-            told = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
+            line = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
         except OSError:
-            told = f"{path} cannot be read\n"  # to be told by whoever opens it
-        digest.update(told.encode(errors="surrogateescape"))
+            line = f"{path} cannot be read\n"  # whoever opens it reports that
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:12]
 
 
 def _index(folder: Path, count: int) -> list[Entry] | None:
-    """The entries of a finished cache; ``None`` where there is none, or a damaged one, which is told."""
+    """The entries of a finished cache; ``None`` where there is none, or a damaged one, which is reported."""
     try:
         written = (folder / INDEX).read_bytes()
     except OSError:
@@ -212,11 +228,11 @@ def _index(folder: Path, count: int) -> list[Entry] | None:
     return None
 
 
-def _digest(entries: Any) -> str:
+def _digest(entries: Sequence[Sequence[object]]) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-_told: set[Path] = set()
+_reported: set[Path] = set()
 
 
 def _tell_damaged(folder: Path) -> None:
@@ -227,8 +243,8 @@ def _tell_damaged(folder: Path) -> None:
         return
     except OSError:
         pass
-    if folder not in _told:
-        _told.add(folder)
+    if folder not in _reported:
+        _reported.add(folder)
         print(
             f"warning: the cache of decoded images {folder} is damaged; the images are read from their files again.",
             file=sys.stderr,
@@ -239,9 +255,10 @@ def _tell_damaged(folder: Path) -> None:
 def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tuple[list[Entry], dict[Path, str]]:
     """Look at all headers, then decode into the cache what has room there; returns the entries, and the reasons why
     files cannot be used."""
-    problems, headers = {}, {}
+    problems: dict[Path, str] = {}
+    headers: dict[Path, Header] = {}
     for path, header, problem in attempts(header_of, unique, f"{title}: headers"):
-        if problem:
+        if header is None:
             problems[path] = problem
         else:
             headers[path] = header
@@ -256,31 +273,33 @@ def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tup
         else:
             entries, problems = [], {}
             for path, digest, problem in attempts(_digest_of_file, unique, f"{title}: digests"):
-                if problem:
+                if digest is None:
                     problems[path] = problem
                 else:
-                    entries.append(Entry(-1, *headers[path][:2], digest, headers[path].note))
+                    entries.append(Entry(-1, headers[path].height, headers[path].width, digest, headers[path].note))
         if not problems:
             (temporary / INDEX).write_text(json.dumps({"images": entries, "digest": _digest(entries)}), "utf-8")
             _move(temporary, folder, len(unique))
-            _told.discard(folder)
+            _reported.discard(folder)
         return entries, problems
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_pixels(
-    headers: dict[Path, Any], sizes: Sequence[int], folder: Path, title: str
+    headers: dict[Path, Header], sizes: Sequence[int], folder: Path, title: str
 ) -> tuple[list[Entry], dict[Path, str]]:
-    entries, problems, end = [], {}, 0
+    entries: list[Entry] = []
+    problems: dict[Path, str] = {}
+    end = 0
     with (folder / PIXELS).open("wb") as pixels:
         for path, found, problem in attempts(_decoded_with_digest, list(headers), f"{title}: decoding", sizes):
-            if problem:
+            if found is None:
                 problems[path] = problem
                 continue
             image, digest = found
             pixels.write(image.data)
-            entries.append(Entry(end, *image.shape[:2], digest, headers[path].note))
+            entries.append(Entry(end, image.shape[0], image.shape[1], digest, headers[path].note))
             end += image.size
     return entries, problems
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.config.data_sets import DataSet, Layout, get
+from benchmarks.config.data_sets import DataSet, Layout
 from benchmarks.data.files import Tree
 from benchmarks.data.pairing import Pair, Pairing
 
@@ -34,8 +34,8 @@ class Located:
         digest = hashlib.sha256(self.data_set.name.encode())
         for pair in self.pairs:
             for path in filter(None, (pair.input, pair.target)):
-                told = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
-                digest.update(told.encode(errors="surrogateescape"))
+                line = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
+                digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 
@@ -43,26 +43,28 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # a link to nowhere, to be told by whoever opens it
+        return -1  # a link to nowhere; whoever opens it reports that
 
 
-def locate(name: str, root: Path) -> Located | None:
+def locate(data_set: DataSet, root: Path) -> Located | None:
     """Find the set below ``root`` and pair its files; ``None`` where no folder of its names exists.
 
     Names of folders and files may be in upper or lower case, and in any Unicode form. A folder without usable images,
     files whose names fit no layout, inputs or targets without partner, samples in several files and folders that cannot
     be read are ``problems``, by name; a further place where samples of the set lie is a note.
     """
-    data_set, tree = get(name), Tree(root)
+    tree = Tree(root)
     folders, found = [], []
     for folder, layouts in _places(data_set, tree):
         folders.append(folder)
         pairings = [Pairing(data_set, layout, folder, tree) for layout in layouts]
-        found += sorted((one for one in pairings if one.pairs), key=lambda one: -len(one.pairs))
+        found += sorted((pairing for pairing in pairings if pairing.pairs), key=lambda pairing: -len(pairing.pairs))
     if not found:
         problems = [f"{place}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
         if folders:
-            problems = [f"{tree.shown(folders[0])}: no image that fits the layout of {name}. {data_set.where()}"]
+            problems = [
+                f"{tree.shown(folders[0])}: no image that fits the layout of {data_set.name}. {data_set.where()}"
+            ]
         problems += tree.problems
         return Located(data_set, root, (), tuple(problems), tuple(tree.notes)) if problems else None
     best, *others = found
@@ -70,8 +72,8 @@ def locate(name: str, root: Path) -> Located | None:
     best.keep_listed()
     notes = [*best.notes, *tree.notes]
     if others:
-        more = "; ".join(f"{other.place} ({len(other.pairs)} samples)" for other in others)
-        notes.append(f"{name} lies in several places: {best.place} is used, not used are {more}")
+        places = "; ".join(f"{other.place} ({len(other.pairs)} samples)" for other in others)
+        notes.append(f"{data_set.name} lies in several places: {best.place} is used, not used are {places}")
     return Located(data_set, root, tuple(best.pairs), (*best.problems, *tree.problems), tuple(notes))
 
 
@@ -79,8 +81,8 @@ def _places(data_set: DataSet, tree: Tree) -> Iterator[tuple[Path, list[Layout]]
     """Folders that the set may lie in and that are there, each once with the layouts that are for it."""
     seen = set()
     for place in dict.fromkeys((*data_set.folders, *(f for layout in data_set.layouts for f in layout.folders))):
-        own = [layout for layout in data_set.layouts if place in layout.folders]
-        layouts = own or [layout for layout in data_set.layouts if not layout.folders]
+        specific = [layout for layout in data_set.layouts if place in layout.folders]
+        layouts = specific or [layout for layout in data_set.layouts if not layout.folders]
         for folder in tree.alike(tree.root, place):
             key = os.path.realpath(folder), tuple(map(id, layouts))
             if key not in seen:
@@ -92,7 +94,7 @@ def _lost(path: Path) -> bool:
     return path.is_symlink() and not os.path.exists(path)
 
 
-def pairs_in(name: str, folder: Path, root: Path) -> bool:
+def pairs_in(data_set: DataSet, folder: Path, root: Path) -> bool:
     """Whether some layout of the set finds samples in ``folder``."""
-    data_set, tree = get(name), Tree(root)
+    tree = Tree(root)
     return any(Pairing(data_set, layout, folder, tree).pairs for layout in data_set.layouts if not layout.shared)

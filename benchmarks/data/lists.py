@@ -2,7 +2,7 @@
 
 A line names a sample by its input or its target, with or without folders (of any system) and ending, in quotes or not,
 perhaps beside other columns; empty lines and those that begin with ``#`` say nothing. Files may be UTF-8 or UTF-16,
-with or without a byte-order mark. What cannot be understood is told, never passed over.
+with or without a byte-order mark. What cannot be understood is reported, never passed over.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _decoded(content: bytes) -> str:
 
 
 def select(
-    lines: Sequence[str], inputs: Sequence[Path], targets: Sequence[Path], own: Callable[[str], bool]
+    lines: Sequence[str], inputs: Sequence[Path], targets: Sequence[Path], belongs: Callable[[str], bool]
 ) -> tuple[list[int], list[str]]:
     """Which samples the lines name.
 
@@ -84,7 +84,7 @@ def select(
         """Names of inputs, of targets, the same without ending: each made when it is needed."""
         return _index((inputs, targets)[number % 2], (os.path.basename, _stem)[number // 2])
 
-    kept: set[int] = set()
+    selected: set[int] = set()
     absent = {}
     for line in lines:
         parts = _SEPARATORS.split(line)
@@ -95,10 +95,10 @@ def select(
             columns = [name for part in (*re.split(r"[\t,;|]", line), *parts) if (name := _name(part))]
             found = _hits(whole + columns, side)
         if found:
-            kept.update(found)
-        elif strange := [name for name in whole + columns if own(_bare(name))]:
+            selected.update(found)
+        elif strange := [name for name in whole + columns if belongs(_bare(name))]:
             absent[strange[0]] = None
-    return sorted(kept), list(absent)
+    return sorted(selected), list(absent)
 
 
 def _index(paths: Sequence[Path], name: Callable[[Path], str]) -> dict[str, list[int]]:

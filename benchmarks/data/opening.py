@@ -39,9 +39,9 @@ def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
     title = located.data_set.name.replace(":", "-")
     targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
     inputs = None
-    if located.pairs and located.pairs[0].input is not None:
-        inputs, more = open_images([pair.input for pair in located.pairs], cache, f"{title}-input", limit)
-        bad |= more
+    if sources := [pair.input for pair in located.pairs if pair.input]:
+        inputs, bad_inputs = open_images(sources, cache, f"{title}-input", limit)
+        bad |= bad_inputs
     shown = names(located)
     problems = [*located.problems, *(f"{shown[path]}: {reason}" for path, reason in bad.items())]
     opened = Opened(located, targets, inputs, problems, list(located.notes))
@@ -56,11 +56,11 @@ def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
 
 
 def names(located: layouts.Located) -> dict[Path, str]:
-    """Every file as it is told of: by its path from the root on."""
+    """How messages name every file: by its path from the root on."""
     return {path: text(path.relative_to(located.root).as_posix()) for path in located.files()}
 
 
-def told(shape: Shape) -> str:
+def size_text(shape: Shape) -> str:
     """Height and width for people."""
     return "x".join(map(str, shape))
 
@@ -70,9 +70,9 @@ def different_sizes(located: layouts.Located, shapes: Mapping[Path, Shape]) -> l
     shown = names(located)
     return [
         f"{shown[pair.input]} and {shown[pair.target]}: a pair of different sizes, "
-        f"{told(shapes[pair.input])} and {told(shapes[pair.target])}"
+        f"{size_text(shapes[pair.input])} and {size_text(shapes[pair.target])}"
         for pair in located.pairs
-        if pair.input in shapes and pair.target in shapes and shapes[pair.input] != shapes[pair.target]
+        if pair.input and pair.input in shapes and pair.target in shapes and shapes[pair.input] != shapes[pair.target]
     ]
 
 
@@ -80,7 +80,7 @@ def too_small(located: layouts.Located, shapes: Mapping[Path, Shape], least: int
     """Targets that have a side shorter than the ``least`` that a protocol can score."""
     shown = names(located)
     return [
-        f"{shown[path]}: {told(shape)} pixels, too small to be scored: {protocol} needs {least} a side at least"
+        f"{shown[path]}: {size_text(shape)} pixels, too small to be scored: {protocol} needs {least} a side at least"
         for path, shape in shapes.items()
         if path in shown and min(shape) < least
     ]
@@ -95,7 +95,7 @@ def equal_pictures(located: layouts.Located, digests: Mapping[Path, object]) -> 
     notes = [
         f"{shown[pair.input]} equals its target {shown[pair.target]}"
         for pair in located.pairs
-        if pair.input in digests and digests[pair.input] == digests.get(pair.target)
+        if pair.input and pair.input in digests and digests[pair.input] == digests.get(pair.target)
     ]
     groups: dict[object, list[Path]] = {}
     for path in dict.fromkeys(pair.input or pair.target for pair in located.pairs):
@@ -114,12 +114,12 @@ def shortened(lines: Sequence[str], most: int, rest: Callable[[int], str]) -> li
 def mirrored(opened: Iterable[Opened], patch: int) -> list[str]:
     """Notes on training images with a side shorter than the patches."""
     notes = []
-    for one in opened:
-        small = [path for path, shape in one.shapes().items() if min(shape) < patch]
+    for images in opened:
+        small = [path for path, shape in images.shapes().items() if min(shape) < patch]
         if small:
             are = "images are" if len(small) > 1 else "image is"
             notes.append(
-                f"{one.located.data_set.name}: {len(small)} {are} smaller than patches of {patch} pixels and mirrored "
-                f"at the edges to fill them, such as {names(one.located)[small[0]]}"
+                f"{images.located.data_set.name}: {len(small)} {are} smaller than patches of {patch} pixels and "
+                f"mirrored at the edges to fill them, such as {names(images.located)[small[0]]}"
             )
     return notes

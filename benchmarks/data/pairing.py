@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.config.data_sets import DataSet, Layout
 from benchmarks.data import lists
+from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.files import Tree, ending, plain, text
-
-if TYPE_CHECKING:
-    from benchmarks.config.data_sets import DataSet, Layout
 
 COMPARED = 20  # groups of files of one sample that are compared before the others are called different
 
@@ -36,7 +35,7 @@ class Pair:
 
 
 class _File(NamedTuple):
-    """A file that fits a pattern: ``key`` pairs it with its partner, ``sample`` tells which sample it is."""
+    """A file that fits a pattern: ``key`` pairs it with its partner, ``sample`` says which sample it is."""
 
     path: Path
     key: tuple[str, str]
@@ -55,7 +54,7 @@ class Pairing:
         self._looked: list[Path] = []
         self.sequences = "*" in layout.target
         part = data_set.parts[data_set.part].input_name if data_set.part else None
-        self.own = re.compile(part, re.IGNORECASE) if part else None  # names of this part, where names tell
+        self.part_pattern = re.compile(part, re.IGNORECASE) if part else None  # where names tell parts apart
         found, strange = self._fitting(layout.target, layout.target_name)
         targets = self._one_each(found, lambda file: file.key)
         if layout.input is None:
@@ -92,7 +91,7 @@ class Pairing:
             return
         parent, _, start = before.rpartition("/")
         for folder in self._alike(self.folder, parent):
-            for entry in self.tree.folders(folder, told=True):
+            for entry in self.tree.folders(folder, reported=True):
                 if plain(entry.name).startswith(plain(start)):
                     yield from (
                         (plain(entry.name[len(start) :]), place) for place in self._alike(entry, after.strip("/"))
@@ -130,15 +129,15 @@ class Pairing:
 
     def _inputs(self) -> tuple[list[_File], list[Path]]:
         """Inputs of this part of the set; those of its other parts are not strange."""
-        name = self.own.pattern if self.own else self.layout.input_name
+        name = self.part_pattern.pattern if self.part_pattern else self.layout.input_name
         found, strange = self._fitting(self.layout.input or "", name)
-        if self.own:
+        if self.part_pattern:
             others = [re.compile(part.input_name or "", re.IGNORECASE) for part in self.data_set.parts.values()]
             strange = [path for path in strange if not any(other.fullmatch(path.stem) for other in others)]
         return found, strange
 
     def _one_each(self, files: Iterable[_File], same: Callable[[_File], tuple[str, str]]) -> list[_File]:
-        """The first file of every sample; what the others hold is told."""
+        """The first file of every sample; what the others hold is noted."""
         groups: dict[tuple[str, str], list[_File]] = {}
         for file in files:
             groups.setdefault(same(file), []).append(file)
@@ -166,7 +165,7 @@ class Pairing:
             name = f"{file.path.parent.parent.name}_{stem}" if self.sequences else stem
             self.pairs.append(Pair(text(name), partner, file.path))
         for key in partners.keys() - {file.key for file in inputs}:
-            if self.own is None or self.own.fullmatch(partners[key].stem):
+            if self.part_pattern is None or self.part_pattern.fullmatch(partners[key].stem):
                 self.problems.append(f"{self._shown(partners[key])}: no input with that name")
 
     def tell_folders(self) -> None:
@@ -174,9 +173,9 @@ class Pairing:
         for place in dict.fromkeys(self._looked) if not self.layout.shared else ():
             below = [path.name for path in self.tree.unasked(place)]
             if below:
-                more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+                others = f" and {len(below) - 3} more" if len(below) > 3 else ""
                 names = ", ".join(f"{text(name)}/" for name in below[:3])
-                self.notes.append(f"{self._shown(place)}: pictures in its folders {names}{more} are not used")
+                self.notes.append(f"{self._shown(place)}: pictures in its folders {names}{others} are not used")
 
     def keep_listed(self) -> None:
         """Where a list file names the set's samples, keep those; what is on one side only is a note."""
@@ -198,7 +197,7 @@ class Pairing:
         targets = [pair.target for pair in self.pairs]
         inputs = [pair.input or pair.target for pair in self.pairs]
         numbers, absent = lists.select(
-            lines, inputs, targets, lambda name: self.own is None or bool(self.own.fullmatch(name))
+            lines, inputs, targets, lambda name: self.part_pattern is None or bool(self.part_pattern.fullmatch(name))
         )
         shown, left_out = self._shown(path), len(self.pairs) - len(numbers)
         if not numbers:
@@ -221,8 +220,6 @@ def _equal(first: Path, second: Path) -> bool:
 
 @lru_cache(1024)
 def _same(first: Path, second: Path, *_: int) -> bool:
-    from benchmarks.data.decoding import UnusableImage, decode
-
     if not (os.path.isfile(first) and os.path.isfile(second)):
         return False
     if filecmp.cmp(first, second, shallow=False):

@@ -18,6 +18,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from benchmarks.data.procedural import depth_proxy
@@ -46,7 +47,7 @@ _CROPS = {
 }
 
 
-def photographs() -> dict[str, np.ndarray]:
+def photographs() -> dict[str, UInt8[np.ndarray, "256 256 3"]]:
     """The test photographs by name, in a fixed order.
 
     Returns:
@@ -58,7 +59,7 @@ def photographs() -> dict[str, np.ndarray]:
     return {name: _crop(name) for name in _CROPS}
 
 
-def depth_of(name: str) -> np.ndarray:
+def depth_of(name: str) -> Float32[np.ndarray, "256 256"]:
     """Depth of a test photograph for synthetic haze, snow and fog: an estimate, the same at every call.
 
     Args:

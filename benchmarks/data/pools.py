@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from benchmarks.config.seeds import derive, generator
 from benchmarks.config.settings import Task
-from benchmarks.data.degradations import DEGRADATIONS, degrade
+from benchmarks.data.degradations import Degradation, load
+from benchmarks.data.images import Pictures, centre_crop
+from benchmarks.data.procedural import depth_proxy
 from results.records import DataRecord, Origin, Role
 
+_Image = Float[Tensor, "3 height width"]
 _LARGE = 2**20  # pixels from which on a depth is invented at reduced size
 _KEPT = 512 * 2**20  # bytes of invented depths that are kept
 
@@ -28,9 +32,14 @@ class Pool:
 
     task: Task
     names: Sequence[str]
-    clean: Sequence[np.ndarray]
-    inputs: Sequence[np.ndarray] | None = None
-    depths: Sequence[np.ndarray] | None = None
+    clean: Pictures
+    inputs: Pictures | None = None
+    depths: Pictures | None = None
+
+    @property
+    def degradation(self) -> Degradation:
+        """The task's."""
+        return load(self.task.degradation_at)
 
     @property
     def makes(self) -> bool:
@@ -40,6 +49,12 @@ class Pool:
     def partner(self, number: int) -> np.ndarray | None:
         """The degraded partner of an image, ``None`` where it is to be made."""
         return None if self.inputs is None else self.inputs[number]
+
+    def depth(self, number: int) -> UInt8[np.ndarray, "height width"]:
+        """The depth of an image, uint8 (H, W), of a pool that has depths."""
+        if self.depths is None:
+            raise ValueError(f"{self.task.name}: no depths; see with_depths")
+        return self.depths[number]
 
     @property
     def streams(self) -> bool:
@@ -57,24 +72,24 @@ class TestPool(Pool):
     extra: bool = False
     severity: float | None = None
 
-    def pair(self, number: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    def pair(self, number: int, multiple: int = 1) -> tuple[_Image, _Image]:
         """Degraded and clean image ``number``, (3, H, W) in [0, 1], cut to a multiple of ``multiple`` at the centre.
 
         A synthetic degradation is seeded by test set and image, so it depends on no other image, run or seed.
         """
         clean, degraded = self.clean[number], None
         if self.inputs is not None:
-            degraded = _tensor(_cut(self.inputs[number], multiple))
-        clean_tensor = _tensor(_cut(clean, multiple))
+            degraded = _tensor(centre_crop(self.inputs[number], multiple))
+        clean_tensor = _tensor(centre_crop(clean, multiple))
         if degraded is None:
-            kind = DEGRADATIONS[self.task.degradation]
+            kind = self.degradation
             chosen = (self.severity, self.task.severity, kind.testing[0])
             severity = next(value for value in chosen if value is not None)
             depth = None
             if kind.needs_depth:
-                depth = torch.from_numpy(_cut(self.depths[number], multiple).astype(np.float32) / 255)[None, None]
+                depth = torch.from_numpy(centre_crop(self.depth(number), multiple).astype(np.float32) / 255)[None, None]
             chance = generator("test", self.dataset, self.names[number])
-            degraded = degrade(kind.name, clean_tensor[None], chance, depth=depth, severity=severity)[0]
+            degraded = kind(clean_tensor[None], chance, depth=depth, severity=severity)[0]
         return degraded, clean_tensor
 
 
@@ -109,17 +124,20 @@ class Prepared:
         self.records.append(DataRecord.model_validate(content))
 
 
+_Pool = TypeVar("_Pool", bound=Pool)
+
+
 def joined(task: Task, pools: Sequence[Pool]) -> Pool:
     """One pool of several, clean ones and paired ones."""
     if len(pools) == 1:
         return Pool(task, pools[0].names, pools[0].clean, pools[0].inputs, pools[0].depths)
     names = [name for pool in pools for name in pool.names]
-    return Pool(task, names, *(_chained(pools, part) for part in ("clean", "inputs", "depths")))
+    inputs, depths = _chained(pools, [pool.inputs for pool in pools]), _chained(pools, [pool.depths for pool in pools])
+    return Pool(task, names, _Chain([pool.clean for pool in pools]), inputs, depths)
 
 
-def _chained(pools: Sequence[Pool], part: str) -> _Chain | None:
-    """``part`` of all the pools, with ``None`` for the images of those that lack it; ``None`` where all do."""
-    parts = [getattr(pool, part) for pool in pools]
+def _chained(pools: Sequence[Pool], parts: Sequence[Pictures | None]) -> _Chain | None:
+    """One part of all the pools, with ``None`` for the images of those that lack it; ``None`` where all do."""
     if all(images is None for images in parts):
         return None
     gaps = any(images is None for images in parts)
@@ -127,28 +145,28 @@ def _chained(pools: Sequence[Pool], part: str) -> _Chain | None:
     return _Chain(filled, gaps)
 
 
-def with_depths(pool: Pool, depths: InventedDepths | None = None) -> Pool:
+def with_depths(pool: _Pool, depths: InventedDepths | None = None) -> _Pool:
     """The pool, with invented depths (by default its own) where its degradation needs some and has none; to be called
     before pools are joined."""
-    if pool.inputs is None and pool.depths is None and DEGRADATIONS[pool.task.degradation].needs_depth:
+    if pool.inputs is None and pool.depths is None and pool.degradation.needs_depth:
         pool.depths = depths or InventedDepths(pool.names, pool.clean)
     return pool
 
 
-def as_bytes(depth: np.ndarray) -> np.ndarray:
+def as_bytes(depth: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
     """A depth in [0, 1] as uint8."""
     return np.round(255 * depth).astype(np.uint8)
 
 
-class InventedDepths(Sequence[np.ndarray]):
+class InventedDepths:
     """A plausible depth for each real image without one, uint8 (H, W), made on first use; the latest are kept.
 
     Depths are smooth: those of large images are made at reduced size and enlarged.
     """
 
-    def __init__(self, names: Sequence[str], images: Sequence[np.ndarray]):
+    def __init__(self, names: Sequence[str], images: Pictures):
         self.names, self.images = names, images
-        self._made: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._invented_depths: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
         self._bytes = 0
         self._keeping = Lock()
 
@@ -156,42 +174,40 @@ class InventedDepths(Sequence[np.ndarray]):
         return len(self.images)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        made = self._made.get(number)
-        if made is None:
-            made = self._invented(number)
-            self._keep(number, made)
-        depth, shape = made
+        entry = self._invented_depths.get(number)
+        if entry is None:
+            entry = self._invented(number)
+            self._keep(number, entry)
+        depth, shape = entry
         return depth if depth.shape == shape else _resized(depth, shape)
 
     def _invented(self, number: int) -> tuple[np.ndarray, tuple[int, int]]:
-        from benchmarks.data.procedural import depth_proxy
-
         image = self.images[number]
-        shape = image.shape[:2]
+        shape = image.shape[0], image.shape[1]
         if image[..., 0].size > _LARGE:
-            image = _resized(image, tuple(side // 4 for side in shape))
+            image = _resized(image, (shape[0] // 4, shape[1] // 4))
         chance = np.random.default_rng(derive("depth", self.names[number]))
         return as_bytes(depth_proxy(image, chance)), shape
 
-    def _keep(self, number: int, made: tuple[np.ndarray, tuple[int, int]]) -> None:
+    def _keep(self, number: int, entry: tuple[np.ndarray, tuple[int, int]]) -> None:
         with self._keeping:
-            self._made[number] = made
-            self._bytes += made[0].size
-            while self._bytes > _KEPT and len(self._made) > 1:
-                self._bytes -= self._made.pop(next(iter(self._made)))[0].size
+            self._invented_depths[number] = entry
+            self._bytes += entry[0].size
+            while self._bytes > _KEPT and len(self._invented_depths) > 1:
+                self._bytes -= self._invented_depths.pop(next(iter(self._invented_depths)))[0].size
 
 
-def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """``image`` (H, W) or (H, W, 3), uint8, resampled to ``shape``."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
-class _Chain(Sequence[Any]):
+class _Chain:
     """Several sequences as one; ``gaps``: some of them hold nothing but ``None``."""
 
-    def __init__(self, parts: Sequence[Sequence[Any]], gaps: bool = False):
+    def __init__(self, parts: Sequence[Any], gaps: bool = False):
         self.parts, self.gaps = parts, gaps
         self.ends = np.cumsum([len(part) for part in parts])
         self.streams = any(getattr(part, "streams", False) for part in parts)
@@ -202,12 +218,6 @@ class _Chain(Sequence[Any]):
     def __getitem__(self, number: int) -> Any:
         part = int(np.searchsorted(self.ends, number, side="right"))
         return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
-
-
-def _cut(image: np.ndarray, multiple: int) -> np.ndarray:
-    top, left = (side % multiple // 2 for side in image.shape[:2])
-    height, width = (side - side % multiple for side in image.shape[:2])
-    return image[top : top + height, left : left + width]
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from scipy.fft import fftfreq, irfft2, rfft2, rfftfreq
 from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -51,7 +52,9 @@ class _World:
     roughness: float  # how strong the textures are
 
 
-def scene(generator: np.random.Generator, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def scene(
+    generator: np.random.Generator, size: int = 256
+) -> tuple[UInt8[np.ndarray, "{size} {size} 3"], Float32[np.ndarray, "{size} {size}"]]:
     """Draw one scene.
 
     Args:
@@ -94,7 +97,9 @@ def training_set(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarr
     return images, depths
 
 
-def depth_proxy(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def depth_proxy(
+    image: UInt8[np.ndarray, "height width 3"], generator: np.random.Generator
+) -> Float32[np.ndarray, "height width"]:
     """Invent a plausible depth for a photograph: far at the top and where it is pale, smooth, along its edges.
 
     The vertical gradient stands for the ground plane; paleness is the colour attenuation prior (Zhu, Mai, Shao, "A fast
@@ -129,7 +134,7 @@ def _waves(generator: np.random.Generator, height: int, width: int) -> np.ndarra
     x = np.linspace(0, 2 * np.pi, width, dtype=np.float32)[None]
     frequency, phase = generator.uniform(-1, 1, (3, 2)), generator.uniform(0, 2 * np.pi, 3)
     waves = [np.sin(fy * y + fx * x + p) for (fy, fx), p in zip(frequency, phase, strict=True)]
-    return np.float32(0.6) * sum(waves[1:], start=waves[0]).astype(np.float32)
+    return np.float32(0.6) * np.asarray(sum(waves[1:], start=waves[0]), np.float32)
 
 
 def _guided(guide: np.ndarray, signal: np.ndarray, radius: int, epsilon: float = 2e-2) -> np.ndarray:
@@ -163,10 +168,10 @@ def _world(generator: np.random.Generator, size: int) -> _World:
 
 def _fractal(generator: np.random.Generator, size: int, slope: float) -> np.ndarray:
     """Gaussian noise with amplitude spectrum 1/f^slope, zero mean, unit spread, (size, size) float32."""
-    spectrum = rfft2(generator.standard_normal((size, size), dtype=np.float32))
+    spectrum = np.asarray(rfft2(generator.standard_normal((size, size), dtype=np.float32)))
     frequency = np.hypot(fftfreq(size)[:, None], rfftfreq(size)[None]).astype(np.float32)
     frequency[0, 0] = np.inf  # no mean
-    field = irfft2(spectrum * frequency ** np.float32(-slope), s=(size, size))
+    field = np.asarray(irfft2(spectrum * frequency ** np.float32(-slope), s=(size, size)))
     return field / field.std()
 
 

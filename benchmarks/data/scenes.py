@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.data.images import digest_of, identity
+from benchmarks.data.procedural import training_set
+from results import write_atomically
 
 KINDS = ("images", "depths")
 
@@ -28,20 +30,20 @@ def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, n
     """
     paths = [cache / f"scenes-{form}-{kind}.npy" for kind in KINDS]
     seal = cache / f"scenes-{form}.json"
-    found = _kept(paths, seal)
+    found = _cached(paths, seal)
     if found is None:
         try:
             _draw(paths, seal, count, size)
         except OSError as error:
             raise UserError(f"cannot write the training scenes to {cache}: {error.strerror}.") from error
-        found = _kept(paths, seal)
+        found = _cached(paths, seal)
     if found is None:
         raise UserError(f"the training scenes in {cache} are not what was written there; is the disk sound?")
     return found
 
 
-def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
-    """What is in the cache; ``None`` where there is nothing, or something damaged, which is told."""
+def _cached(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """What is in the cache; ``None`` where there is nothing, or something damaged, which is reported."""
     if not seal.exists():
         return None
     with suppress(OSError, ValueError, EOFError, TypeError):
@@ -56,9 +58,6 @@ def _kept(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str] |
 
 
 def _draw(paths: list[Path], seal: Path, count: int, size: int) -> None:
-    from benchmarks.data.procedural import training_set
-    from results import write_atomically
-
     arrays = training_set(count, size, seed=0)
     for path, array in zip(paths, arrays, strict=True):
         write_atomically(path, lambda temporary, array=array: np.save(temporary, array))

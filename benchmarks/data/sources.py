@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from benchmarks.config import data_sets, protocols
+from benchmarks.config import protocols
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
-from benchmarks.data import files, layouts, opening
+from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
-from benchmarks.data.images import CACHE_LIMIT, digest_of, identity, open_images
+from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
+from benchmarks.data.locating import EMBEDDED, NOTED, Further, first, further, makers, root_of
 from benchmarks.data.opening import Opened
+from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
 from results.records import Origin, Role
 
-__all__ = ["Pool", "Prepared", "TestPool", "fingerprint", "further", "notes", "open_images", "open_set",
-           "prepare"]  # fmt: skip
-
-EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
 TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
 TOLD = 20  # problems of one set that an error lists
-NOTED = 10  # notes of one set that are passed on
-
-
-class Further(NamedTuple):
-    """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
-    its task."""
-
-    data_set: data_sets.DataSet
-    repeats: int
-
-
-def further(setting: Setting, data: DataConfig) -> list[Further]:
-    """The further training sets that ``data`` names, as ``NAME`` or ``NAME@REPEATS``.
-
-    Raises:
-        UserError: with every one that is unknown, fits no task of the setting, or is not repeated once or more often.
-    """
-    found, problems = [], []
-    for text in data.extra:
-        name, _, times = text.partition("@")
-        try:
-            data_set = data_sets.get(name)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if data_set.trains not in setting.task_names:
-            problems.append(f"{name}: not a further training set of any task of {setting.name}")
-        elif times and not (times.isdecimal() and int(times)):
-            problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
-        else:
-            found.append(Further(data_set, int(times or 1)))
-    if found and data.source == "embedded":
-        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
-    if problems:
-        raise UserError("the further training sets (data.extra) cannot be:", problems)
-    return found
-
-
-def fingerprint(setting: Setting, data: DataConfig) -> str:
-    """What stands for the training images in a run's identity."""
-    more = [one.data_set.name for one in further(setting, data)]
-    if data.source == "embedded":
-        return EMBEDDED
-    root = _root(data)
-    names = dict.fromkeys((*setting.train_sets, *more))
-    located = {name: _located(name, root) for name in names}
-    if data.missing == "synthesise" and not all(located.values()):
-        located |= {name: _located(name, root) for name in _makers(setting.train_sets, "train", root)}
-    digest = hashlib.sha256()
-    for name in sorted(located):
-        found = located[name]
-        digest.update(f"{name} {found.fingerprint() if found else 'absent'}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _located(name: str, root: Path) -> layouts.Located | None:
-    """The set; where it is missing, the one that its samples were taken from."""
-    instead = data_sets.get(name).instead
-    return layouts.locate(name, root) or (layouts.locate(instead, root) if instead else None)
-
-
-def _makers(names: Sequence[str], role: str, root: Path) -> list[str]:
-    """Clean sets from which missing ones may be made: those among ``names``, else those kept for the role."""
-    own = [name for name in names if not data_sets.get(name).paired]
-    kept = [name for name, data_set in data_sets.known().items() if data_set.make == role]
-    there = ([name for name in some if layouts.locate(name, root)] for some in (own, kept))
-    return next(filter(None, there), [])
 
 
 def prepare(
@@ -119,30 +46,31 @@ def prepare(
         patch: of the training; smaller images, which are mirrored to fill it, are noted.
 
     Raises:
-        UserError: listing every problem of the files by name.
+        UserError: listing every problem of the files by name; for a degradation that cannot be imported.
     """
-    more = further(setting, data)
+    further_sets = further(setting, data)
+    for task in setting.tasks:
+        degradations.load(task.degradation_at)  # one that cannot be imported is refused before anything is opened
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
         return _embedded(setting, cache, trains=trained is None)
-    found = _Files(setting, data, extra, cache, trained, more)
+    found = _Files(setting, data, extra, cache, trained, further_sets)
     found.protocol, found.patch = protocol or setting.protocol, patch
     return found.prepare()
 
 
 def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
-    from benchmarks.data.photographs import depth_of, photographs
-
     prepared = Prepared()
-    images, depths, drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else (None, None, "")
+    drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else None
     photos = photographs()
     names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
-        if trains:
+        if drawn:
+            images, depths, digest = drawn
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
-            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=drawn)
+            prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=digest)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
@@ -152,28 +80,11 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
 
 
 def _label(task: Task, test: TestSet) -> str:
-    """What tells the photographs' columns apart: the noise level, the degradation, or the set they stand for."""
+    """What distinguishes the photographs' columns: the noise level, the degradation, or the set they stand for."""
     severity = task.severity if test.severity is None else test.severity
     if task.degradation == "noise":
         return f"s{severity:g}"
     return task.degradation if len(task.test) == 1 else f"{task.degradation}-{test.set.rpartition('-')[2]}"
-
-
-def _root(data: DataConfig) -> Path:
-    return data_root(Path(data.root) if data.root else None)
-
-
-def data_root(root: Path | None) -> Path:
-    """The folder, if it is one that can be read.
-
-    Raises:
-        UserError: if it is not.
-    """
-    if root is None or not os.path.isdir(root):
-        raise UserError(f"the data root {files.text(root)!r} is not a folder; see the data layouts in the README.")
-    if reason := files.look(root).problem:
-        raise UserError(f"the data root {files.text(root)} {reason}.")
-    return root
 
 
 def open_set(located: layouts.Located, cache: Path, trains: bool) -> Opened:
@@ -182,34 +93,17 @@ def open_set(located: layouts.Located, cache: Path, trains: bool) -> Opened:
     return opening.open_set(located, cache, limit)
 
 
-def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
-    """What is to be noted about the files of all sets the setting needs, by their names alone."""
-    if data.source == "embedded":
-        return []
-    more = [one.data_set.name for one in further(setting, data)]
-    sets = dict.fromkeys((*setting.train_sets, *more, *setting.test_sets, *extra))
-    located = [_located(name, _root(data)) for name in sets]
-    return list(dict.fromkeys(note for one in located if one for note in _first(one.data_set.name, one.notes, NOTED)))
-
-
-def _first(name: str, lines: Sequence[str], most: int) -> list[str]:
-    """At most so many of a set's problems or notes."""
-    return opening.shortened(
-        lines, most, lambda more: f"{name}: {more} more; `python -m benchmarks.data check` tells them all"
-    )
-
-
 class _Clean(NamedTuple):
     """Clean images from which missing sets are made, with depths that their tasks share."""
 
     names: Sequence[str]
-    images: Sequence[np.ndarray]
+    images: Pictures
     depths: InventedDepths
     sets: list[str]
 
 
 class _Files:
-    """Collects sets below a data root, and every problem on the way, so that all are told at once."""
+    """Collects sets below a data root, and every problem on the way, so that all are reported at once."""
 
     def __init__(
         self,
@@ -218,12 +112,12 @@ class _Files:
         extra: Sequence[str],
         cache: Path,
         trained: Sequence[str] | None,
-        more: Sequence[Further],
+        further_sets: Sequence[Further],
     ):
-        self.more = more
+        self.further_sets = further_sets
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
-        self.root = _root(data)
-        self.extra = [data_sets.get(name) for name in extra]
+        self.root = root_of(data)
+        self.extra = [setting.data_set(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
         self.protocol, self.patch = setting.protocol, 0
@@ -236,8 +130,8 @@ class _Files:
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
         if self.problems:
-            told = f"the data below {files.text(self.root)} cannot be used as they are:"
-            raise UserError(told, dict.fromkeys(self.problems))
+            message = f"the data below {files.text(self.root)} cannot be used as they are:"
+            raise UserError(message, dict.fromkeys(self.problems))
         self.prepared.notes = list(dict.fromkeys(self.prepared.notes))
         return self.prepared
 
@@ -262,49 +156,52 @@ class _Files:
         return Pool(task, [pair.name for pair in opened.located.pairs], opened.targets, opened.inputs)
 
     def _opened_now(self, name: str) -> Opened | None:
-        located = layouts.locate(name, self.root)
+        located = layouts.locate(self.setting.data_set(name), self.root)
         if located is None:
             return None
         opened = open_set(located, self.cache, name in self.setting.train_sets)
-        self.problems += _first(name, opened.problems, TOLD)
-        self.prepared.notes += _first(name, opened.notes, NOTED)
+        self.problems += first(name, opened.problems, TOLD)
+        self.prepared.notes += first(name, opened.notes, NOTED)
         return opened
 
     def _trains(self, names: Sequence[str]) -> str:
         """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
         if not self.problems:
-            self.prepared.notes += opening.mirrored([self._opened[name] for name in names], self.patch)
+            self.prepared.notes += opening.mirrored(self._found(names), self.patch)
         return self._digest(names)
 
+    def _found(self, names: Sequence[str]) -> list[Opened]:
+        """Those of the sets that are there."""
+        return [opened for name in names if (opened := self._opened[name])]
+
     def _digest(self, names: Sequence[str]) -> str:
-        return "" if self.problems else identity(self._opened[name].identity for name in names)
+        return "" if self.problems else identity(opened.identity for opened in self._found(names))
 
     def _tests(self, names: Sequence[str]) -> str:
         """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
         least = protocols.get(self.protocol).smallest
-        for name in names:
-            opened = self._opened[name]
+        for opened in self._found(names):
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
-                self.problems += _first(name, small, TOLD)
+                self.problems += first(opened.located.data_set.name, small, TOLD)
         return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
-            f"{name} ({use}) is missing: {data_sets.get(name).where()}. "
+            f"{name} ({use}) is missing: {self.setting.data_set(name).where()}. "
             "With --missing synthesise its degradation is applied to the clean images that are there"
         )
 
     def _train(self, task: Task) -> None:
-        pools = [*self._own(task), *self._further(task)]
+        pools = [*self._set_pools(task), *self._further(task)]
         if pools:
             self.prepared.train.append(joined(task, pools))
 
-    def _own(self, task: Task) -> list[Pool]:
+    def _set_pools(self, task: Task) -> list[Pool]:
         """The task's training sets in the setting, or one made in their place; none where that is a problem."""
         pools = {}
         for name in task.train:
-            data_set = data_sets.get(name)
+            data_set = self.setting.data_set(name)
             pool, used = self._open(name, task), name
             if pool is None and data_set.instead:
                 pool, used = self._open(data_set.instead, task), data_set.instead
@@ -317,24 +214,24 @@ class _Files:
                 return []
         for name in task.train:
             if pools and name not in pools:  # another of the task's sets is there; nothing to make this one's from
-                self.prepared.record(Role.TRAIN, task, name, 0, data_sets.get(name).expected, Origin.ABSENT)
+                self.prepared.record(Role.TRAIN, task, name, 0, self.setting.data_set(name).expected, Origin.ABSENT)
         if pools:
             return [with_depths(pool) for pool in pools.values()]
-        made = self._clean(self.setting.train_sets, "train", task)
+        clean = self._clean("train", task)
         name = task.train[0]
-        if made is None:
+        if clean is None:
             self._missing(name, f"training of {task.name}, and no clean image to make it from")
             return []
-        found, expected = len(made.names), data_sets.get(name).expected
-        digest = self._trains(made.sets)
+        found, expected = len(clean.names), self.setting.data_set(name).expected
+        digest = self._trains(clean.sets)
         self.prepared.record(
-            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=made.sets, digest=digest
+            Role.TRAIN, task, name, found, expected, Origin.SYNTHESISED, made_from=clean.sets, digest=digest
         )
-        return [with_depths(Pool(task, made.names, made.images), made.depths)]
+        return [with_depths(Pool(task, clean.names, clean.images), clean.depths)]
 
     def _further(self, task: Task) -> Iterator[Pool]:
         """Further training sets of the task, each as often as it is repeated."""
-        for data_set, repeats in self.more:
+        for data_set, repeats in self.further_sets:
             if data_set.trains != task.name:
                 continue
             pool = self._open(data_set.name, task)
@@ -349,21 +246,21 @@ class _Files:
             yield from [with_depths(pool)] * repeats
 
     def _test(self, task: Task, test: TestSet, extra: bool) -> None:
-        pool, made = self._open(test.set, task), None
+        pool, clean = self._open(test.set, task), None
         if pool is None:
             if self.data.missing == "error" or extra:
                 self._missing(test.set, f"test of {task.name}")
                 return
-            made = self._clean(self.setting.test_sets, "test", task)
-            if made is None:
+            clean = self._clean("test", task)
+            if clean is None:
                 self._missing(test.set, f"test of {task.name}, and no clean image to make it from")
                 return
-            pool = Pool(task, made.names, made.images)
-        digest = self._tests(made.sets if made else [test.set])
+            pool = Pool(task, clean.names, clean.images)
+        digest = self._tests(clean.sets if clean else [test.set])
         opened = TestPool(task, pool.names, pool.clean, pool.inputs)
         opened.dataset, opened.extra, opened.severity = test.name, extra, test.severity
-        self.prepared.tests.append(with_depths(opened, made.depths if made else None))
-        role, expected = (Role.EXTRA if extra else Role.TEST), data_sets.get(test.set).expected
+        self.prepared.tests.append(with_depths(opened, clean.depths if clean else None))
+        role, expected = (Role.EXTRA if extra else Role.TEST), self.setting.data_set(test.set).expected
         trained = {record.dataset for record in self.prepared.records if record.origin == Origin.REAL}
         trained |= set(self.trained or ())
         trained |= {name for record in self.prepared.records for name in record.made_from}
@@ -373,17 +270,18 @@ class _Files:
             test.name,
             len(pool.names),
             expected,
-            Origin.SYNTHESISED if made else Origin.REAL,
+            Origin.SYNTHESISED if clean else Origin.REAL,
             digest=digest,
-            made_from=made.sets if made else (),
-            leaked=() if made else leaked(test.set, trained, pool.names),
+            made_from=clean.sets if clean else (),
+            leaked=() if clean else leaked(test.set, trained, pool.names),
         )
 
-    def _clean(self, names: Sequence[str], role: str, task: Task) -> _Clean | None:
-        """Clean images to synthesise from: those of clean sets, else the targets of the paired ones among ``names``."""
+    def _clean(self, role: str, task: Task) -> _Clean | None:
+        """Clean images to synthesise from: those of clean sets, else the targets of the setting's paired ones."""
         if role not in self._made_of:
-            for some in (_makers(names, role, self.root), names):
-                found = {name: pool for name in some if (pool := self._open(name, task)) is not None and pool.names}
+            paired = self.setting.train_sets if role == "train" else self.setting.test_sets
+            for names in (makers(self.setting, role, self.root), paired):
+                found = {name: pool for name in names if (pool := self._open(name, task)) is not None and pool.names}
                 if found:
                     pool = joined(task, [Pool(task, pool.names, pool.clean) for pool in found.values()])
                     depths = InventedDepths(pool.names, pool.clean)

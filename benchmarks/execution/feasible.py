@@ -1,93 +1,100 @@
-"""What the runs of a grid cannot do, said before anything is trained: strategies, networks, processes, mixing."""
+"""What the runs of a grid cannot do, said before anything is trained."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import art
+import baselines
 from benchmarks.config.errors import UserError
+from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
 
 
-def check_schedules(plans: Sequence) -> None:
-    """Refuse schedules whose rates cannot be computed."""
+def check(plans: Sequence[Plan]) -> None:
+    """Check schedules, batches and strategies; warn of strategies that would never act.
+
+    Strategies that work everywhere are not built, which spares ``--dry-run`` the import of torch.
+
+    Raises:
+        UserError: with everything that cannot be.
+    """
     for plan in plans:
         schedules.check(plan.config.train)
-
-
-def check_strategies(plans: Sequence) -> None:
-    """What a strategy cannot do is said before training; those that can do everything need no import for it."""
-    from benchmarks.config import settings
-
+    processes, entries = distributed.count(), art.entries()
     problems = [
-        f"a batch of {plan.config.train.batch} for {distributed.count()} processes; set train.batch higher"
+        f"a batch of {plan.config.train.batch} for {processes} processes; set train.batch higher"
         for plan in plans
-        if plan.config.train.batch < distributed.count()
+        if plan.config.train.batch < processes
     ]
-    for config in (plan.config for plan in plans):
-        entry = art.entries().get(config.strategy)
-        if entry and entry.universal:  # spares --dry-run the import of torch
+    for plan in plans:
+        config = plan.config
+        entry = entries.get(config.strategy)
+        if entry and entry.universal:
             continue
         try:
-            strategy = art.make(config.strategy, settings.load(config.setting).task_names)
+            strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if reason := strategy.unsupported(art.Conditions(processes=distributed.count())):
+        if reason := strategy.unsupported(art.Conditions(processes=processes)):
             problems.append(f"strategy {config.strategy!r} {reason}")
-        if reason := strategy.unsupported(art.Conditions(absent_tasks=_leaves_out(config))):
+        if reason := strategy.unsupported(art.Conditions(absent_tasks=_leaves_out(plan))):
             problems.append(
                 f"strategy {config.strategy!r} {reason}; {config.data.mixing} mixing in batches of "
                 f"{config.train.batch} leaves some out. Use --set data.mixing=balanced"
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
+    for warning in dict.fromkeys(filter(None, map(_never_acts, plans))):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
-def tell_epochs(plans: Sequence) -> None:
-    """Warn of strategies that act from some epoch on which their run never reaches."""
-    from benchmarks.training.schedules import epoch_steps
-
-    known, told = art.entries(), []
-    for config in (plan.config for plan in plans):
-        name = art.parse(config.strategy)[0]
-        needed = known[name].epochs if name in known else 0
-        epoch = epoch_steps(config.train, config.train.steps)  # at most
-        if needed and config.train.steps <= needed * epoch:
-            told.append(
-                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
-                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
-            )
-    for sentence in dict.fromkeys(told):
-        print(sentence, file=sys.stderr)
+def _never_acts(plan: Plan) -> str:
+    """What to say of a strategy that acts from an epoch on that its run does not reach."""
+    train, strategy = plan.config.train, plan.config.strategy
+    entry = art.entries().get(art.parse(strategy)[0])
+    epochs = entry.epochs if entry else 0
+    epoch = schedules.epoch_steps(train, train.steps)  # at most
+    if not epochs or train.steps > epochs * epoch:
+        return ""
+    return (
+        f"{strategy} acts after {epochs} epochs of {epoch} steps, and a run of {train.steps} steps ends before; train "
+        "longer, or --set train.epoch lower."
+    )
 
 
-def _leaves_out(config: Any) -> bool:
+def _leaves_out(plan: Plan) -> bool:
     """Whether batches of this run may lack a task."""
-    from benchmarks.config import settings
-
+    config = plan.config
     if config.data.mixing == "stratified":
-        lengths = [task.list_length for task in settings.load(config.setting).tasks]
+        lengths = [task.list_length for task in plan.setting.tasks]
         return config.train.batch * min(lengths) < sum(lengths)
     return config.data.mixing == "shuffled"
 
 
-def check_networks(plans: Sequence) -> None:
-    """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
-    import baselines
-    from benchmarks.config import settings
+def check_networks(plans: Sequence[Plan]) -> None:
+    """Check patch sizes, and strategies that look inside the network; builds the networks.
 
-    problems, networks = set(), {}
-    for config in (plan.config for plan in plans):
-        key = config.baseline, config.size
-        network = networks[key] = networks.get(key) or baselines.build(*key)
+    Raises:
+        UserError: with everything that cannot be.
+    """
+    build = functools.cache(baselines.build)
+    problems: set[str] = set()
+    for plan in plans:
+        config = plan.config
+        try:
+            network = build(config.baseline, config.size)
+        except ValueError as error:
+            problems.add(str(error))
+            continue
         if config.train.patch % network.multiple:
             problems.add(
-                f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
+                f"{config.baseline} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
             )
-        strategy = art.make(config.strategy, settings.load(config.setting).task_names)
+        strategy = art.make(config.strategy, plan.setting.task_names)
         if reason := strategy.unsupported(art.Conditions(network=network)):
             problems.add(f"strategy {config.strategy!r} {reason}")
     if problems:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from benchmarks.config.protocols import Protocol, get
+from benchmarks.data.images import centre_crop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,10 +57,7 @@ def _as_image(image: np.ndarray | Tensor) -> np.ndarray:
 
 def _prepared(image: np.ndarray, convention: Protocol) -> np.ndarray:
     """The pixels that are compared: float in [0, 1], or on uint8's scale where rounded."""
-    height, width = image.shape[:2]
-    kept_height, kept_width = (side - side % convention.multiple for side in (height, width))
-    top, left = (height - kept_height) // 2, (width - kept_width) // 2
-    image = image[top : top + kept_height, left : left + kept_width]
+    image = centre_crop(image, convention.multiple)
     cut = convention.border
     image = image[cut : image.shape[0] - cut, cut : image.shape[1] - cut]
     if not convention.luma:  # SSIM goes channel by channel, twice as fast where each is contiguous

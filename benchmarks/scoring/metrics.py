@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.config.errors import UserError, nearest
+from benchmarks.scoring import torchvision_compat
 from results.records import PROTOCOL_METRICS, MetricFacts
 
 Image = Float[Tensor, "3 height width"]
@@ -166,10 +167,8 @@ def _unavailable(name: str, error: Exception) -> str:
 
 def _pyiqa() -> Any:
     """pyiqa, imported with torchvision made importable beside any torch build."""
-    from baselines.torchvision_compat import prepare
-
     try:
-        prepare()
+        torchvision_compat.prepare()
         import pyiqa
     except ImportError as error:
         raise UserError(f"further metrics need pyiqa: {error}.") from error

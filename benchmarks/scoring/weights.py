@@ -9,23 +9,25 @@ object is refused.
 from __future__ import annotations
 
 import re
+from argparse import ArgumentParser
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 import baselines
-from benchmarks.config.errors import UserError, nearest, quoted
+from benchmarks.config.configuration import Config
+from benchmarks.config.errors import UserError
 from benchmarks.scoring import unpacking
 from benchmarks.scoring.unpacking import scored
 from results import Damaged, Run
 from results.schema import CHECKPOINT, CONFIG
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from benchmarks.config.configuration import Config
+    from baselines import Network
 
 BESIDE = (
     "addict",
@@ -58,7 +60,7 @@ class Loaded:
     run that it is from, and ``config`` that run's configuration, ``None`` for a published file.
     """
 
-    network: Any
+    network: Network
     baseline: str
     size: str
     path: Path
@@ -69,35 +71,47 @@ class Loaded:
     @property
     def title(self) -> str:
         """The baseline's display name."""
-        return baselines.describe(self.baseline)["name"]
+        return baselines.describe(self.baseline).name
+
+
+@dataclass(frozen=True)
+class NetworkRequest:
+    """The options of :func:`add_arguments`."""
+
+    run: Path | None
+    checkpoint: Path | None
+    baseline: str | None
+    size: str | None
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Let a command take a network: ``--run``, or ``--baseline`` with ``--checkpoint`` and ``--size``."""
+    known = f"{', '.join(baselines.names())}, or package.module:Class"
     group = parser.add_argument_group("the network, one of")
     group.add_argument("--run", type=Path, metavar="RUN_FOLDER", help="a run of this project")
     group.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="weights with the authors' names; --baseline tells whose"
     )
-    group.add_argument("--baseline", metavar="NAME", help=f"of the checkpoint: {', '.join(baselines.names())}")
+    group.add_argument("--baseline", metavar="NAME", help=f"of the checkpoint: {known}")
     group.add_argument("--size", choices=["paper", "tiny"], help="of the checkpoint's network (default: paper)")
 
 
-def load(options: Namespace) -> Loaded:
-    """The network that the options of :func:`add_arguments` name.
+def load(request: NetworkRequest) -> Loaded:
+    """The network that a request names.
 
     Raises:
         UserError: for options that do not go together, and as :func:`load_run` and :func:`load_published` do.
     """
-    published = {"--checkpoint": options.checkpoint, "--baseline": options.baseline}
-    given = [name for name, value in (published | {"--size": options.size}).items() if value]
-    if options.run:
+    published = {"--checkpoint": request.checkpoint, "--baseline": request.baseline}
+    given = [name for name, value in (published | {"--size": request.size}).items() if value]
+    if request.run:
         if given:
             raise UserError(f"--run names a network already; leave out {' and '.join(given)}.")
-        return load_run(options.run)
-    if missing := [name for name, value in published.items() if not value]:
+        return load_run(request.run)
+    if not request.checkpoint or not request.baseline:
+        missing = [name for name, value in published.items() if not value]
         raise UserError(f"{' and '.join(missing)} missing: name a network by --checkpoint and --baseline, or by --run.")
-    return load_published(options.checkpoint, options.baseline, options.size or "paper")
+    return load_published(request.checkpoint, request.baseline, request.size or "paper")
 
 
 def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
@@ -105,19 +119,19 @@ def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:
 
     Args:
         path: written by ``torch.save``; wrappers around the weights are found and told.
-        baseline: one of :func:`baselines.names`.
+        baseline: one of :func:`baselines.names`, or ``package.module:Class``.
         size: ``paper`` or ``tiny``.
 
     Raises:
         UserError: for an unknown baseline, an unreadable file, one that holds code, or weights of another network,
             with the first mismatches.
     """
-    if baseline not in baselines.names():
-        known = baselines.names()
-        raise UserError(f"unknown baseline {quoted(baseline)}{nearest(baseline, known)} Known: {', '.join(known)}.")
+    try:
+        network = baselines.build(baseline, size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     content = read(path)
     own = scored(content)
-    network = baselines.build(baseline, size)
     try:
         found = network.load_published(own[0] if own else content)
     except ValueError as error:
@@ -145,14 +159,14 @@ def load_run(folder: Path) -> Loaded:
     content = read(path)
     if content.get("hash") != wanted:
         raise UserError(f"{path} belongs to another configuration than the {CONFIG} beside it.")
-    own = scored(content, f" of {config.train.steps}")
-    network = baselines.build(config.baseline, config.size)
+    state, about = scored(content, f" of {config.train.steps}") or ({}, "")
     try:
-        network.load_published(own[0] if own else {})
+        network = baselines.build(config.baseline, config.size)
+        network.load_published(state)
     except ValueError as error:
-        made = f"the {CONFIG} beside it says {config.baseline}, size {config.size}"
-        raise UserError(f"{path}: {error}; {made}.") from error
-    return Loaded(network.eval(), config.baseline, config.size, path, own[1], run, config)
+        said = f"the {CONFIG} beside it says {config.baseline}, size {config.size}"
+        raise UserError(f"{path}: {error}; {said}.") from error
+    return Loaded(network.eval(), config.baseline, config.size, path, about, run, config)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -211,10 +225,6 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 def _config(run: Run) -> tuple[Config, str]:
     """The run's configuration and its hash."""
-    from pydantic import ValidationError
-
-    from benchmarks.config.configuration import Config
-
     record = run.record
     if record is None:
         raise UserError(f"{run.folder} is not the folder of a run: there is no {CONFIG} in it.")
@@ -258,7 +268,7 @@ class _Object:
 class _Mapping:
     """An ordered dictionary instead of another kind: the only one whose items and state the reader fills in."""
 
-    def __new__(cls, *_: Any) -> OrderedDict:
+    def __new__(cls, *_: Any) -> OrderedDict[Any, Any]:
         return OrderedDict()
 
 
@@ -273,22 +283,17 @@ def _refusal(path: Path, names: Iterable[str]) -> str:
 
 def _fits(content: dict[str, Any], but: tuple[str, str]) -> str:
     """`` They fit promptir, size paper.`` where another baseline or size takes these weights."""
+    import torch
+
     from baselines import weights
 
     found = weights.mappings(content)
-    others = [(name, size) for name in baselines.names() for size in baselines.describe(name)["sizes"]]
-    for name, size in sorted(others, key=lambda other: other[0] != but[0]):
-        if (name, size) != but and weights.fits(_outline(name, size), found):
+    known = sorted(set(baselines.names()) - set(baselines.plugins()), key=lambda name: (name != but[0], name))
+    for name, size in ((known_name, size) for known_name in known for size in baselines.describe(known_name).sizes):
+        if (name, size) == but:
+            continue
+        with torch.device("meta"):  # names and shapes without values
+            network = baselines.build(name, size)
+        if weights.fits(network, found):
             return f" They fit {name}, size {size}."
     return ""
-
-
-def _outline(name: str, size: str) -> Any:
-    """A network without values, where it can be built so."""
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return baselines.build(name, size)
-    except (NotImplementedError, RuntimeError):
-        return baselines.build(name, size)

@@ -99,9 +99,9 @@ def write_csv(rows: Sequence[Measure], path: Path, device_name: str) -> None:
             "met": MET[row.met],
             "medians": "; ".join(f"{name}={value:.5g}" for name, value in row.values.items()),
             "rounds": row.rounds,
-            "device": facts["device"],
-            "torch": facts["versions"]["torch"],
-            "commit": facts["commit"],
+            "device": facts.device,
+            "torch": facts.versions["torch"],
+            "commit": facts.commit,
         }
         for row in rows
     )

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.images import open_images
 from benchmarks.data.pools import Pool
 from benchmarks.data.procedural import training_set
 from benchmarks.speed import plain
-from benchmarks.speed.steps import SETTING, Bench
+from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, interleaved
 from benchmarks.training.loop import Training
 
@@ -40,7 +39,7 @@ def patches(bench: Bench, root: Path | None, rounds: int) -> Iterator[Measure]:
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     clean = sorted((root / "BSD400").glob("*.*")) if root and (root / "BSD400").is_dir() else _drawn(folder, "jpg")
     origin = f"{len(clean)} images of BSD400" if root else f"{len(clean)} drawn images"
-    noise, rain = (task for task in settings.load(SETTING).tasks if task.name in ("denoise_25", "derain"))
+    noise, rain = (task for task in bench.setting.tasks if task.name in ("denoise_25", "derain"))
     images, _ = open_images(clean, bench.folder / "cache", "clean")
     assert noise.severity is not None  # of denoise_25
     plainly = plain.batches(plain.CleanFolder(clean, PATCH, noise.severity), BATCH)
@@ -64,7 +63,7 @@ def _compared(case: str, plainly: Iterator[object], ours: Iterator[Batch], goal:
 
 def _batches(pool: Pool, bench: Bench) -> Iterator[Batch]:
     sizes = (f"train.batch={BATCH}", f"train.patch={PATCH}", "data.mixing=shuffled")
-    batches = Batches([pool], resolve(SETTING, "transweather", "mix", overrides=sizes), bench.device)
+    batches = Batches([pool], resolve(bench.setting, "transweather", "mix", overrides=sizes), bench.device)
     return (batches(step) for step in count())
 
 

@@ -53,7 +53,7 @@ def measure(name: str, size: str, device_name: str) -> Row:
     torch.manual_seed(0)
     network = baselines.build(name, size).to(device)
     batch = torch.rand(BATCH[size], 3, 64, 64, device=device)
-    second = batch.flip(0) if baselines.recipe(name, "demo")["views"] == 2 else None
+    second = batch.flip(0) if baselines.recipe(name, "demo").get("views") == 2 else None
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6, fused=True)
     times: list[float] = []
     for _ in range(ROUNDS + 2):
@@ -81,7 +81,7 @@ def measure(name: str, size: str, device_name: str) -> Row:
         threads=THREADS[size],
         step_ms=sorted(times[2:])[ROUNDS // 2],
         memory_mib=memory,
-        device=environment.describe(device)["device"],
+        device=environment.describe(device).device or "",
     )
 
 

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 
 import baselines
-from benchmarks.config import protocols, settings
+from benchmarks.config import protocols
+from benchmarks.config.data_sets import known
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import layouts, sources
+from benchmarks.data.images import open_images
 from benchmarks.data.pools import TestPool
 from benchmarks.scoring.scores import evaluate
 from benchmarks.speed import plain
-from benchmarks.speed.steps import SETTING, Bench
+from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, interleaved
 
 IMAGES = 8  # of every test set
@@ -47,13 +49,13 @@ def evaluations(
 
 def _pools(bench: Bench, root: Path | None) -> tuple[list[TestPool], list[Path], str]:
     """The pools of the three levels, the files of their images (none of the embedded ones), and what they are."""
-    tasks = [task for task in settings.load(SETTING).tasks if task.degradation == "noise"]
-    located = layouts.locate("CBSD68", root) if root else None
+    tasks = [task for task in bench.setting.tasks if task.degradation == "noise"]
+    located = layouts.locate(known().get("CBSD68"), root) if root else None
     if not located:
-        tests = sources.prepare(settings.load(SETTING), DataConfig(), (), bench.folder / "cache").tests
+        tests = sources.prepare(bench.setting, DataConfig(), (), bench.folder / "cache").tests
         return [pool for pool in tests if pool.task in tasks], [], f"{len(tests[0].names)} embedded photographs"
     files = [pair.target for pair in located.pairs[:IMAGES]]
-    images, _ = sources.open_images(files, bench.folder / "cache", "CBSD68")
+    images, _ = open_images(files, bench.folder / "cache", "CBSD68")
     names = [path.name for path in files]
     pools = [TestPool(task, names, images, dataset=task.test[0].name) for task in tasks]
     return pools, files, f"{len(files)} images of CBSD68"

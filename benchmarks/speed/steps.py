@@ -31,11 +31,12 @@ class Bench:
 
     def __init__(self, folder: Path, device: torch.device):
         self.folder, self.device = folder, device
-        self.pools = sources.prepare(settings.load(SETTING), DataConfig(), (), folder / "cache").train
+        self.setting = settings.load(SETTING)
+        self.pools = sources.prepare(self.setting, DataConfig(), (), folder / "cache").train
 
     def training(self, baseline: str, strategy: str, size: str = "tiny", *overrides: str) -> Training:
         """A training past its warm-up, as a demo run's with the ``overrides``."""
-        config = resolve(SETTING, baseline, strategy, size=size, overrides=overrides)
+        config = resolve(self.setting, baseline, strategy, size=size, overrides=overrides)
         torch.set_num_threads(config.train.threads)
         training = Training(config, self.pools, Run(Path(tempfile.mkdtemp(dir=self.folder))), self.device)
         training.step = config.train.steps // 2

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
-from benchmarks.config import settings
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.scoring import unpacking
@@ -72,8 +71,14 @@ def resumable(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
-def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> Checkpoint | None:
+def latest(folder: Path, config: Config, tasks: int, device: torch.device | str = "cpu") -> Checkpoint | None:
     """The newest intact checkpoint of a run, or ``None``; a damaged one is named on stderr.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        tasks: how many its setting has.
+        device: where the tensors go.
 
     Raises:
         UserError: if all are damaged, or one is of another configuration.
@@ -88,7 +93,7 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
             damaged.append(str(error))
             continue
         _check_hash(content, path, config)
-        if problem := _problem(content, config):
+        if problem := _problem(content, config, tasks):
             damaged.append(f"{path} cannot be used: {problem}.")
             continue
         for words in damaged:
@@ -100,7 +105,7 @@ def latest(folder: Path, config: Config, device: torch.device | str = "cpu") -> 
 
 
 def _check_hash(content: Mapping[str, Any], path: Path, config: Config) -> None:
-    wanted = config.identity()["hash"]
+    wanted = config.hash
     if content.get("hash") != wanted:
         raise UserError(
             f"{path} belongs to another configuration ({content.get('hash')}, this run is {wanted}); "
@@ -108,7 +113,7 @@ def _check_hash(content: Mapping[str, Any], path: Path, config: Config) -> None:
         )
 
 
-def _problem(content: Mapping[str, Any], config: Config) -> str | None:
+def _problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | None:
     """What is missing from a checkpoint's content, or of another kind; ``None`` if nothing is."""
     import torch
 
@@ -134,7 +139,7 @@ def _problem(content: Mapping[str, Any], config: Config) -> str | None:
     probes = content.get("conflicts", [])
     if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):
         return "its probes of conflicts are of another form"
-    rows, tasks = content["rhythm"], len(settings.load(config.setting).tasks)
+    rows = content["rhythm"]
     steps = rows.get("steps")
     if not isinstance(steps, list) or not all(type(step) is int and step <= content["step"] for step in steps):
         return "its rhythm has other steps than it"

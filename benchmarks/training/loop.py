@@ -291,7 +291,7 @@ class Training:
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
         content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
-        content |= {"hash": self.config.identity()["hash"], "rhythm": self.rhythm.state()}
+        content |= {"hash": self.config.hash, "rhythm": self.rhythm.state()}
         content |= {"conflicts": self.probe.state()} if self.probe else {}
         save(self.run, cast(Checkpoint, content))
         self.saved_step = self.step
@@ -304,7 +304,7 @@ class Training:
             self.run.write_conflicts(self.probe.table())
 
     def _continue(self) -> None:
-        content = latest(self.run.folder, self.config, self.device)
+        content = latest(self.run.folder, self.config, len(self.strategy.tasks), self.device)
         if content is None:
             return
         restore(self.run.folder, content, self._parts())

@@ -1,12 +1,16 @@
-"""What every network must do, whatever it is: each test runs over all baselines' tiny size."""
+"""Every network conforms, tracing it gives the same, and networks that do not conform are found out."""
 
-import copy
 import re
+from typing import ClassVar
 
+import jaxtyping
 import pytest
 import torch
+from torch import nn
 
 import baselines
+from baselines import conformance
+from baselines.network import Network
 
 # Trained parameters that no training step reaches. The published networks hold them, so they must load.
 UNUSED = {
@@ -16,115 +20,141 @@ UNUSED = {
 }
 
 
-@pytest.fixture
-def network(name):
-    """A tiny network away from its initial values, of which some are zero and would hide a path."""
-    network = baselines.build(name, "tiny")
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network.eval()
+def test_networks_conform(name):
+    assert [finding for finding in conformance.check(name) if finding.passed is False] == []
 
 
-def loss_of(network, degraded, second):
-    """What a training step differentiates, with an L1 loss to the middle grey."""
-    output = network.training_forward(degraded, second)
-    return (output.restored - 0.5).abs().mean() + (0 if output.auxiliary is None else output.auxiliary)
-
-
-def test_gradients_reach_every_parameter_but_the_listed(name, network):
-    # 128 pixels give TransWeather's decoder more than one key: with one, its attention would have no gradient.
-    loss_of(network.train(), *torch.rand(2, 2, 3, 128, 128)).backward()
-    trained = {key: value for key, value in network.named_parameters() if value.requires_grad}
-    missed = {key for key, value in trained.items() if value.grad is None or not value.grad.any()}
-    assert missed == {key for key in trained if name in UNUSED and re.match(UNUSED[name], key)}
-    assert all(value.grad.isfinite().all() for value in trained.values() if value.grad is not None)
-
-
-def test_evaluation_is_deterministic_and_changes_nothing(network):
-    image = torch.rand(2, 3, 64, 64)
-    before = copy.deepcopy(network.state_dict())
-    torch.testing.assert_close(network.restore(image), network.restore(image), rtol=0, atol=0)
-    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-
-
-def test_a_batch_equals_its_images_alone(network):
-    images = torch.rand(3, 3, 64, 128)
-    alone = torch.cat([network.restore(image[None]) for image in images])
-    torch.testing.assert_close(network.restore(images), alone, rtol=1e-4, atol=1e-5)
-
-
-def test_memory_layout_of_the_image_does_not_matter(network):
-    image = torch.rand(2, 3, 64, 64)
-    moved = image.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(network.restore(moved), network.restore(image), rtol=1e-4, atol=1e-5)
+def test_gradients_reach_every_parameter_but_the_listed(name):
+    missed = conformance.unreached(name)
+    known = {key for key, _ in baselines.build(name, "tiny").named_parameters() if re.match(UNUSED.get(name, "$"), key)}
+    assert missed == known
 
 
 @torch.no_grad()
-def test_double_precision_agrees(network):
-    image = network.prepare(torch.rand(1, 3, 64, 64))
-    double = copy.deepcopy(network).double()(image.double())
-    assert double.dtype == torch.float64
-    assert (network(image) - double).abs().max() <= 1e-4 * double.abs().max()
-
-
-@torch.no_grad()
-def test_bfloat16_autocast_is_close(network):
-    image = network.prepare(torch.rand(1, 3, 64, 64))
-    exact = network(image)
-    with torch.autocast("cpu", torch.bfloat16):
-        rough = network(image)
-    assert (rough.float() - exact).square().mean().sqrt() <= 0.03 * exact.square().mean().sqrt()
-
-
-def test_bfloat16_autocast_trains(network):
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = loss_of(network.train(), *torch.rand(2, 2, 3, 64, 64))
-    loss.backward()
-    assert all(value.grad is None or value.grad.isfinite().all() for value in network.parameters())
-
-
-@torch.no_grad()
-def test_compiled_forward_gives_the_same(network):
+def test_compiled_forward_gives_the_same(name, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' checks cannot be traced
+    network = conformance.disturbed(name)
     # The traced graph run as it is: what can go wrong is in tracing, and generating code would take minutes.
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     image = network.prepare(torch.rand(1, 3, 64, 64))
     torch.testing.assert_close(compiled(image), network(image), rtol=1e-4, atol=1e-5)
 
 
-def test_a_separable_network_trains_each_sample_alone(network):
-    if not network.separable:
-        pytest.skip("says itself that samples of a batch depend on each other")
-    images = torch.rand(3, 3, 64, 64)
-    alone = torch.cat([network.train().training_forward(image[None]).restored for image in images])
-    torch.testing.assert_close(network.training_forward(images).restored, alone, rtol=1e-4, atol=1e-5)
+class Sound(Network):
+    """One convolution and a skip; the others are made wrong in one way each."""
+
+    output_layer = "last"
+    description: ClassVar = {
+        "name": "Sound",
+        "about": "one convolution",
+        "sizes": {"tiny": {}, "paper": {}},
+        "recipe": {profile: dict(lr=1e-3, steps=9, batch=4, patch=32) for profile in ("paper", "demo")},
+    }
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, image):
+        return image + self.last(image)
 
 
-def test_state_survives_saving(name, network, tmp_path):
-    loss_of(network.train(), *torch.rand(2, 2, 3, 64, 64))  # moves statistics and AirNet's queue
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    other = baselines.build(name, "tiny").eval()
-    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    image = torch.rand(1, 3, 64, 64)
-    assert torch.equal(other.restore(image), network.restore(image))
+class Noisy(Sound):
+    def forward(self, image):
+        return super().forward(image) + 0.1 * torch.rand_like(image)
 
 
-def test_same_seed_same_network(name):
-    def weights():
-        torch.manual_seed(3)
-        return baselines.build(name, "tiny").state_dict().values()
+class Counting(Sound):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
 
-    assert all(torch.equal(first, second) for first, second in zip(weights(), weights(), strict=True))
+    def forward(self, image):
+        self.calls += 1
+        return super().forward(image)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_cpu(network):
-    image, second = torch.rand(2, 2, 3, 64, 64)
-    on_cuda = copy.deepcopy(network).cuda()
-    restored = on_cuda.restore(image.cuda()).cpu()
-    torch.testing.assert_close(restored, network.restore(image), rtol=1e-3, atol=1e-3)
-    gradients = []
-    for net, views in ((network, (image, second)), (on_cuda, (image.cuda(), second.cuda()))):
-        loss_of(net.train(), *views).backward()
-        gradients.append(torch.stack([p.grad.norm().cpu() for p in net.parameters() if p.grad is not None]).norm())
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=0)
+class Mixing(Sound):
+    def forward(self, image):
+        return super().forward(image) - image.mean()
+
+
+class Doubling(Sound):
+    multiple = 48
+
+    def forward(self, image):
+        return nn.functional.interpolate(super().forward(image), scale_factor=2)
+
+
+class Cropping(Sound):
+    def forward(self, image):
+        return super().forward(image)[..., :-1]
+
+
+class Idle(Sound):
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Linear(2, 2)
+
+
+class Frozen(Sound):
+    def forward(self, image):
+        return image + self.last(image.detach()).detach()
+
+
+class Unnamed(Sound):
+    output_layer = "first"
+
+
+class Unlike(Sound):
+    description = Sound.description | {"sizes": {"tiny": {}, "paper": {"deep": True}}}
+
+    def __init__(self, deep=False):
+        super().__init__()
+        if deep:
+            self.middle = nn.Conv2d(3, 3, 1)
+
+
+class Coarse(Sound):
+    def forward(self, image):
+        return image + ((self.last(image) + 1000) - 1000)
+
+
+class Local(Sound):
+    def __init__(self):
+        super().__init__()
+        self.sharpen = lambda image: image
+
+
+@pytest.mark.parametrize(
+    ("network", "failed", "noted"),
+    [
+        (Sound, set(), {"cuda"}),
+        (Noisy, {"deterministic", "batch", "copied"}, {"separable"}),
+        (Counting, {"deterministic"}, set()),
+        (Mixing, {"batch", "separable"}, set()),
+        (Doubling, {"training forward", "learns"}, set()),
+        (Cropping, {"any height and width", "training forward"}, set()),
+        (Idle, set(), {"gradient"}),
+        (Frozen, {"learns"}, set()),
+        (Unnamed, {"output layer"}, set()),
+        (Unlike, {"sizes"}, set()),
+        (Coarse, {"bf16"}, set()),
+        (Local, {"copied"}, set()),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_is_wrong_is_found(network, failed, noted):
+    findings = conformance.check(f"{__name__}:{network.__name__}")
+    wrong = {finding.name for finding in findings if finding.passed is False}
+    assert failed <= wrong and (failed or not wrong), findings
+    assert noted <= {finding.name for finding in findings if finding.passed is None}
+
+
+def test_command_says_what_was_found(capsys):
+    assert conformance.main([f"{__name__}:Sound"]) == 0
+    assert re.search(r"separable +passed +samples alone differ", capsys.readouterr().out)
+    assert conformance.main([f"{__name__}:Mixing"]) == 1
+    assert "set separable = False" in capsys.readouterr().out
+    assert conformance.main([f"{__name__}:Unsound"]) == 2
+    assert "cannot import" in capsys.readouterr().err

@@ -8,6 +8,8 @@ import baselines
 
 
 def test_layout_parameters_and_output_are_the_published_ones(name):
+    if name not in published.NETWORKS:
+        pytest.skip("no values of its published implementation in tests/baselines/reference")
     network = baselines.build(name)
     expected = published.NETWORKS[name]
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == published.layout(name)

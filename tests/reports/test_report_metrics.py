@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from synthetic_store import records, write_run
 
-from baselines.torchvision_compat import prepare
 from benchmarks.scoring.metrics import facts
+from benchmarks.scoring.torchvision_compat import prepare
 from reports.build import build
 from reports.formats.latex import latex
 from reports.formats.markdown import page

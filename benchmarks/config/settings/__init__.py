@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import tomllib
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 import baselines
-from benchmarks.config import data_sets
-from benchmarks.config.errors import UserError, nearest, quoted
+from benchmarks.config import data_sets, degradations, protocols
+from benchmarks.config.data_sets import Catalogue, DataSet
+from benchmarks.config.errors import UserError, mistakes, nearest, quoted, unknown
+from benchmarks.config.outside import content_of, points
 
 FOLDER = Path(__file__).parent
 Mixing = Literal["shuffled", "balanced", "stratified"]
+Profile = Literal["demo", "paper"]
+Recipe = dict[str, JsonValue]
+
+_NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)\w[\w-]{0,59}", re.IGNORECASE | re.ASCII)  # of a folder anywhere
+_Word = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=60)]
+_Target = Annotated[str, Field(pattern=r"^\w[\w.]*:\w+$")]
+_FOR_PEOPLE = ("title", "source")  # keys of a file that change nothing of what is computed
+
+
+class _Known(NamedTuple):
+    """What the tasks of a setting may name."""
+
+    catalogue: Catalogue
+    degradations: Mapping[str, str]
+
+
+def _known(context: object) -> _Known:
+    """What the context of a validation knows; without one, what every setting does."""
+    return context if isinstance(context, _Known) else _Known(data_sets.known(), degradations.known())
+
+
+def _said(get: Callable[[str], object], name: str) -> None:
+    """Look a name up; what is wrong with it becomes one of the mistakes that pydantic collects."""
+    try:
+        get(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _names_a_file(name: str) -> str:
+    if not 0 < len(name) <= 60 or {*name} & {*"/\\"} or not name.isprintable():
+        raise ValueError(f"{quoted(name)} cannot name a file")
+    return name
+
+
+_FileName = Annotated[str, AfterValidator(_names_a_file)]
 
 
 class _Part(BaseModel):
@@ -30,9 +84,15 @@ class TestSet(_Part):
 
     __test__ = False  # pytest: not a test
 
-    name: str
+    name: _FileName
     set: str
     severity: float | None = None
+
+    @field_validator("set")
+    @classmethod
+    def _known_set(cls, name: str, info: ValidationInfo) -> str:
+        _said(_known(info.context).catalogue.get, name)
+        return name
 
 
 class Task(_Part):
@@ -44,7 +104,7 @@ class Task(_Part):
     A task without ``test`` sets is trained only.
     """
 
-    name: str
+    name: _FileName
     degradation: str
     severity: float | None = None
     drawn: tuple[float, float] | None = None
@@ -52,11 +112,40 @@ class Task(_Part):
     repeats: int = Field(1, ge=1)
     test: tuple[TestSet, ...] = ()
 
+    _degradation_at: str = PrivateAttr("")
+    _list_length: int = PrivateAttr(0)
+
+    @field_validator("degradation")
+    @classmethod
+    def _known_degradation(cls, name: str, info: ValidationInfo) -> str:
+        names = _known(info.context).degradations
+        if name not in names:
+            raise ValueError(unknown("degradation", name, names))
+        return name
+
+    @field_validator("train")
+    @classmethod
+    def _known_sets(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for name in names:
+            _said(_known(info.context).catalogue.get, name)
+        return names
+
     @model_validator(mode="after")
     def _one_severity(self) -> Task:
         if self.severity is not None and self.drawn is not None:
             raise ValueError(f"{self.name}: either one severity or bounds to draw it from")
         return self
+
+    def model_post_init(self, context: object, /) -> None:
+        """Note what the names stand for in the setting that is being read."""
+        catalogue, places = _known(context)
+        self._degradation_at = places[self.degradation]
+        self._list_length = sum(catalogue.get(name).expected for name in self.train) * self.repeats
+
+    @property
+    def degradation_at(self) -> str:
+        """Where the degradation stands, as ``module:attribute``."""
+        return self._degradation_at
 
     @property
     def list_length(self) -> int:
@@ -65,7 +154,7 @@ class Task(_Part):
         Where fewer images are at hand, or further sets join in, the list keeps this length, so that the shares of the
         tasks stay the published ones.
         """
-        return sum(data_sets.get(name).expected for name in self.train) * self.repeats
+        return self._list_length
 
 
 class Setting(_Part):
@@ -73,9 +162,13 @@ class Setting(_Part):
 
     ``mixing``: ``shuffled`` draws from the shuffled concatenation of all training sets with their repeats (PromptIR),
     ``balanced`` puts equally many samples of every task in each batch (AirNet), ``stratified`` keeps in every batch
-    the shares that the list has; a baseline's recipe may name its own instead. ``selection``: which checkpoint is
-    scored. ``recipe``: what training in this setting changes in every baseline's recipe, by profile; a table with a
-    baseline's name stands for that baseline in place of all of it, so an empty one keeps its own recipe.
+    the shares that the list has; a baseline's recipe may name its own instead. ``recipe``: what training in this
+    setting changes in every baseline's recipe, by profile; a table with a baseline's name stands for that baseline in
+    place of all of it, so an empty one keeps its own recipe. ``data_sets``: sets of this setting alone, as in
+    ``sets.toml``; ``degradations``: the same, as ``module:attribute``.
+
+    A setting that is none of this project's own has a ``place``, its file or entry point, and a ``digest`` of its
+    content.
     """
 
     name: str
@@ -83,9 +176,18 @@ class Setting(_Part):
     source: str
     protocol: str
     mixing: Mixing = "shuffled"
-    selection: Literal["last"] = "last"
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    recipe: dict[Literal["demo", "paper"], dict[str, Any]] = {}
+    tasks: tuple[Task, ...]
+    recipe: dict[Profile, Recipe] = {}
+    data_sets: dict[str, DataSet] = {}
+    degradations: dict[_Word, _Target] = {}
+    place: str = ""
+    digest: str = ""
+
+    @field_validator("protocol")
+    @classmethod
+    def _known_protocol(cls, name: str) -> str:
+        _said(protocols.get, name)
+        return name
 
     @model_validator(mode="after")
     def _unique(self) -> Setting:
@@ -98,30 +200,41 @@ class Setting(_Part):
                 raise ValueError(f"{kind} {sorted(twice)[0]!r} is there twice")
             if not found:
                 raise ValueError(f"there is no {kind}")
-            if odd := [
-                name for name in found if not 0 < len(name) <= 60 or {*name} & {*"/\\"} or not name.isprintable()
-            ]:
-                raise ValueError(f"{kind} {quoted(odd[0])} cannot name a file")
         return self
 
-    @model_validator(mode="after")
-    def _known_baselines(self) -> Setting:
+    @field_validator("recipe")
+    @classmethod
+    def _known_baselines(cls, recipe: dict[Profile, Recipe]) -> dict[Profile, Recipe]:
         known = baselines.names()
-        for profile, table in self.recipe.items():
+        for profile, table in recipe.items():
             for name, change in table.items():
                 if isinstance(change, dict) and name not in known:
-                    raise ValueError(f"recipe.{profile}.{name}: no such baseline{nearest(name, known)}")
-        return self
+                    raise ValueError(f"{profile}.{name}: no such baseline{nearest(name, known)}")
+        return recipe
 
-    def changes(self, profile: str, baseline: str) -> dict[str, Any]:
+    def changes(self, profile: Profile, baseline: str) -> Recipe:
         """What training in this setting changes in the baseline's recipe."""
         table = self.recipe.get(profile, {})
-        if isinstance(own := table.get(baseline), dict):
-            return own
+        if isinstance(instead := table.get(baseline), dict):
+            return instead
         return {key: value for key, value in table.items() if not isinstance(value, dict)}
 
     @property
+    def catalogue(self) -> Catalogue:
+        """The data sets that can be named in this setting."""
+        return Catalogue({**data_sets.known().sets, **self.data_sets})
+
+    def data_set(self, name: str) -> DataSet:
+        """The data set of that name, or a part of one.
+
+        Raises:
+            UserError: if there is none, naming the nearest.
+        """
+        return self.catalogue.get(name)
+
+    @property
     def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in their order."""
         return tuple(task.name for task in self.tasks)
 
     @property
@@ -140,28 +253,70 @@ class Setting(_Part):
         return tuple(dict.fromkeys(test.set for task in self.tasks for test in task.test))
 
 
+def _plugged() -> dict[str, EntryPoint]:
+    return {point.name: point for point in points("benchmarks.settings")}
+
+
 def names() -> list[str]:
-    """Settings that :func:`load` knows."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    """Settings that :func:`load` knows by name: this project's, and those of the entry-point group
+    ``benchmarks.settings``, each entry of which gives a file or its content."""
+    return sorted({path.stem for path in FOLDER.glob("*.toml")} | _plugged().keys())
 
 
-@cache
 def load(name: str) -> Setting:
-    """The setting of that name.
+    """The setting of that name, or of a file of the user's own (``path/to/mine.toml``).
 
     Raises:
         UserError: if there is none, naming the nearest, or if its file has mistakes, naming each.
     """
-    path = FOLDER / f"{name}.toml"
+    if name.endswith(".toml"):
+        path = Path(name)
+        if path.stem in names():
+            raise UserError(f"{path}: {path.stem} is the name of another setting; give the file a name of its own.")
+        return _read(path.stem, path, str(path.absolute()))
     if name not in names():
-        raise UserError(f"unknown setting {quoted(name)}{nearest(name, names())} Known: {', '.join(names())}.")
+        raise UserError(f"{unknown('setting', name, names())[:-1]}; or the path of your own, such as mine.toml.")
+    path = FOLDER / f"{name}.toml"
+    return _packaged(path) if path.is_file() else _read(name, content_of(_plugged()[name]), name)
+
+
+@cache
+def _packaged(path: Path) -> Setting:
+    return _read(path.stem, path, "")
+
+
+def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Setting:
+    """A setting from its file, or from the content of one; ``place``: where it came from, empty for our own."""
+    shown = content.name if isinstance(content, Path) else name
+    if isinstance(content, Path):
+        try:
+            content = tomllib.loads(content.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"the file of the setting, {content}: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{shown} is not TOML: {error}.") from error
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{quoted(name)} cannot name a setting: at most 60 letters, digits, _ and -, as in mine.toml.")
+    if given := {"name", "place", "digest"} & content.keys():
+        raise UserError(f"{shown} gives a {min(given)}; a setting goes by that of its file.")
+    tables = [content.get(key) for key in ("data_sets", "degradations")]
+    sets, degraded = (table if isinstance(table, dict) else {} for table in tables)
+    places = {key: place for key, place in degraded.items() if isinstance(place, str)}
+    found, problems = data_sets.parse(sets)
+    problems = [f"data_sets.{problem}" for problem in problems]
+    known = _Known(Catalogue({**data_sets.known().sets, **found}), degradations.known() | places)
+    fields = {**content, "name": name, "place": place, "digest": _digest(content) if place else ""}
+    fields |= {"data_sets": found} if sets else {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "name" in content:
-            raise UserError(f"{path.name} gives a name; a setting goes by that of its file.")
-        return Setting.model_validate({"name": name} | content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path.name} is not TOML: {error}.") from error
+        setting = Setting.model_validate(fields, context=known)
     except ValidationError as error:
-        told = (f"{'.'.join(map(str, one['loc'])) or 'together'}: {one['msg']}" for one in error.errors())
-        raise UserError(f"the setting {path.name} is not valid:", told) from error
+        raise UserError(f"the setting {shown} is not valid:", problems + mistakes(error, Setting)) from error
+    if problems:
+        raise UserError(f"the setting {shown} is not valid:", problems)
+    return setting
+
+
+def _digest(content: Mapping[str, JsonValue]) -> str:
+    """Stands for what a setting's file says, but for the words for people and the form of the file."""
+    computing = {key: value for key, value in content.items() if key not in _FOR_PEOPLE}
+    return hashlib.sha256(json.dumps(computing, sort_keys=True, default=str).encode()).hexdigest()[:16]

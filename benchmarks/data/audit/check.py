@@ -1,4 +1,4 @@
-"""Checking data sets on disk: every file decoded, every defect told by name."""
+"""Checking data sets on disk: every file decoded, every defect reported by name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.config import data_sets
-from benchmarks.config.data_sets import DataSet
+from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.data import layouts, opening
 from benchmarks.data.audit.misplaced import fix
 from benchmarks.data.decoding import attempts, decode, header_of
 from benchmarks.data.images import digest_of
 from benchmarks.data.layouts import Located
 
-SHOWN = 10  # problems of a set that are told, unless all are asked for
+SHOWN = 10  # problems of a set that are listed, unless all are asked for
 
 
 @dataclass
@@ -24,12 +23,14 @@ class Report:
     """What was found of one set. ``problems`` must be mended before training; ``notes`` are for information."""
 
     data_set: DataSet
+    whole: DataSet  # of which it is a part, or itself
     located: Located | None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def found(self) -> int:
+        """Samples that are there."""
         return len(self.located.pairs) if self.located else 0
 
     @property
@@ -45,7 +46,9 @@ class Report:
         return "partial" if self.found < self.data_set.expected else "surplus"
 
 
-def check(names: Iterable[str], root: Path, least: Mapping[str, tuple[int, str]] | None = None) -> list[Report]:
+def check(
+    names: Iterable[str], catalogue: Catalogue, root: Path, least: Mapping[str, tuple[int, str]] | None = None
+) -> list[Report]:
     """Find and decode the sets of those names below ``root``, with a progress bar for slow ones.
 
     Told of each set: images found and expected, pairs without partner, files that cannot be decoded, pairs of
@@ -54,18 +57,20 @@ def check(names: Iterable[str], root: Path, least: Mapping[str, tuple[int, str]]
 
     Args:
         names: of the sets.
+        catalogue: where they stand, with the sets that a folder may belong to instead.
         root: the data root.
         least: by test set, the pixels a side that its images need, and the protocol that needs them.
     """
     reports = []
     for name in names:
-        located = layouts.locate(name, root)
-        report = Report(data_sets.get(name), located)
+        data_set = catalogue.get(name)
+        located = layouts.locate(data_set, root)
+        report = Report(data_set, catalogue.get(data_set.whole), located)
         if located:
             report.problems += located.problems
             report.notes += located.notes
         if not report.found:
-            advice = fix(name, root)
+            advice = fix(data_set, catalogue, root)
             if advice:
                 report.notes.append(advice)
         reports.append(report)
@@ -101,10 +106,10 @@ def _seen(path: Path) -> _Seen:
 def _look(report: Report, located: Located, seen: dict[Path, _Seen], unusable: dict[Path, str]) -> None:
     shown = opening.names(located)
     report.problems += [f"{shown[path]}: {unusable[path]}" for path in shown if path in unusable]
-    own = {path: seen[path] for path in shown if path in seen}
-    report.problems += opening.different_sizes(located, {path: found.shape for path, found in own.items()})
-    report.notes += [f"{shown[path]}: {found.note}" for path, found in own.items() if found.note]
-    report.notes += opening.equal_pictures(located, {path: found.digest for path, found in own.items()})
+    files = {path: seen[path] for path in shown if path in seen}
+    report.problems += opening.different_sizes(located, {path: found.shape for path, found in files.items()})
+    report.notes += [f"{shown[path]}: {found.note}" for path, found in files.items() if found.note]
+    report.notes += opening.equal_pictures(located, {path: found.digest for path, found in files.items()})
 
 
 def text(reports: Sequence[Report], everything: bool = False) -> str:
@@ -117,31 +122,31 @@ def text(reports: Sequence[Report], everything: bool = False) -> str:
             expected = sum(report.data_set.expected for report in several)
             parts = ", ".join(report.data_set.part for report in several)
             lines.append(_line(whole, 0, expected, "missing", width))
-            lines += [f"    {data_sets.get(whole).where()}", f"    parts: {parts}"]
+            lines += [f"    {several[0].whole.where()}", f"    parts: {parts}"]
             continue
         for report in several:
-            lines += _told(report, width, everything)
+            lines += _described(report, width, everything)
     states = [report.state for report in reports]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     return "\n".join([*lines, f"{len(reports)} sets and parts of sets: {counted}."])
 
 
 def _whole(report: Report) -> tuple[str, bool]:
-    """The set a report's part belongs to, and whether it is missing: missing parts are told together."""
-    return report.data_set.name.partition(":")[0], report.state == "missing"
+    """The set a report's part belongs to, and whether it is missing: missing parts are listed together."""
+    return report.whole.name, report.state == "missing"
 
 
 def _line(name: str, found: int, expected: int, state: str, width: int) -> str:
     return f"{name:{width}}  {found:>7,} of {expected:>7,}  {state}"
 
 
-def _told(report: Report, width: int, everything: bool) -> list[str]:
+def _described(report: Report, width: int, everything: bool) -> list[str]:
     lines = [_line(report.data_set.name, report.found, report.data_set.expected, report.state, width)]
     if report.state == "missing":
         lines.append(f"    {report.data_set.where()}")
-    for mark, told in (("!", report.problems), ("-", report.notes)):
-        shown = told if everything else told[:SHOWN]
+    for mark, texts in (("!", report.problems), ("-", report.notes)):
+        shown = texts if everything else texts[:SHOWN]
         lines += [f"    {mark} {line}" for line in shown]
-        if len(shown) < len(told):
-            lines.append(f"    {mark} ... and {len(told) - len(shown):,} more; --all tells them all")
+        if len(shown) < len(texts):
+            lines.append(f"    {mark} ... and {len(texts) - len(shown):,} more; --all lists them all")
     return lines

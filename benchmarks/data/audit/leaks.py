@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmarks.config import data_sets, settings
+from benchmarks.config.data_sets import DataSet
+from benchmarks.config.settings import Setting
 from benchmarks.data import files, layouts
 from benchmarks.data.audit.near_duplicates import Match, find
 from results.visible import spreadsheet
@@ -78,22 +79,25 @@ class Leak:
         return f"{part}{self.name} is in {whole} from row {down} and column {across} on, {how}"
 
 
-def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tuple[list[Leak], list[str], list[str]]:
+def search(
+    root: Path, settings: Sequence[Setting], tell: Callable[[str], None]
+) -> tuple[list[Leak], list[str], list[str]]:
     """Compare the clean images of every test set below ``root`` with those of every training set that it is used with.
 
     Args:
         root: the data root.
-        setting: only the sets of this setting, and further test sets of its tasks; ``None``: of all settings.
+        settings: whose sets, and further sets of whose tasks, are compared.
         tell: called with a sentence about each file that cannot be read, or has no place in its set.
 
     Returns:
         The leaks, and the test and training sets that were compared.
     """
-    tests, trains = _sets([setting] if setting else settings.names())
-    located = {name: layouts.locate(name, root) for name in (*tests, *trains)}
-    for problem in dict.fromkeys(problem for found in located.values() if found for problem in found.problems):
+    tests, trains = _sets(settings)
+    sought = {name: layouts.locate(data_set, root) for name, data_set in (tests | trains).items()}
+    located = {name: found for name, found in sought.items() if found}
+    for problem in dict.fromkeys(problem for found in located.values() for problem in found.problems):
         tell(problem)
-    tests, trains = ([name for name in names if located[name] and located[name].pairs] for names in (tests, trains))
+    tests, trains = ([name for name in names if name in located and located[name].pairs] for names in (tests, trains))
     clean = {name: _clean(located[name]) for name in (*tests, *trains)}
     crops = [path for name in tests for path in clean[name]]
     wholes = [path for name in trains for path in clean[name]]
@@ -109,21 +113,24 @@ def search(root: Path, setting: str | None, tell: Callable[[str], None]) -> tupl
     return sorted(leaks, key=_place), tests, trains
 
 
-def _place(leak: Leak) -> tuple:
+def _place(leak: Leak) -> tuple[str, str, list[int | str]]:
     """Sort key: sets, then images with numbers by value."""
     parts = re.split(r"(\d+)", leak.name)  # text, number, text, ...
     return leak.test_set, leak.train_set, [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
-def _sets(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Test and training sets of settings, with further ones and the sets that may stand in."""
-    loaded = [settings.load(name) for name in names]
-    tasks = {task.name for setting in loaded for task in setting.tasks}
-    extra, more = data_sets.further(tasks, trains=False), data_sets.further(tasks, tests=False)
-    trains = dict.fromkeys(name for setting in loaded for name in setting.train_sets)
-    stand_in = [data_sets.get(name).instead for name in trains if data_sets.get(name).instead]
-    tests = dict.fromkeys(name for setting in loaded for name in setting.test_sets)
-    return list(dict.fromkeys((*tests, *extra))), list(dict.fromkeys((*trains, *stand_in, *more)))
+def _sets(settings: Sequence[Setting]) -> tuple[dict[str, DataSet], dict[str, DataSet]]:
+    """Test and training sets of settings by name, with further ones and the sets that may stand in."""
+    tests, trains, further_tests, stand_ins, further_trains = ({} for _ in range(5))
+    for setting in settings:
+        catalogue, tasks = setting.catalogue, setting.task_names
+        named = {name: catalogue.get(name) for name in setting.train_sets}
+        trains |= named
+        tests |= {name: catalogue.get(name) for name in setting.test_sets}
+        further_tests |= {name: catalogue.get(name) for name in catalogue.further(tasks, trains=False)}
+        stand_ins |= {name: catalogue.get(name) for train in named.values() if (name := train.instead)}
+        further_trains |= {name: catalogue.get(name) for name in catalogue.further(tasks, tests=False)}
+    return tests | further_tests, trains | stand_ins | further_trains
 
 
 def _clean(located: layouts.Located) -> dict[Path, list[str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from benchmarks.config import data_sets, settings
+from benchmarks.config.data_sets import DataSet, Layout, known
 from benchmarks.config.settings import Setting, Task
 
 
@@ -12,21 +12,19 @@ def sets_of(setting: Setting, extra: bool = False) -> list[str]:
     """Names of a setting's training and test sets, each once; with ``extra`` also its further ones."""
     names = [*setting.train_sets, *setting.test_sets]
     if extra:
-        names += data_sets.further(setting.task_names)
+        names += setting.catalogue.further(setting.task_names)
     return list(dict.fromkeys(names))
 
 
-def describe(names: Iterable[str]) -> str:
-    """The settings of those names, then every set they need with counts, places, home page and licence; of all
-    settings, every set that is known."""
-    loaded = [settings.load(name) for name in names]
-    blocks = [_setting(setting) for setting in loaded]
-    wanted = [name for setting in loaded for name in sets_of(setting, extra=True)]
-    wanted += [instead for name in wanted if (instead := data_sets.get(name).instead)]
-    if len(loaded) == len(settings.names()):
-        wanted += data_sets.known()
-    sets = dict.fromkeys(name.partition(":")[0] for name in wanted)
-    return "\n\n".join([*blocks, *(_set(name) for name in sets)])
+def describe(settings: Sequence[Setting], everything: bool) -> str:
+    """The settings, then every set they need with counts, places, home page and licence; or ``everything`` known."""
+    found: dict[str, DataSet] = {}
+    for setting in settings:
+        sets = [setting.data_set(name) for name in sets_of(setting, extra=True)]
+        sets += [setting.data_set(data_set.instead) for data_set in sets if data_set.instead]
+        found |= {data_set.whole: setting.data_set(data_set.whole) for data_set in sets}
+    found |= known().sets if everything else {}
+    return "\n\n".join([*map(_setting, settings), *map(_set, found.values())])
 
 
 def _setting(setting: Setting) -> str:
@@ -35,18 +33,18 @@ def _setting(setting: Setting) -> str:
     facts = (
         f"  {len(setting.tasks)} tasks, {length:,} training samples, mixing {setting.mixing}, scores {setting.protocol}"
     )
-    return "\n".join([head, f"  {setting.source}", facts, *(_task(task) for task in setting.tasks)])
+    return "\n".join([head, f"  {setting.source}", facts, *(_task(setting, task) for task in setting.tasks)])
 
 
-def _task(task: Task) -> str:
-    train = " + ".join(f"{name} ({data_sets.get(name).expected:,})" for name in task.train)
+def _task(setting: Setting, task: Task) -> str:
+    train = " + ".join(f"{name} ({setting.data_set(name).expected:,})" for name in task.train)
     times = f" x {task.repeats}" if task.repeats > 1 else ""
-    tests = ", ".join(f"{test.name} ({data_sets.get(test.set).expected:,})" for test in task.test) or "not tested"
+    tests = ", ".join(f"{test.name} ({setting.data_set(test.set).expected:,})" for test in task.test) or "not tested"
     return f"    {task.name:14}{train}{times}; test {tests}"
 
 
-def _set(name: str) -> str:
-    data_set = data_sets.get(name)
+def _set(data_set: DataSet) -> str:
+    name = data_set.name
     lines = [f"{name}: {data_set.title}", f"    {data_set.expected:,} samples"]
     if data_set.task:
         lines[-1] += f"; a further test set of {data_set.task} (--set evaluate.extra={name})"
@@ -64,7 +62,7 @@ def _set(name: str) -> str:
     return "\n".join([*lines, f"    home     {data_set.home}", f"    licence  {data_set.licence}"])
 
 
-def _layout(layout: data_sets.Layout) -> str:
+def _layout(layout: Layout) -> str:
     where = f" (in {' or '.join(layout.folders)}, with other sets)" if layout.folders else ""
     if layout.input is None:
         return f"{layout.target}/*{where}".replace("./", "")

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from benchmarks.config import data_sets
-from benchmarks.config.data_sets import DataSet
+from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.data import layouts
 from benchmarks.data.files import Tree, look, plain, text
 
@@ -34,23 +33,20 @@ TARGETS = ("target", "targets", "gt", "clear", "clean", "norain", "sharp", "high
 ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz")
 
 
-def fix(name: str, root: Path) -> str:
+def fix(data_set: DataSet, catalogue: Catalogue, root: Path) -> str:
     """A sentence that says where the set's files are and what would make them found; empty if nothing is recognised.
 
     Recognised are: the set in another folder (nested once too often, or elsewhere), its two folders under other names,
     and an archive that was not unpacked.
     """
-    data_set = data_sets.get(name)
-    others = [other for other in data_sets.known() if other != name.partition(":")[0]]
+    others = [other for name, other in catalogue.sets.items() if name != data_set.whole]
     tree = Tree(root)
-    taken = {
-        folder for other in others for place in data_sets.known()[other].folders for folder in tree.alike(root, place)
-    }
+    taken = {folder for other in others for place in other.folders for folder in tree.alike(root, place)}
     for folder in _candidates(root, data_set):
         if folder in taken:
             continue
         shown = text(folder.relative_to(root).as_posix())
-        if layouts.pairs_in(name, folder, root):
+        if layouts.pairs_in(data_set, folder, root):
             return f"its files are in {shown}/: move them to {data_set.folders[0]}/"
         renamed = _renamed(data_set, folder)
         if renamed:
@@ -80,9 +76,9 @@ def _candidates(root: Path, data_set: DataSet) -> Iterator[Path]:
 
 def _alike(name: str, data_set: DataSet) -> bool:
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    names = [data_set.name.partition(":")[0], *(os.path.basename(place) for place in data_set.folders)]
+    names = [data_set.whole, *(os.path.basename(place) for place in data_set.folders)]
     wanted = {re.sub(r"[^a-z0-9]", "", wanted.lower()) for wanted in names} - {"train", "test"}
-    return any(plain.startswith(one) for one in wanted)
+    return any(plain.startswith(start) for start in wanted)
 
 
 def _renamed(data_set: DataSet, folder: Path) -> str:

@@ -84,7 +84,7 @@ def find(
 
 def _alike(first: _Places, second: _Places) -> dict[tuple[int, int], list[np.ndarray]]:
     """By (image of ``second``, image of ``first``): how far apart their places lie that look alike."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  # of a compiled module
 
     offsets: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
     if not len(first.image) or not len(second.image):
@@ -112,7 +112,7 @@ def _agreed(offsets: list[np.ndarray]) -> tuple[tuple[int, int], int]:
 def _verified(crop: Path, whole: Path, offset: tuple[int, int]) -> Match | None:
     """The match, if the pixels at that offset (or one beside it) are the same picture."""
     small, large = decode(crop), decode(whole)
-    best = None
+    found: list[Match] = []
     for down in (0, -1, 1):
         for across in (0, -1, 1):
             shift = offset[0] + down, offset[1] + across
@@ -121,12 +121,12 @@ def _verified(crop: Path, whole: Path, offset: tuple[int, int]) -> Match | None:
             if share < 0.25:
                 continue
             difference = float(np.abs(ours.astype(np.int16) - theirs).mean())
-            if best is None or difference < best.difference:
-                best = Match(crop, whole, shift, share, difference)
+            found.append(Match(crop, whole, shift, share, difference))
             if difference == 0:
-                return best
-    if best is None:
+                return found[-1]
+    if not found:
         return None
+    best = min(found, key=lambda match: match.difference)
     # errors of compression are mostly fine grain
     blurred = [_fine(window) for window in _common(small, large, best.offset)]
     return best if np.abs(blurred[0] - blurred[1]).mean() <= _SAME else None
@@ -147,7 +147,7 @@ def _places(paths: Sequence[Path], title: str, tell: Callable[[str], None]) -> _
     images, places, looks = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [np.zeros((0, _COSINES**2 - 1))]
     digests: dict[str, list[int]] = defaultdict(list)
     for number, (path, found, problem) in enumerate(attempts(_read, paths, title)):
-        if problem:
+        if found is None:
             tell(f"{text(path)}: {problem}")
             continue
         digest, where, look = found
@@ -181,8 +181,8 @@ def _describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     look = _basis(len(reach)) @ patches @ _basis(len(reach)).T
     look = look.reshape(len(where), -1)[:, 1:]  # without the mean
     length = np.linalg.norm(look, axis=1, keepdims=True)
-    kept = length[:, 0] > 10  # flat surroundings describe nothing
-    return where[kept].astype(np.int32), (look / np.maximum(length, 1e-6))[kept].astype(np.float32)
+    varied = length[:, 0] > 10  # flat surroundings describe nothing
+    return where[varied].astype(np.int32), (look / np.maximum(length, 1e-6))[varied].astype(np.float32)
 
 
 def _fine(image: np.ndarray) -> np.ndarray:
@@ -198,4 +198,4 @@ def _basis(size: int) -> np.ndarray:
     """The first rows of the orthonormal cosine transform, (_COSINES, size)."""
     from scipy.fft import dct
 
-    return dct(np.eye(size, dtype=np.float32), axis=0, norm="ortho")[:_COSINES]
+    return np.asarray(dct(np.eye(size, dtype=np.float32), axis=0, norm="ortho"))[:_COSINES]

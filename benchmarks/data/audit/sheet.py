@@ -10,7 +10,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.config.seeds import generator
-from benchmarks.data.degradations import DEGRADATIONS, degrade
 from benchmarks.data.pools import Pool, Prepared, TestPool, with_depths
 from results import write_atomically
 
@@ -71,7 +70,7 @@ def _pair(pool: Pool, number: int) -> tuple[np.ndarray, np.ndarray]:
     partner = pool.partner(number)
     if partner is not None:
         return np.asarray(partner), clean
-    kind = DEGRADATIONS[pool.task.degradation]
+    kind = pool.degradation
     chance = generator("sheet", pool.task.name, pool.names[number])
     severity = pool.task.severity
     if severity is None:
@@ -79,9 +78,9 @@ def _pair(pool: Pool, number: int) -> tuple[np.ndarray, np.ndarray]:
         severity = low + (high - low) * float(torch.rand((), generator=chance))
     depth = None
     if kind.needs_depth:
-        depth = torch.from_numpy(np.array(with_depths(pool).depths[number])).float()[None, None] / 255
+        depth = torch.from_numpy(np.array(with_depths(pool).depth(number))).float()[None, None] / 255
     image = torch.from_numpy(clean.copy()).permute(2, 0, 1)[None].float() / 255
-    return _pixels(degrade(kind.name, image, chance, depth=depth, severity=severity)[0]), clean
+    return _pixels(kind(image, chance, depth=depth, severity=severity)[0]), clean
 
 
 def _pixels(image: torch.Tensor) -> np.ndarray:

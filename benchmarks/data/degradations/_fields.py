@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 
-def uniform(generator: torch.Generator, shape: tuple[int, ...], device: torch.device, low=0.0, high=1.0) -> Tensor:
+def uniform(
+    generator: torch.Generator, shape: tuple[int, ...], device: torch.device, low: float = 0.0, high: float = 1.0
+) -> Tensor:
     """Uniform numbers, drawn where the generator lives and then moved, so that every device sees the same ones."""
     return torch.rand(shape, generator=generator, device=generator.device).mul_(high - low).add_(low).to(device)
 

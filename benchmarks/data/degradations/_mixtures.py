@@ -1,46 +1,36 @@
 """Several degradations of one picture, in the order in which nature and camera apply them."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from ._haze import haze
-from ._low_light import low_light
-from ._rain import rain
-from ._snow import snow
+from benchmarks.data.degradations._degradation import Degradation, Depths, Images, Severities
+from benchmarks.data.degradations.haze import haze
+from benchmarks.data.degradations.low_light import low_light
+from benchmarks.data.degradations.rain import rain
+from benchmarks.data.degradations.snow import snow
 
 # As OneRestore composes CDD-11 (Guo et al., ECCV 2024): first the light fails, then it rains or snows, then haze.
 _ORDER = ("low", "rain", "snow", "haze")
-MIXTURES = (
-    ("low", "haze"),
-    ("low", "rain"),
-    ("low", "snow"),
-    ("haze", "rain"),
-    ("haze", "snow"),
-    ("low", "haze", "rain"),
-    ("low", "haze", "snow"),
-)
 
 
-def mixture(parts: tuple[str, ...]) -> Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]:
-    """The function of (image, depth, severity, generator) that applies ``parts`` of CDD-11, each as severe.
+def __getattr__(name: str) -> Degradation:
+    """The mixture of that name, such as ``low_haze_rain``: some of low, rain, snow, haze, in any order, each as
+    severe."""
+    parts = name.split("_")
+    if not set(parts) <= set(_ORDER):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    Args:
-        parts: some of low, rain, snow, haze, in any order.
-    """
-    ordered = sorted(parts, key=_ORDER.index)
-
-    def apply(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
-        for part in ordered:
+    def mixture(image: Images, depth: Depths, severity: Severities, generator: torch.Generator) -> Tensor:
+        for part in sorted(parts, key=_ORDER.index):
             if part == "low":
-                image = low_light(image, 0.5 * severity, generator)  # half: what comes after must be seen
+                image = low_light.apply(image, 0.5 * severity, generator)  # half: what comes after must be seen
             elif part == "rain":
-                image = rain(image, severity, generator)
+                image = rain.apply(image, severity, generator)
             elif part == "snow":
-                image = snow(image, depth, severity, generator)
+                image = snow.apply(image, depth, severity, generator)
             else:
-                image = haze(image, depth, severity, generator)
+                image = haze.apply(image, depth, severity, generator)
         return image
 
-    return apply
+    mixture.__name__ = name
+    return Degradation(mixture, training=(0.3, 0.8), testing=(0.5,))

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 import art
 from benchmarks.config.configuration import resolve
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
-from benchmarks.data.images import UnusableImage, decode
+from benchmarks.config.settings import load
+from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.layouts import locate
-from benchmarks.execution import cluster, grid
+from benchmarks.execution import cluster
+from benchmarks.execution.plan import Plan
 
 CASES = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", 200)),
@@ -69,11 +72,11 @@ NAMES = st.one_of(st.text(max_size=30), st.sampled_from(["../../x", "/etc/passwd
 @given(st.lists(OVERRIDES, max_size=3))
 def test_any_override_gives_a_configuration_or_a_sentence(overrides):
     try:
-        config = resolve("three_task", "transweather", "mix", overrides=overrides)
+        config = resolve(load("three_task"), "transweather", "mix", overrides=overrides)
     except UserError as error:
         assert str(error)
     else:
-        assert len(config.identity()["hash"]) == 8
+        assert len(config.hash) == 8
 
 
 @CASES
@@ -96,13 +99,14 @@ def test_any_spec_has_one_spelling_that_stays_or_a_sentence(spec):
 @given(NAMES, NAMES, NAMES)
 def test_any_name_is_refused_or_gives_a_folder_below_the_output(setting, baseline, strategy):
     output = Path("/somewhere/out")
-    for names in (
+    for name, *others in (
         (setting, "transweather", "mix"),
         ("three_task", baseline, "mix"),
         ("three_task", "airnet", strategy),
     ):
         try:
-            folder = grid.plan(resolve(*names), output).folder
+            setting = load(name)
+            folder = Plan.of(setting, resolve(setting, *others), output).folder
         except UserError:
             continue
         assert Path(os.path.normpath(folder)).is_relative_to(output / "runs") and "\0" not in str(folder)
@@ -140,7 +144,7 @@ LINES = st.one_of(
 def test_any_list_file_selects_among_the_files_that_are_there(allweather, content):
     (allweather / "allweather.txt").write_bytes(content)
     for name in ("AllWeather:raindrop", "AllWeather:snow"):
-        located = locate(name, allweather)
+        located = locate(known().get(name), allweather)
         assert all(path.is_relative_to(allweather) and path.is_file() for path in located.files())
 
 

@@ -13,6 +13,7 @@ from miniature import SETTINGS, picture, rainy, save, spoil, three_task
 from PIL import Image
 
 from benchmarks.config import data_sets
+from benchmarks.config.data_sets import Catalogue, known
 from benchmarks.data import layouts
 from benchmarks.data.__main__ import main
 from benchmarks.data.audit import leaks
@@ -29,11 +30,11 @@ def root(tmp_path):
 
 
 def reports(root, *names):
-    return {report.data_set.name: report for report in check(names, root)}
+    return {report.data_set.name: report for report in check(names, known(), root)}
 
 
 def names(root, data_set):
-    located = layouts.locate(data_set, root)
+    located = layouts.locate(known().get(data_set), root)
     assert not located.problems
     return [pair.name for pair in located.pairs]
 
@@ -53,14 +54,10 @@ def test_check_tells_every_defect_and_what_is_whole(root, capsys):
     assert "OTS" in told and "4 of  72,135  partial" in told and "Rain100H" in told
 
 
-def test_check_is_content_with_a_complete_set(root, monkeypatch, capsys):
-    whole = {
-        name: data_sets.get(name).model_copy(update={"expected": 2})
-        for name in ("Rain100L", "Rain100H", "SOTS-outdoor")
-    }
-    for module in (layouts, data_sets):
-        monkeypatch.setattr(module, "get", lambda name: whole[name])
-    found = reports(root, *whole)
+def test_check_is_content_with_a_complete_set(root):
+    names = ("Rain100L", "Rain100H", "SOTS-outdoor")
+    whole = {name: known().get(name).model_copy(update={"expected": 2}) for name in names}
+    found = {report.data_set.name: report for report in check(names, Catalogue(whole), root)}
     assert [report.state for report in found.values()] == ["complete", "complete", "partial"]
 
 
@@ -78,16 +75,18 @@ def test_a_layout_that_is_nearly_right_is_recognised(change, name, told, root):
     shutil.move(root / change[0], root / "aside")
     (root / change[1]).parent.mkdir(parents=True, exist_ok=True)
     shutil.move(root / "aside", root / change[1])
-    assert fix(name, root).startswith(told) and bool(told) == bool(fix(name, root))
-    (report,) = check([name], root)
+    assert fix(known().get(name), known(), root).startswith(told) and bool(told) == bool(
+        fix(known().get(name), known(), root)
+    )
+    (report,) = check([name], known(), root)
     assert report.state in ("missing", "defective") and (not told or report.notes[0].startswith(told))
 
 
 def test_an_archive_is_to_be_unpacked(root):
     shutil.rmtree(root / "WED")
     (root / "WED.zip").write_bytes(b"PK")
-    assert fix("WED", root) == "WED.zip looks like it: unpack it to WED/"
-    assert fix("GoPro", root) == ""
+    assert fix(known().get("WED"), known(), root) == "WED.zip looks like it: unpack it to WED/"
+    assert fix(known().get("GoPro"), known(), root) == ""
 
 
 def test_folders_of_promptir_and_any_case_of_letters(root):
@@ -129,7 +128,7 @@ def test_leaks_are_found_and_written(root, capsys):
 def test_list_names_home_and_licence_of_everything(capsys):
     assert main(["list"]) == 0
     told = capsys.readouterr().out
-    for data_set in data_sets.known().values():
+    for data_set in known().sets.values():
         assert data_set.home in told and data_set.title in told and f"licence  {data_set.licence}" in told
     assert "162,646 training samples" in told and "AllWeather:snow (9,001)" in told
 
@@ -201,13 +200,8 @@ def test_a_mistake_in_the_file_of_sets_is_a_sentence(old, new, told, tmp_path, m
     path = tmp_path / "sets.toml"
     path.write_text(head + (name + tail).replace(old, new, 1), encoding="utf-8")
     monkeypatch.setattr(data_sets, "SETS", path)
-    data_sets.known.cache_clear()
-    data_sets.get.cache_clear()
-    try:
-        assert main(["list"]) == 2
-    finally:
-        data_sets.known.cache_clear()
-        data_sets.get.cache_clear()
+    monkeypatch.setattr(data_sets, "known", data_sets.known.__wrapped__)
+    assert main(["list", "--setting", "all_weather"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: sets.toml") and told in message
 

@@ -9,9 +9,10 @@ from miniature import picture, rainy, save, spoil, three_task
 
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import images, layouts, sources
+from benchmarks.data import images, layouts, locating, sources
 from benchmarks.data.batches import Batches
 
 SETTING = settings.load("three_task")
@@ -88,11 +89,11 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
     pool = prepared.train[3]
     assert pool.makes and len(pool.names) == len(pool.clean) == len(pool.inputs) == 6 + 3 * 2  # BSD400, WED, the pairs
     assert [pool.partner(number) is None for number in range(12)] == 6 * [True] + 6 * [False]
-    config = resolve("three_task", "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
+    config = resolve(SETTING, "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
     batches = Batches(prepared.train, config, torch.device("cpu"))
     batches.mixture = lambda step: (np.full(12, 3), np.arange(12))
     batch, crops = batches(0), batches._crops(0)
-    assert crops.made.tolist() == 6 * [True] + 6 * [False]
+    assert crops.synthetic.tolist() == 6 * [True] + 6 * [False]
     pairs = torch.from_numpy(crops.inputs).float() / 255
     assert torch.equal(batch.degraded[6:], pairs[6:12]) and torch.equal(batch.second[6:], pairs[18:])
     lighter = (batch.degraded - batch.clean).flatten(1).mean(1)
@@ -107,7 +108,7 @@ def test_further_sets_that_cannot_be(root):
         DataConfig(extra=["RainTrainH", "RainTrainH@2"])
     assert "RainTrainH (further training of derain) is missing" in problems(root, further=["RainTrainH"])[0]
     with pytest.raises(UserError, match="name their folder with --data-root"):
-        sources.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))
+        locating.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))
 
 
 def test_every_defect_is_told_by_name(root):
@@ -121,7 +122,7 @@ def test_many_defects_are_told_in_part(root):
     for number in range(30):
         (root / f"BSD400/strange-{number}.png").write_text("")
     told = problems(root)
-    assert len(told) == 21 and "BSD400: 10 more; `python -m benchmarks.data check` tells them all" in told[-1]
+    assert len(told) == 21 and "BSD400: 10 more; `python -m benchmarks.data check` lists them all" in told[-1]
 
 
 def test_known_leaks_are_recorded_with_the_test_set(root):
@@ -141,14 +142,14 @@ def test_an_empty_folder_is_not_a_set(root):
 
 def test_no_root():
     with pytest.raises(UserError, match="is not a folder"):
-        sources.fingerprint(SETTING, DataConfig(source="files", root="/nowhere/at/all"))
+        locating.fingerprint(SETTING, DataConfig(source="files", root="/nowhere/at/all"))
 
 
 def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):
     for number in (1, 2):
         save(tmp_path / f"Rain100L/rain-{number:03d}.png", picture(number))
         save(tmp_path / f"Rain100L/norain-{number:03d}.png", picture(number))
-    located = layouts.locate("Rain100L", tmp_path)
+    located = layouts.locate(known().get("Rain100L"), tmp_path)
     assert [(pair.input.name, pair.target.name) for pair in located.pairs] == [
         ("rain-001.png", "norain-001.png"), ("rain-002.png", "norain-002.png"),
     ]  # fmt: skip
@@ -156,12 +157,12 @@ def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):
 
 
 def test_fingerprint_follows_the_files_not_the_place(root, tmp_path):
-    before = layouts.locate("BSD400", root).fingerprint()
+    before = layouts.locate(known().get("BSD400"), root).fingerprint()
     moved = tmp_path / "moved"
     shutil.copytree(root, moved)
-    assert layouts.locate("BSD400", moved).fingerprint() == before
+    assert layouts.locate(known().get("BSD400"), moved).fingerprint() == before
     (moved / "BSD400/8049.jpg").unlink()
-    assert layouts.locate("BSD400", moved).fingerprint() != before
+    assert layouts.locate(known().get("BSD400"), moved).fingerprint() != before
 
 
 def test_the_cache_holds_the_pixels_and_notices_a_changed_file(root, tmp_path):

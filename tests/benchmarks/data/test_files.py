@@ -8,6 +8,7 @@ from miniature import picture, save, three_task
 from PIL import Image
 
 from benchmarks.config import settings
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import files, layouts, sources
@@ -116,7 +117,7 @@ def test_names_in_another_unicode_form_or_none(tmp_path):
         (tmp_path / "Snow100K-L" / side).mkdir(parents=True)
         latin = os.fsencode(tmp_path / "Snow100K-L" / side) + b"/caf\xe9_00001.png"
         Image.fromarray(picture(2)).save(os.fsdecode(latin))
-    small, large = (layouts.locate(name, tmp_path) for name in ("Snow100K-S", "Snow100K-L"))
+    small, large = (layouts.locate(known().get(name), tmp_path) for name in ("Snow100K-S", "Snow100K-L"))
     assert len(small.pairs) == 1 and not small.problems
     assert [pair.name for pair in large.pairs] == ["caf\\xe9_00001"]  # a name that can be printed and written
     assert len(large.fingerprint()) == 16 and large.fingerprint() != small.fingerprint()

@@ -6,8 +6,9 @@ import pytest
 from miniature import all_weather, three_task
 
 from benchmarks.config import settings
+from benchmarks.config.data_sets import known
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import layouts, sources
+from benchmarks.data import layouts, locating, sources
 
 SNOW = "sidewalk winter -grayscale -gray_05928"
 OTS = "0025_0.8_0.04"
@@ -20,7 +21,7 @@ def root(tmp_path):
 
 def located(root, content, name="OTS", file="OTS/hazy_outside.txt"):
     (root / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return layouts.locate(name, root)
+    return layouts.locate(known().get(name), root)
 
 
 CASES = {
@@ -81,7 +82,7 @@ def test_a_list_that_cannot_be_read_is_a_problem(content, told, root):
 
 def test_a_list_that_is_no_file_is_a_problem(root):
     os.mkfifo(root / "OTS/hazy_outside.txt")
-    assert "hazy_outside.txt: not a regular file" in layouts.locate("OTS", root).problems[0]
+    assert "hazy_outside.txt: not a regular file" in layouts.locate(known().get("OTS"), root).problems[0]
 
 
 def test_notes_are_told_before_training_and_by_dry_runs(root):
@@ -89,7 +90,7 @@ def test_notes_are_told_before_training_and_by_dry_runs(root):
     (root / "hazy_outside.txt").write_text(f"{OTS}.jpg\n")
     data = DataConfig(source="files", root=str(root))
     setting = settings.load("three_task")
-    notes = sources.notes(setting, data, ())
+    notes = locating.notes(setting, data, ())
     assert "OTS/Hazy_Outside.TXT names none of the files and is not used" in notes
     assert "hazy_outside.txt is not used beside OTS/Hazy_Outside.TXT" in notes
     assert set(notes) <= set(sources.prepare(setting, data, (), root.parent / "cache").notes)

@@ -39,7 +39,7 @@ def test_balanced_has_every_task_alike_in_every_batch(batch):
 
 @pytest.mark.parametrize("name", settings.names())
 def test_airnets_batches_hold_one_sample_of_each_task(name):
-    config = resolve(name, "airnet", "mix", profile="paper")
+    config = resolve(settings.load(name), "airnet", "mix", profile="paper")
     lengths = [task.list_length for task in settings.load(name).tasks]
     mixture = Mixture(lengths, [7] * len(lengths), config.train.batch, config.data.mixing, (0,))
     for step in (*range(20), config.train.steps - 1):

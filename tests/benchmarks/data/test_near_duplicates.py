@@ -6,7 +6,7 @@ from miniature import save
 from PIL import Image
 
 from benchmarks.data.audit.near_duplicates import find
-from benchmarks.data.images import decode
+from benchmarks.data.decoding import decode
 from benchmarks.data.photographs import photographs
 
 

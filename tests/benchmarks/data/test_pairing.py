@@ -6,6 +6,7 @@ import pytest
 from miniature import picture, save, three_task
 from PIL import Image
 
+from benchmarks.config.data_sets import known
 from benchmarks.data.layouts import locate
 
 
@@ -40,14 +41,14 @@ OTS = "OTS/synthetic/part1/0025_0.8_0.04.jpg"
 )
 def test_one_sample_in_two_files(first, second, root):
     name = first.partition("/")[0]
-    count = len(locate(name, root).pairs)
+    count = len(locate(known().get(name), root).pairs)
     again(root, first, second)
-    located = locate(name, root)
+    located = locate(known().get(name), root)
     shown = " and ".join(sorted((first, second)))
     assert len(located.pairs) == count and not located.problems
     assert f"{shown}: one picture in 2 files; the first is used" in located.notes
     save(root / second, picture(77))
-    assert locate(name, root).problems == (f"{shown}: 2 files of one sample; keep one of them in the set",)
+    assert locate(known().get(name), root).problems == (f"{shown}: 2 files of one sample; keep one of them in the set",)
 
 
 def test_leading_zeros_count_where_two_sets_share_a_folder(tmp_path):
@@ -55,8 +56,8 @@ def test_leading_zeros_count_where_two_sets_share_a_folder(tmp_path):
         save(tmp_path / "DF2K" / name, picture(number))
         for folder in ("rain", "GT"):
             save(tmp_path / "MiO/train" / folder / name, picture(number))
-    assert [pair.name for pair in locate("DF2K", tmp_path).pairs] == ["000001", "0001", "0002"]
-    located = locate("MiO-train:rain", tmp_path)
+    assert [pair.name for pair in locate(known().get("DF2K"), tmp_path).pairs] == ["000001", "0001", "0002"]
+    located = locate(known().get("MiO-train:rain"), tmp_path)
     assert [pair.input.name == pair.target.name for pair in located.pairs] == [True] * 3 and not located.problems
 
 
@@ -64,13 +65,13 @@ def test_pictures_in_further_folders_are_told(root):
     for name in ("BSD400/more/1.png", "Rain100L/input/old/1.png", "Rain100L/input/notes/1.txt.png"):
         save(root / name, picture(1))
     (root / "Rain100L/input/notes/1.txt.png").rename(root / "Rain100L/input/notes/1.txt")
-    assert locate("BSD400", root).notes == ("BSD400: pictures in its folders more/ are not used",)
-    assert locate("Rain100L", root).notes == ("Rain100L/input: pictures in its folders old/ are not used",)
+    assert locate(known().get("BSD400"), root).notes == ("BSD400: pictures in its folders more/ are not used",)
+    assert locate(known().get("Rain100L"), root).notes == ("Rain100L/input: pictures in its folders old/ are not used",)
 
 
 def test_several_inputs_of_one_target_are_samples(root):
     save(root / "SOTS/outdoor/hazy/0001_1_0.16.png", picture(3))
-    located = locate("SOTS-outdoor", root)
+    located = locate(known().get("SOTS-outdoor"), root)
     assert len(located.pairs) == 2 and not located.problems and not located.notes
 
 
@@ -80,15 +81,15 @@ def test_a_set_in_several_places_is_told(root):
     shutil.copytree(root / "Rain100L/input", root / "Rain100L/Input")
     shutil.copytree(root / "CBSD68", root / "test/denoise/bsd68")
     shutil.copytree(root / "CBSD68", root / "cbsd68")
-    located = locate("Rain100L", root)
+    located = locate(known().get("Rain100L"), root)
     assert len(located.pairs) == 2
     assert "Rain100L/Input/ is not used beside Rain100L/input/" in located.notes
     assert (
         "Rain100L lies in several places: Rain100L/input/ with Rain100L/target/ is used, not used are Rain100L/ "
         "(1 samples)" in located.notes
     )
-    (note,) = locate("CBSD68", root).notes
+    (note,) = locate(known().get("CBSD68"), root).notes
     assert "CBSD68/ is used, not used are cbsd68/ (2 samples); test/denoise/bsd68/ (2 samples)" in note
     (root / "linked").symlink_to(root / "CBSD68")
     (root / "BSD68").symlink_to("CBSD68")  # the same folder again
-    assert locate("CBSD68", root).notes == (note,)
+    assert locate(known().get("CBSD68"), root).notes == (note,)

@@ -25,7 +25,7 @@ def made(tmp_path, monkeypatch):
     def make(limit, baseline="transweather"):
         monkeypatch.setattr(sources, "CACHE_LIMIT", limit)
         prepared = sources.prepare(SETTING, data, (), tmp_path / f"cache-{limit}")
-        config = resolve("all_weather", baseline, "mix", data=data, overrides=["train.patch=32", "train.steps=9"])
+        config = resolve(SETTING, baseline, "mix", data=data, overrides=["train.patch=32", "train.steps=9"])
         return Batches(prepared.train, config, torch.device("cpu"))
 
     make.root = root

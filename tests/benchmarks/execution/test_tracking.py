@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.config.configuration import resolve
+from benchmarks.config.settings import load
 from benchmarks.execution import addresses, tracking
 from benchmarks.execution.tracking import POINTS, Tracker, mirror, thinned
 from results import Run
@@ -33,7 +34,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def run(tmp_path, store):
     shutil.copy(store, tmp_path / "mlflow.db")
-    config = resolve("three_task", "transweather", "mix", overrides=["train.steps=40"])
+    config = resolve(load("three_task"), "transweather", "mix", overrides=["train.steps=40"])
     run = Run(tmp_path / "run")
     run.write_json("config.json", {"config": config.model_dump(mode="json")})
     return run, config, tracking.default_uri(tmp_path)
@@ -160,7 +161,7 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
         told = capsys.readouterr().err
         assert told.count("failed (ZeroDivisionError: division by zero) after step 10") == 1
     run.write_rhythm(rhythm(range(1, 41)))
-    tracker.finish("done")  # the server is back
+    tracker.finish(State.DONE)  # the server is back
     wanted = {
         f"{column}/{task}": list(range(1, 41)) for column in ("loss", "running", "pace", "weight") for task in TASKS
     }

@@ -11,11 +11,12 @@ from miniature import picture
 import baselines
 import benchmarks
 from baselines.network import Network
+from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data import layouts
-from benchmarks.data.images import decode
-from benchmarks.data.sources import TestPool
+from benchmarks.data.decoding import decode
+from benchmarks.data.pools import TestPool
 from benchmarks.scoring.scores import evaluate
 from results.records import Fault
 
@@ -82,7 +83,7 @@ def test_a_constant_output_is_a_collapse():
 
 @pytest.mark.skipif(not (SHARED / "CBSD68").is_dir(), reason="needs the real CBSD68 (set RESTORATION_DATA)")
 def test_degraded_cbsd68_has_the_published_psnr():
-    pairs = layouts.locate("CBSD68", SHARED).pairs
+    pairs = layouts.locate(known().get("CBSD68"), SHARED).pairs
     pool = TestPool(TASKS["denoise_25"], [pair.name for pair in pairs], [decode(pair.target) for pair in pairs])
     values = [benchmarks.score(*pool.pair(number, 16))["psnr"] for number in range(len(pool.names))]
     assert np.mean(values) == pytest.approx(20.54, abs=0.02)

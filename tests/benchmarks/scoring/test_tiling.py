@@ -9,7 +9,7 @@ import baselines
 from baselines.network import Network
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.data.sources import TestPool
+from benchmarks.data.pools import TestPool
 from benchmarks.scoring import tiling
 from benchmarks.scoring.scores import evaluate
 from benchmarks.scoring.tiling import restore, restore_tiled

@@ -6,9 +6,9 @@ import zipfile
 import pytest
 import torch
 
-import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import load
 from benchmarks.scoring import unpacking, weights
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training.checkpoint import latest, save
@@ -121,8 +121,7 @@ def test_an_index_that_grows(index, told, tmp_path):
         weights.read(legacy)
 
 
-def test_deep_nesting_is_read_and_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "names", lambda: ["nafnet"])  # spares building every network for the hint
+def test_deep_nesting_is_read_and_left_alone(tmp_path):
     index = b"\x80\x02" + 50_000 * (b"}" + text("model")) + b"N" + 50_000 * b"s" + b"."
     path = rewritten(tmp_path / "deep.pt", {"data.pkl": index, "version": "3"})
     with pytest.raises(UserError, match="missing"):
@@ -130,11 +129,11 @@ def test_deep_nesting_is_read_and_left_alone(tmp_path, monkeypatch):
 
 
 def test_a_runs_checkpoint_with_other_content_is_one_sentence(tmp_path, capsys):
-    config = resolve("three_task", "nafnet", "mix")
+    config = resolve(load("three_task"), "nafnet", "mix")
     run = Run(tmp_path)
     rhythm = {"steps": [1, 3], "values": torch.ones(2, 4, 5), "running": torch.ones(5)}
     good = {"network": {}, "optimizer": {}, "strategy": {}, "step": 3, "seconds": 1.0, "skipped": 0, "learned": True}
-    good |= {"rhythm": rhythm, "norms": torch.ones(3), "hash": config.identity()["hash"]}
+    good |= {"rhythm": rhythm, "norms": torch.ones(3), "hash": config.hash}
     save(run, good)
     for key, value, told in [
         ("step", "3", "its 'step' is a str"),
@@ -153,10 +152,10 @@ def test_a_runs_checkpoint_with_other_content_is_one_sentence(tmp_path, capsys):
     ]:
         save(run, good)
         save(run, good | {key: value})
-        assert latest(tmp_path, config)["step"] == 3
+        assert latest(tmp_path, config, 5)["step"] == 3
         assert told in capsys.readouterr().err
     (tmp_path / "checkpoint-previous.pt").unlink()
     save(run, {key: value for key, value in good.items() if key != "optimizer"})
     (tmp_path / "checkpoint-previous.pt").unlink()
     with pytest.raises(UserError, match="there is no 'optimizer' in it"):
-        latest(tmp_path, config)
+        latest(tmp_path, config, 5)

@@ -178,8 +178,7 @@ def test_weights_of_another_network(weights, tmp_path):
         (None, "is not there"),
     ],
 )
-def test_what_is_no_checkpoint(content, told, tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "names", lambda: ["transweather"])  # spares building every network for the hint
+def test_what_is_no_checkpoint(content, told, tmp_path):
     path = tmp_path / "file.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -207,16 +206,14 @@ def test_what_is_no_checkpoint(content, told, tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_values_that_are_no_weights(change, told, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "names", lambda: ["transweather"])
+def test_values_that_are_no_weights(change, told, weights, tmp_path):
     first = next(iter(weights))
     torch.save(weights | {first: change(weights[first])}, tmp_path / "odd.pth")
     with pytest.raises(UserError, match=told):
         load_published(tmp_path / "odd.pth", "transweather", "tiny")
 
 
-def test_what_is_ambiguous_is_refused(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "names", lambda: ["transweather"])
+def test_what_is_ambiguous_is_refused(weights, tmp_path):
     itself = {"epoch": 1}
     itself["state_dict"] = itself
     for content, told in [

@@ -15,7 +15,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training import loop
 from benchmarks.training.checkpoint import save
@@ -39,7 +39,7 @@ def pools():
 
 def training(pools, folder, strategy="mix", *overrides, seed=0):
     small = ["train.steps=4", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", *overrides]
-    config = resolve("three_task", "transweather", strategy, seed=seed, overrides=small)
+    config = resolve(SETTING, "transweather", strategy, seed=seed, overrides=small)
     return Training(config, pools, Run(folder), torch.device("cpu"))
 
 
@@ -326,7 +326,7 @@ def test_gradients_that_are_not_finite_stop_the_run_or_are_skipped_and_counted(p
 def test_probing_conflicts_changes_nothing_and_costs_nothing_when_off(pools, tmp_path):
     plain = training(pools, tmp_path / "plain")
     probed = training(pools, tmp_path / "probed", "mix", "train.probe_every=2")
-    assert plain.probe is None and plain.config.identity() == probed.config.identity()
+    assert plain.probe is None and plain.config.hash == probed.config.hash
     for one, other in zip(plain.finish().parameters(), probed.finish().parameters(), strict=True):
         assert torch.equal(one, other)
     table = Run(tmp_path / "probed").conflicts()

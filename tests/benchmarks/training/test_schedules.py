@@ -9,11 +9,14 @@ from torch.optim import lr_scheduler
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import TrainConfig
+from benchmarks.config.settings import load
 from benchmarks.training.schedules import epoch_steps, learning_rate
 
 
 def rates(**options):
-    train = TrainConfig(**({"steps": 200, "batch": 1, "patch": 16, "lr": 1e-3} | options))
+    train = TrainConfig(
+        **({"steps": 200, "batch": 1, "patch": 16, "lr": 1e-3, "log_every": 1, "checkpoint_every": 9} | options)
+    )
     return [learning_rate(train, step) for step in range(train.steps)]
 
 
@@ -22,7 +25,7 @@ def rates(**options):
     [(900, 0, 14243, 9), (534116, 0, 4450, 4450), (400000, 0, 28486, 4000), (20, 0, 50, 1), (900, 250, 14243, 250)],
 )
 def test_an_epoch_is_a_pass_over_the_list_or_a_hundredth_of_the_training(steps, epoch, whole, expected):
-    train = TrainConfig(steps=steps, batch=1, patch=16, lr=1e-3, epoch=epoch)
+    train = TrainConfig(steps=steps, batch=1, patch=16, lr=1e-3, log_every=1, checkpoint_every=9, epoch=epoch)
     assert epoch_steps(train, whole) == expected
 
 
@@ -112,7 +115,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("setting", "baseline"), PUBLISHED)
 def test_ten_epochs_of_each_published_schedule(setting, baseline):
-    train = resolve(setting, baseline, "mix", profile="paper").train
+    train = resolve(load(setting), baseline, "mix", profile="paper").train
     epochs, rule, chosen = PUBLISHED[setting, baseline]
     for epoch in chosen:
         first, after = (math.ceil(place * train.steps / epochs) for place in (epoch, epoch + 1))

@@ -7,21 +7,23 @@ import torch
 import baselines
 from benchmarks.config.configuration import resolve
 from benchmarks.config.settings import load
-from benchmarks.data.sources import Pool
+from benchmarks.data.pools import Pool
 from benchmarks.run import main
 from benchmarks.training.loop import Training
 from results import Run
+
+SETTING = load("three_task")
 
 
 @pytest.fixture(scope="module")
 def pools():
     images = np.random.default_rng(0).integers(0, 256, (3, 72, 72, 3), dtype=np.uint8)
-    return [Pool(task, ["a", "b", "c"], images, depths=images[..., 0]) for task in load("three_task").tasks]
+    return [Pool(task, ["a", "b", "c"], images, depths=images[..., 0]) for task in SETTING.tasks]
 
 
 def training(baseline, pools, folder, *overrides, strategy="famo"):
     small = ["train.steps=4", "train.batch=5", "train.patch=64", *overrides]
-    config = resolve("three_task", baseline, strategy, overrides=small)
+    config = resolve(SETTING, baseline, strategy, overrides=small)
     return Training(config, pools, Run(folder), torch.device("cpu"))
 
 

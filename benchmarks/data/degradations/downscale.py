@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor
 
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
 
-def downscale(image: Tensor, factor: Tensor, generator: torch.Generator) -> Tensor:
+
+@degradation(training=(2.0, 4.0), testing=(2.0, 3.0, 4.0), limits=(1.0, 16.0), unit="factor")
+def downscale(image: Images, factor: Severities, generator: torch.Generator) -> Images:  # noqa: ARG001  # part of the interface
     """Shrink bicubically, round to 8 bits, enlarge bicubically to the size it had.
 
     The kernel is Keys' cubic with a = -1/2 (Keys 1981), widened when shrinking so that nothing aliases, its weights

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+
 # Quantisation tables of ITU-T T.81, Annex K, tables K.1 (luminance) and K.2 (chrominance).
 _LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -29,7 +31,8 @@ _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, 
 _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
-def jpeg(image: Tensor, quality: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(50.0, 10.0), testing=(40.0, 20.0, 10.0), limits=(1.0, 100.0), unit="quality")
+def jpeg(image: Images, quality: Severities, generator: torch.Generator) -> Images:  # noqa: ARG001  # part of the interface
     """Compress and decompress as libjpeg does by default: 4:2:0, standard tables, interpolated chroma.
 
     Everything that loses information is done (ITU-T T.81 and JFIF: colour transform, chroma subsampling, 8x8 cosine

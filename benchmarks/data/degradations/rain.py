@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ._fields import filtered, line, per_image, uniform
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import filtered, line, per_image, uniform
 
 # Three distances of rain, far to near: how long, thick and bright the streaks are beside those of the middle one, and
 # what share of the drops is there.
@@ -13,7 +14,8 @@ _BRIGHTNESS = (0.7, 1.0, 0.9)
 _SHARE = (0.45, 0.35, 0.2)
 
 
-def rain(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.1, 1.0), testing=(0.385, 1.0))
+def rain(image: Images, severity: Severities, generator: torch.Generator) -> Images:
     """Lay rain streaks over the image.
 
     Drops at random places are drawn out along the image's own direction by motion, in three layers of scale; a streak
@@ -29,7 +31,8 @@ def rain(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    light = streaks(*image.shape[-2:], severity, generator, image.device)
+    height, width = image.shape[-2:]
+    light = streaks(height, width, severity, generator, image.device)
     mist = per_image(0.06 * severity**2)
     return image + (1 - image) * (light + mist - light * mist)
 

@@ -9,12 +9,11 @@ loads, nothing is done.
 import functools
 import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
-SCHEMAS = ("nms", "qnms")  # the operators that torchvision's Python part registers functions for while it is imported
-_KEPT: list[torch.library.Library] = []  # torch drops a declaration together with its object
+_SCHEMAS = ("nms", "qnms")  # the operators that torchvision's Python part registers functions for while it is imported
+_declarations: list[torch.library.Library] = []  # torch drops a declaration together with its object
 
 
 @functools.cache
@@ -33,19 +32,11 @@ def prepare() -> bool:
     if any(_loads(library) for library in sorted(Path(spec.origin).parent.glob("_C*"))):
         return True
     declarations = torch.library.Library("torchvision", "FRAGMENT")
-    _KEPT.append(declarations)
-    for name in SCHEMAS:
+    _declarations.append(declarations)
+    for name in _SCHEMAS:
         if not hasattr(torch.ops.torchvision, name):
             declarations.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return False
-
-
-def torchvision() -> ModuleType:
-    """Import torchvision, with its compiled operators or without them."""
-    prepare()
-    import torchvision
-
-    return torchvision
 
 
 def _loads(library: Path) -> bool:

@@ -4,10 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+
 REACH = 3.0  # standard deviations that the kernel covers to each side
 
 
-def gaussian_blur(image: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(1.0, 3.0), testing=(2.0,), limits=(0.0, 10.0), unit="standard deviation in pixels")
+def gaussian_blur(image: Images, sigma: Severities, generator: torch.Generator) -> Images:  # noqa: ARG001  # part of the interface
     """Blur with an isotropic Gaussian and round to 8 bits.
 
     The blur of MiOIR (Kong, Dong, Zhang, arXiv 2401.03379; deviations from 1 to 3), on display values as there.

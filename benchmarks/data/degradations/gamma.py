@@ -1,12 +1,13 @@
 """A darker rendering of the same picture."""
 
 import torch
-from torch import Tensor
 
-from ._fields import per_image
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import per_image
 
 
-def gamma(image: Tensor, exponent: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(1.0, 3.0), testing=(2.0,), limits=(1.0, 10.0), unit="exponent")
+def gamma(image: Images, exponent: Severities, generator: torch.Generator) -> Images:  # noqa: ARG001  # part of the interface
     """Darken by a power of the display values and round to 8 bits: no noise, but the shadows lose their levels.
 
     The "dark" task of MiOIR (Kong, Dong, Zhang, arXiv 2401.03379; exponents from 1 to 3).

@@ -2,12 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from ._fields import from_linear, normal, per_image, to_linear, uniform
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import from_linear, normal, per_image, to_linear, uniform
 
 
-def low_light(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.4, 1.0), testing=(0.8,))
+def low_light(image: Images, severity: Severities, generator: torch.Generator) -> Images:
     """Take the picture again with too little light.
 
     In linear light the exposure falls by ``1 + 6.5 * severity`` stops. The sensor then adds shot noise (variance

@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._fields import from_linear, normal, to_linear, uniform
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import from_linear, normal, to_linear, uniform
 
 LONGEST = 20.0  # pixels the camera path covers at severity 1
 _MOMENTS = 40  # moments of the exposure, less than a pixel apart
 _MARGIN = 20
 
 
-def blur(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.2, 1.0), testing=(0.4,))
+def blur(image: Images, severity: Severities, generator: torch.Generator) -> Images:
     """Average the image along a curved camera path, in linear light.
 
     The path is a direction with a smoothly wandering velocity; its centre of mass stays at the origin, so the blurred

@@ -1,12 +1,18 @@
 """Gaussian noise as the AirNet family makes it."""
 
 import torch
-from torch import Tensor
 
-from ._fields import normal, per_image
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import normal, per_image
 
 
-def noise(image: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(
+    training=(15.0, 50.0),
+    testing=(15.0, 25.0, 50.0),
+    limits=(0.0, 255.0),
+    unit="standard deviation in grey levels of 255",
+)
+def noise(image: Images, sigma: Severities, generator: torch.Generator) -> Images:
     """Add white Gaussian noise to 8-bit values, clip and truncate: ``uint8(clip(x + sigma * n, 0, 255))``.
 
     AirNet (Li et al., CVPR 2022) and the code that follows it truncate where rounding would be usual, which darkens

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._fields import uniform
+from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import uniform
 
 # Drops sit one to a cell of a square grid, anywhere inside it, and reach less than half a cell: a pixel then has only
 # four candidates to ask, however large the image. Grids: side of a cell in pixels, bounds of the radius in sides.
@@ -23,7 +24,8 @@ class _Drops(NamedTuple):
     edge: Tensor  # level at which the drop is fully there: small for sharp outlines
 
 
-def raindrops(image: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.3, 1.0), testing=(1.0,))
+def raindrops(image: Images, severity: Severities, generator: torch.Generator) -> Images:
     """Put drops in front of the lens.
 
     A drop is a fish-eye lens: it shows the scene around it upside down, shrunk, and brighter; the camera focuses far

@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from ._fields import per_image, uniform
+from benchmarks.data.degradations._degradation import Depths, Images, Severities, degradation
+from benchmarks.data.degradations._fields import per_image, uniform
 
 # Severity is RESIDE's beta (0.04 to 0.2 outdoors) over 0.2. Its depth has a unit of its own; with this optical depth at
 # the far end, severity 0.5 brings degraded photographs to the 15 to 16 dB of its outdoor test set.
 THICKEST = 1.5
 
 
-def haze(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.2, 1.0), testing=(0.44,))
+def haze(image: Images, depth: Depths, severity: Severities, generator: torch.Generator) -> Images:
     """Veil the image by depth: ``x * t + A * (1 - t)`` with ``t = exp(-beta * depth)``.
 
     Koschmieder's law as used by RESIDE (Li et al., "Benchmarking single-image dehazing and beyond", TIP 2019,

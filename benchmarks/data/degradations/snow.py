@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from ._fields import filtered, line, uniform
-from ._haze import veil
+from benchmarks.data.degradations._degradation import Depths, Images, Severities, degradation
+from benchmarks.data.degradations._fields import filtered, line, uniform
+from benchmarks.data.degradations.haze import veil
 
 # Four distances of snow, far to near: flake radius in pixels, depth the layer hangs at, opacity, share of the area at
 # severity 1, and the severity from which on it snows there: light snow is fine snow.
@@ -15,7 +16,8 @@ _COVER = (0.045, 0.05, 0.05, 0.045)
 _ONSET = (0.0, 0.0, 0.2, 0.4)
 
 
-def snow(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
+@degradation(training=(0.2, 1.0), testing=(0.3, 0.6, 1.0))
+def snow(image: Images, depth: Depths, severity: Severities, generator: torch.Generator) -> Images:
     """Let it snow, with flakes of several sizes, drawn out by their fall, behind what is nearer than they are.
 
     Snow lies over the image as ``x * (1 - z) + c * z`` (Liu et al., "DesnowNet", TIP 2018), layer by layer
@@ -33,7 +35,8 @@ def snow(image: Tensor, depth: Tensor, severity: Tensor, generator: torch.Genera
     """
     device = image.device
     tint = uniform(generator, (len(image), 3, 1, 1), device, 0.92, 1.0)
-    cover = _flakes(*image.shape[-2:], severity, generator, device)
+    height, width = image.shape[-2:]
+    cover = _flakes(height, width, severity, generator, device)
     behind = torch.sigmoid(14 * (depth - torch.tensor(_DEPTH, device=device).reshape(1, -1, 1, 1)))
     cover = cover * (0.25 + 0.75 * behind)  # some flakes are nearer than their layer
     image = veil(image, depth, 0.2 * severity, tint)
