@@ -5,9 +5,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# glibc gives freed tensors back to the system by default; keeping them makes CPU training 15-35 % faster.
-export MALLOC_MMAP_THRESHOLD_ = 33554432
-export MALLOC_TRIM_THRESHOLD_ = 268435456
 
 .PHONY: run test check clean
 run: $(STAMP)

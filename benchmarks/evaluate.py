@@ -6,31 +6,16 @@ python -m benchmarks.evaluate --baseline promptir --checkpoint model.ckpt --sett
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from benchmarks.config.errors import UserError, tell_notes
+from benchmarks.config import settings
+from benchmarks.config.errors import UserError
 from benchmarks.scoring import weights
-from results.command import announce, framed, leave, waits_for
-from results.records import MetricFacts, Origin, Role, State, Status
-
-if TYPE_CHECKING:
-    from benchmarks.config.configuration import Config
-    from benchmarks.config.settings import Setting
-    from benchmarks.data.pools import Prepared
-    from benchmarks.scoring.weights import Loaded
-
-RECORD = "evaluation.json"
+from results.command import announce, command, leave
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from benchmarks.config import settings
-
     result = argparse.ArgumentParser(
         "python -m benchmarks.evaluate",
         description="Score a checkpoint, published or of a run, on a setting's test sets, with the published figures.",
@@ -51,202 +36,14 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command(parser, UserError, "interrupted; there are no scores.")
+def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit code (:mod:`results.command`)."""
+    announce(f"Scoring {options.run or options.checkpoint} on {options.setting or 'the test sets of its run'}.")
+    from benchmarks.execution.evaluation import EvaluationRequest, evaluate_checkpoint
 
-    def work() -> int:
-        options = parser().parse_args(arguments)
-        announce(f"Scoring {options.run or options.checkpoint} on {options.setting or 'the test sets of its run'}.")
-        print(evaluate_checkpoint(options))
-        return 0
-
-    return framed(work, UserError, "interrupted; there are no scores.")
-
-
-def evaluate_checkpoint(options: argparse.Namespace) -> str:
-    """Score the network that the options name; returns the table for a terminal.
-
-    ``<output>/evaluations/<setting>/<baseline>-<checkpoint>/`` gets ``scores.csv``, ``table.md``, ``data.json``,
-    ``environment.json``, ``evaluation.json`` (what was evaluated, and how) and ``samples/``; another file, protocol or
-    data of the same names gets a folder of its own.
-
-    Raises:
-        UserError: for whatever the user can mend.
-    """
-    import torch
-
-    from benchmarks.config.configuration import setting_of
-    from benchmarks.data import sources
-    from benchmarks.execution import environment
-    from benchmarks.scoring import metrics
-
-    device = environment.device(options.device)
-    setting = _check(options)
-    loaded = weights.load(options)
-    if loaded.config:
-        torch.set_num_threads(loaded.config.train.threads)  # scores depend on it, if in the last digits only
-    setting = setting or setting_of(loaded.config)
-    config = _config(options, setting, loaded)
-    further = metrics.further(config.evaluate.metrics, device)
-    trained = _trained(loaded) if loaded.run else setting.train_sets
-    cache = options.output / "cache"
-    prepared = sources.prepare(setting, config.data, config.evaluate.extra, cache, trained, config.evaluate.protocol)
-    tell_notes(prepared.notes)
-    record = _record(loaded, config)
-    folder = _folder(options.output, loaded, config, record)
-    _write(folder, RECORD, record)
-    _write(folder, "data.json", [record.content() for record in prepared.records])
-    _write(folder, "environment.json", environment.describe(device))
-    scores, notes = _score(loaded, config, prepared, folder, device, further)
-    return _report(setting, loaded, config, prepared, folder, scores, notes, metrics.facts(config.evaluate.metrics))
-
-
-def _check(options: argparse.Namespace) -> Setting | None:
-    """What can be said before weights are loaded; returns the setting that the options name."""
-    from benchmarks.config import protocols, settings
-
-    if not options.setting and not options.run:
-        raise UserError(f"--setting missing: name the test sets by one of {', '.join(settings.names())}.")
-    setting = settings.load(options.setting) if options.setting else None
-    if options.protocol:
-        protocols.get(options.protocol)
-    if strange := [text for text in options.overrides if not text.startswith("evaluate.")]:
-        raise UserError(f"--set {strange[0]}: only keys of evaluate apply here, such as evaluate.extra=Rain100H.")
-    return setting
-
-
-def _config(options: argparse.Namespace, setting: Setting, loaded: Loaded) -> Config:
-    """How to evaluate, and on what: as the run says, then as the options do."""
-    from benchmarks.config import protocols
-    from benchmarks.config.configuration import resolve
-    from benchmarks.config.sections import DataConfig
-
-    data, overrides = DataConfig(), []
-    if loaded.config:
-        data = loaded.config.data
-        if (setting.name, setting.digest) == (loaded.config.setting, loaded.config.setting_digest):
-            kept = loaded.config.evaluate
-            overrides = [f"evaluate.protocol={kept.protocol}"]
-            overrides += [f"evaluate.{key}={','.join(getattr(kept, key))}" for key in ("extra", "metrics")]
-    if options.data_root:
-        root = str(options.data_root.resolve())
-        data = DataConfig(source="files", root=root, missing=options.missing)
-    overrides += options.overrides
-    overrides += [f"evaluate.protocol={options.protocol}"] if options.protocol else []
-    overrides += [f"evaluate.metrics={','.join(options.metrics)}"] if options.metrics else []
-    given = [text for text in overrides if not text.endswith("=")]
-    config = resolve(setting, loaded.baseline, "mix", profile="paper", size=loaded.size, data=data, overrides=given)
-    protocols.get(config.evaluate.protocol)
-    for name in config.evaluate.extra:
-        setting.data_set(name)
-    return config
-
-
-def _trained(loaded: Loaded) -> list[str]:
-    """The real sets that a run was trained on."""
-    records = [record for record in loaded.run.data if record.role == Role.TRAIN]
-    makers = [name for record in records for name in record.made_from]
-    return [record.dataset for record in records if record.origin == Origin.REAL] + makers
-
-
-def _record(loaded: Loaded, config: Config) -> dict[str, Any]:
-    """What is evaluated and how; ``identity`` stands for all of it."""
-    from benchmarks.scoring import metrics
-
-    with loaded.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    about = {
-        "sha256": digest,
-        "baseline": loaded.baseline,
-        "size": loaded.size,
-        "setting": config.setting,
-        **({"setting_digest": config.setting_digest} if config.setting_digest else {}),
-        "evaluate": config.evaluate.model_dump(mode="json"),
-        "data": config.data.model_dump(mode="json", include={"source", "root", "missing"}),
-    }
-    identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
-    told = {"metrics": {name: facts.content() for name, facts in metrics.facts(config.evaluate.metrics).items()}}
-    return {"checkpoint": str(loaded.path), "about": loaded.about, "identity": identity} | about | told
-
-
-def _folder(output: Path, loaded: Loaded, config: Config, record: dict[str, Any]) -> Path:
-    """Where the results go: never over those of another evaluation."""
-    from benchmarks.execution.grid import folder_name
-
-    name = loaded.path.stem
-    if loaded.run:
-        name = f"{loaded.config.strategy}-{loaded.config.seed}-{loaded.config.hash}"
-    name = folder_name(f"{loaded.baseline}-{name}")
-    folder = output / "evaluations" / config.setting / name
-    try:
-        found = json.loads((folder / RECORD).read_text("utf-8"))["identity"]
-    except (OSError, ValueError, KeyError):
-        return folder
-    return folder if found == record["identity"] else folder.with_name(f"{name}-{record['identity']}")
-
-
-def _write(folder: Path, name: str, content: Any) -> None:
-    from results import Run
-
-    try:
-        Run(folder).write_json(name, content)
-    except OSError as error:
-        raise UserError(f"the output folder {folder}: {error.strerror}.") from error
-
-
-def _score(
-    loaded: Loaded, config: Config, prepared: Prepared, folder: Path, device: Any, further: dict[str, Any]
-) -> tuple[Any, list[str]]:
-    """Per-image scores (written, with samples), and what is to be said about them."""
-    import pandas as pd
-    from tqdm import tqdm
-
-    from benchmarks.scoring.scores import evaluate, write_samples
-    from results import Run
-
-    notes: dict[str, None] = {}
-    network = loaded.network.to(device)
-    pace = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
-    with (
-        tqdm(
-            desc=f"scoring {loaded.title}", unit="image", leave=False, dynamic_ncols=True,
-            mininterval=pace, maxinterval=pace,
-        ) as bar,
-        waits_for("the images at hand are finished"),
-    ):  # fmt: skip
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        rows, flaw = evaluate(
-            network, prepared.tests, config.evaluate.protocol, device, report, further, tell=notes.setdefault
-        )
-    scores = pd.DataFrame(rows)
-    Run(folder).write_scores(scores)
-    write_samples(network, prepared.tests, folder / "samples", device)
-    if flaw.fault:
-        notes[Status(State.DONE, flaw.reason, flaw.fault).words] = None
-    return scores, list(notes)
-
-
-def _report(
-    setting: Setting,
-    loaded: Loaded,
-    config: Config,
-    prepared: Prepared,
-    folder: Path,
-    scores: Any,
-    notes: list[str],
-    facts: dict[str, MetricFacts],
-) -> str:
-    """Write the table; returns it for a terminal."""
-    from reports.numbers.scorecard import scorecard
-    from results import write_atomically, write_text
-
-    card = scorecard(setting.title, loaded, config, prepared.records, scores, notes, facts)
-    write_atomically(folder / "table.md", lambda path: write_text(path, card.page()))
-    return f"{card.text()}\nWritten to {folder}: table.md, scores.csv, samples, and what they are from.\n"
+    print(evaluate_checkpoint(EvaluationRequest(**vars(options))))
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import _thread
 import errno
+import functools
+import io
 import math
 import os
 import shutil
@@ -23,10 +25,11 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, Protocol, TextIO
 
 AGAIN = 1.0
 """Seconds after which a further signal means "at once": ``timeout`` and ``torchrun`` send the first one twice."""
@@ -50,8 +53,8 @@ _waits: list[str] = []
 
 
 @contextmanager
-def waits_for(what: str) -> Iterator[None]:
-    """While entered, who stops the command is told ``stopping: <what>``."""
+def waits_for(what: str) -> Generator[None]:
+    """While entered, a signal is answered by ``stopping: <what>``."""
     _waits.append(what)
     try:
         yield
@@ -83,6 +86,36 @@ def has_cursor(stream: TextIO) -> bool:
     return stream.isatty() and (os.name == "nt" or os.environ.get("TERM", "dumb") != "dumb")
 
 
+class Main(Protocol):
+    """The entry of a command: takes its arguments (by default those of the process), returns its exit code."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
+
+
+def command(
+    parser: Callable[[], ArgumentParser],
+    mistakes: type[Exception] | tuple[type[Exception], ...] = (),
+    interrupted: str = "interrupted.",
+    leads: bool = True,
+    again: bool = True,
+) -> Callable[[Callable[[Namespace], int]], Main]:
+    """Turn a function of the parsed options into the ``main`` of a command, in the frame of this module.
+
+    Args:
+        parser: makes the command line.
+        mistakes: as the other arguments, see :func:`framed`.
+    """
+
+    def decorate(work: Callable[[Namespace], int]) -> Main:
+        @functools.wraps(work)
+        def main(arguments: Sequence[str] | None = None) -> int:
+            return framed(lambda: work(parser().parse_args(arguments)), mistakes, interrupted, leads, again)
+
+        return main
+
+    return decorate
+
+
 def framed(
     work: Callable[[], int],
     mistakes: type[Exception] | tuple[type[Exception], ...] = (),
@@ -94,13 +127,13 @@ def framed(
 
     Args:
         work: parses the arguments and does what they ask for; returns its exit code.
-        mistakes: exceptions whose words are for the user, told without a traceback.
-        interrupted: told when the command has stopped.
+        mistakes: exceptions whose message is for the user; it is printed without a traceback.
+        interrupted: printed when a signal has stopped the command.
         leads: whether this process answers signals: of several that ``torchrun`` started only one does.
         again: whether a second signal stops at once.
 
     Raises:
-        Exception: a mistake of ours, with its traceback.
+        Exception: a mistake in this project, with its traceback.
         SystemExit: of the parser.
     """
     with _streams() as streams, _Signals(leads, again) as signals:
@@ -120,7 +153,12 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: _Signals) -> int:
+def _outcome(
+    work: Callable[[], int],
+    mistakes: type[Exception] | tuple[type[Exception], ...],
+    interrupted: str,
+    signals: _Signals,
+) -> int:
     try:
         return work()
     except BaseException as error:
@@ -131,23 +169,23 @@ def _outcome(work: Callable[[], int], mistakes: Any, interrupted: str, signals: 
                 print(interrupted, file=sys.stderr, flush=True)
             return code
         if isinstance(error, mistakes):
-            told, code = str(error), 2
+            message, code = str(error), 2
         elif isinstance(error, MemoryError):
-            told, code = "there is not enough memory; close other programs, or do less at a time.", 1
+            message, code = "there is not enough memory; close other programs, or do less at a time.", 1
         elif isinstance(error, OSError):
-            told, code = _of_system(error), 1
+            message, code = _of_system(error), 1
         else:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return code
 
 
 def _of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     link = " " if reason.startswith("cannot") else ": "
-    told = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
-    advice = _HELP.get(error.errno)
-    return f"{told}; {advice}." if advice else f"{told}."
+    message = f"{os.fsdecode(error.filename)}{link}{reason}" if error.filename else reason
+    advice = _HELP.get(error.errno or 0)
+    return f"{message}; {advice}." if advice else f"{message}."
 
 
 class _Signals:
@@ -236,9 +274,9 @@ class _Signals:
         self._own += 1
         number = self.received[0] if self.received else signal.SIGINT
         if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, number)
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
         else:
-            _thread.interrupt_main(number)
+            _thread.interrupt_main(signal.Signals(number))
 
     def _answer(self, number: int) -> None:
         if not self.received:
@@ -272,7 +310,7 @@ class _Words:
 
     def __init__(self, stream: TextIO):
         self._stream, self.gone = stream, False
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
@@ -301,7 +339,7 @@ class _Words:
 
 
 @contextmanager
-def _streams() -> Iterator[list[_Words]]:
+def _streams() -> Generator[list[_Words]]:
     before = sys.stdout, sys.stderr  # None where they were closed by who started the command
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = words = [_Words(stream or nowhere) for stream in before]

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))  # before this folder, which has a `results` of it
 from miniature import picture, save, three_task  # noqa: E402
 
 from results import Run, find_runs  # noqa: E402
+from results.records import State  # noqa: E402
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
 
@@ -235,7 +236,7 @@ def _log(folder: Path, uri: str, seed: int, pause: float) -> None:
         run.write_rhythm(table[table["step"] <= step])
         tracker.rhythm(run.rhythm())
         time.sleep(pause)
-    tracker.finish("done")
+    tracker.finish(State.DONE)
     sys.exit(0 if tracker.working else 1)
 
 

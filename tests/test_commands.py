@@ -13,12 +13,12 @@ import pytest
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.execution.display import clipped
-from benchmarks.execution.grid import plan
-from benchmarks.execution.overview import Overview, run_lines
+from benchmarks.execution.plan import Plan
+from benchmarks.execution.progress import ProgressView, run_lines
+from benchmarks.execution.terminal import clipped
 from benchmarks.training.loop import _interrupts_wait
 from results.command import framed, waits_for
-from results.records import State, Status
+from results.records import Progress, State, Status, TaskProgress
 
 
 def failing(error):
@@ -145,8 +145,10 @@ def test_every_name_can_be_printed_everywhere(monkeypatch):
 
 
 TITLE = "TransWeather art:momentum=0.05:tau=1 seed 0"
-PROGRESS = {"phase": "training", "done": 20, "total": 400, "left": 3700.0,
-            "tasks": {name: {"loss": 0.0123, "weight": 0.2} for name in ("a", "b", "c")}}  # fmt: skip
+PROGRESS = Progress(
+    phase="training", done=20, total=400, left=3700.0,
+    tasks={name: TaskProgress(loss=0.0123, weight=0.2) for name in ("a", "b", "c")},
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("columns", [12, 39, 60, 79, 100, 200])
@@ -167,30 +169,31 @@ def test_long_names_keep_both_ends():
 @pytest.fixture
 def plans(tmp_path):
     setting = load("three_task")
-    return [plan(setting, resolve(setting, "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
+    return [Plan.of(setting, resolve(setting, "transweather", "mix", seed=seed), tmp_path) for seed in (0, 1)]
 
 
 def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch, capsys):
-    with Overview(plans) as overview:
+    with ProgressView(plans) as view:
         plans[0].run.write_status(Status(State.RUNNING))
-        plans[0].run.write_json("progress.json", {"phase": "training"})  # of another version
-        monkeypatch.setattr(overview, "_next_lines", 0)
+        plans[0].run.write_progress(PROGRESS)
+        monkeypatch.setattr("benchmarks.execution.progress._words", lambda progress: 1 // 0)
+        monkeypatch.setattr(view, "_next_lines", 0)
         for _ in range(3):
-            overview._look()
-    assert capsys.readouterr().err.count("warning: progress cannot be shown (KeyError: 'done'); the runs go on.") == 1
+            view._look()
+    assert capsys.readouterr().err.count("warning: progress cannot be shown (ZeroDivisionError: ") == 1
     assert threading.active_count() < 10
 
 
 def test_lines_without_a_terminal(plans, monkeypatch, capsys):
-    with Overview(plans) as overview:
+    with ProgressView(plans) as view:
         for item in plans:
             item.run.write_status(Status(State.RUNNING))
-            item.run.write_json("progress.json", PROGRESS)
-        monkeypatch.setattr(overview, "_next_lines", 0)
-        overview._look()
+            item.run.write_progress(PROGRESS)
+        monkeypatch.setattr(view, "_next_lines", 0)
+        view._look()
         plans[0].run.write_status(Status(State.FAILED, "no room"))
         plans[1].run.write_status(Status(State.DONE))
-        overview._look()
+        view._look()
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "  TransWeather mix seed 0: training 20/400, 1:01 h left"
     assert told[2].startswith("  0 of 2 runs done, 2 at work, about 1:01 h left")

@@ -15,7 +15,8 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import load
 from benchmarks.data import photographs
 from benchmarks.evaluate import main
-from benchmarks.execution import grid
+from benchmarks.execution.job import ExecutionContext, execute
+from benchmarks.execution.plan import Plan
 from benchmarks.scoring.weights import Loaded
 from reports.numbers.scorecard import scorecard
 from results.records import DataRecord
@@ -36,10 +37,10 @@ def run(data, tmp_path_factory):
     small = ["train.steps=2", "train.batch=5", "train.patch=64", "train.ema=0.5", "evaluate.extra=Rain100H"]
     files = DataConfig(source="files", root=str(data))
     setting = load("three_task")
-    plan = grid.plan(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
-    grid.execute(plan, output / "cache", "cpu", "none", "a test")
-    assert plan.run.status.state == "done", plan.run.status.reason
-    return plan.run
+    planned = Plan.of(setting, resolve(setting, "transweather", "mix", data=files, overrides=small), output)
+    execute(planned, ExecutionContext(output / "cache", "cpu", "none", "a test"))
+    assert planned.status.state == "done", planned.status.reason
+    return planned.run
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.execution import environment, grid
+from benchmarks.execution import environment, job
+from benchmarks.execution.plan import Plan
 from results import Run
 from results.records import State, Status
 from results.schema import RHYTHM_COLUMNS
@@ -96,7 +97,7 @@ def test_peak_memory_in_the_units_of_the_system(system, unit, monkeypatch):
     monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=100 * 2**20 // unit))
     assert environment.peak_memory() == 100
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert environment.peak_memory() is None and "not_recorded" in grid._peak()
+    assert environment.peak_memory() is None and "not_recorded" in job._peak_memory()
 
 
 def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
@@ -114,7 +115,7 @@ def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
 def test_folders_have_names_that_every_system_takes(spec):
     setting = load("three_task")
     config = resolve(setting, "transweather", "mix").model_copy(update={"strategy": spec})
-    slug = grid.plan(setting, config, Path()).folder.parent.name
+    slug = Plan.of(setting, config, Path()).folder.parent.name
     assert not set(slug) & set('<>:"/\\|?*') and not slug.endswith((".", " "))
     assert not PureWindowsPath(slug).is_reserved()
 

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.config import settings
 from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.config.settings import Setting
-from results.command import announce, framed, leave
+from results.command import announce, command, leave
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser("python -m benchmarks.data", description=(__doc__ or "").split("\n")[0])
-    commands = result.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = result.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
+    def subcommand(
         name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
     ) -> argparse.ArgumentParser:
         """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
-        added = commands.add_parser(name, help=about, description=about)
+        added = subparsers.add_parser(name, help=about, description=about)
         added.add_argument(
             "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
         )
@@ -36,16 +36,16 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run, doing=doing)
         return added
 
-    command("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
-    check = command(
+    subcommand("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
+    check = subcommand(
         "check", "Decode every file and report every defect by name.", _check, "needed", "Checking every file below"
     )
     check.add_argument("--all", action="store_true", help="list all problems, not the first ten of a set")
-    leaks = command("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
+    leaks = subcommand("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
         "Comparing test with training images below")  # fmt: skip
     leaks.add_argument("--csv", type=Path, metavar="FILE", help="write the findings there")
-    cache = command("cache", "Decode images once, for all runs.", _cache, "needed", "Decoding images below")
-    show = command("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional",
+    cache = subcommand("cache", "Decode images once, for all runs.", _cache, "needed", "Decoding images below")
+    show = subcommand("show", "A contact sheet: clean, degraded, difference for every task.", _show, "optional",
         "Drawing a sheet of")  # fmt: skip
     show.add_argument("--train", action="store_true", help="training images instead of test images")
     show.add_argument("--images", type=int, default=2, metavar="N", help="images a task (default: 2)")
@@ -58,18 +58,14 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command(parser, UserError)
+def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit code, 1 if data are missing, defective or leaked (others:
     :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), UserError)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
-    options = parser().parse_args(arguments)
     if options.setting:
         settings.load(options.setting)
     if getattr(options, "data_root", None):
-        from benchmarks.data.sources import data_root
+        from benchmarks.data.locating import data_root
 
         data_root(options.data_root)
     if options.doing:

@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.config import protocols
-from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
+from benchmarks.data.locating import EMBEDDED, NOTED, Further, first, further, makers, root_of
 from benchmarks.data.opening import Opened
 from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
 from results.records import Origin, Role
 
-EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES, SCENE_SIZE = 96, 256
 TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
 TOLD = 20  # problems of one set that an error lists
-NOTED = 10  # notes of one set that are passed on
-
-
-class Further(NamedTuple):
-    """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
-    its task."""
-
-    data_set: DataSet
-    repeats: int
-
-
-def further(setting: Setting, data: DataConfig) -> list[Further]:
-    """The further training sets that ``data`` names, as ``NAME`` or ``NAME@REPEATS``.
-
-    Raises:
-        UserError: with every one that is unknown, fits no task of the setting, or is not repeated once or more often.
-    """
-    found, problems = [], []
-    for text in data.extra:
-        name, _, times = text.partition("@")
-        try:
-            data_set = setting.data_set(name)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if data_set.trains not in setting.task_names:
-            problems.append(f"{name}: not a further training set of any task of {setting.name}")
-        elif times and not (times.isdecimal() and int(times)):
-            problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
-        else:
-            found.append(Further(data_set, int(times or 1)))
-    if found and data.source == "embedded":
-        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
-    if problems:
-        raise UserError("the further training sets (data.extra) cannot be:", problems)
-    return found
-
-
-def fingerprint(setting: Setting, data: DataConfig) -> str:
-    """What stands for the training images in a run's identity."""
-    further_names = [entry.data_set.name for entry in further(setting, data)]
-    if data.source == "embedded":
-        return EMBEDDED
-    root = _root(data)
-    names = dict.fromkeys((*setting.train_sets, *further_names))
-    located = {name: _located(setting, name, root) for name in names}
-    if data.missing == "synthesise" and not all(located.values()):
-        located |= {name: _located(setting, name, root) for name in _makers(setting, "train", root)}
-    digest = hashlib.sha256()
-    for name in sorted(located):
-        found = located[name]
-        digest.update(f"{name} {found.fingerprint() if found else 'absent'}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _located(setting: Setting, name: str, root: Path) -> layouts.Located | None:
-    """The set; where it is missing, the one that its samples were taken from."""
-    data_set = setting.data_set(name)
-    located = layouts.locate(data_set, root)
-    return located or (layouts.locate(setting.data_set(data_set.instead), root) if data_set.instead else None)
-
-
-def _makers(setting: Setting, role: str, root: Path) -> list[str]:
-    """Clean sets from which missing ones may be made: those among the setting's of that role, else all that are meant
-    for it."""
-    named = setting.train_sets if role == "train" else setting.test_sets
-    clean = [name for name in named if not setting.data_set(name).paired]
-    meant = [name for name, data_set in setting.catalogue.sets.items() if data_set.make == role]
-    found = ([name for name in names if layouts.locate(setting.data_set(name), root)] for names in (clean, meant))
-    return next(filter(None, found), [])
 
 
 def prepare(
@@ -160,46 +87,10 @@ def _label(task: Task, test: TestSet) -> str:
     return task.degradation if len(task.test) == 1 else f"{task.degradation}-{test.set.rpartition('-')[2]}"
 
 
-def _root(data: DataConfig) -> Path:
-    return data_root(Path(data.root) if data.root else None)
-
-
-def data_root(root: Path | None) -> Path:
-    """The folder, if it is one that can be read.
-
-    Raises:
-        UserError: if it is not.
-    """
-    if root is None or not os.path.isdir(root):
-        raise UserError(f"the data root {files.text(root)!r} is not a folder; see the data layouts in the README.")
-    if reason := files.look(root).problem:
-        raise UserError(f"the data root {files.text(root)} {reason}.")
-    return root
-
-
 def open_set(located: layouts.Located, cache: Path, trains: bool) -> Opened:
     """Open a set's images; what ``trains`` (or may stand in for it) is cached up to a higher limit."""
     limit = CACHE_LIMIT if trains or located.data_set.make == "train" else TEST_LIMIT
     return opening.open_set(located, cache, limit)
-
-
-def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
-    """What is to be noted about the files of all sets the setting needs, by their names alone."""
-    if data.source == "embedded":
-        return []
-    further_names = [entry.data_set.name for entry in further(setting, data)]
-    sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
-    located = [_located(setting, name, _root(data)) for name in sets]
-    return list(
-        dict.fromkeys(note for found in located if found for note in _first(found.data_set.name, found.notes, NOTED))
-    )
-
-
-def _first(name: str, lines: Sequence[str], most: int) -> list[str]:
-    """At most so many of a set's problems or notes."""
-    return opening.shortened(
-        lines, most, lambda left_out: f"{name}: {left_out} more; `python -m benchmarks.data check` lists them all"
-    )
 
 
 class _Clean(NamedTuple):
@@ -225,7 +116,7 @@ class _Files:
     ):
         self.further_sets = further_sets
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
-        self.root = _root(data)
+        self.root = root_of(data)
         self.extra = [setting.data_set(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
@@ -269,8 +160,8 @@ class _Files:
         if located is None:
             return None
         opened = open_set(located, self.cache, name in self.setting.train_sets)
-        self.problems += _first(name, opened.problems, TOLD)
-        self.prepared.notes += _first(name, opened.notes, NOTED)
+        self.problems += first(name, opened.problems, TOLD)
+        self.prepared.notes += first(name, opened.notes, NOTED)
         return opened
 
     def _trains(self, names: Sequence[str]) -> str:
@@ -292,7 +183,7 @@ class _Files:
         for opened in self._found(names):
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
-                self.problems += _first(opened.located.data_set.name, small, TOLD)
+                self.problems += first(opened.located.data_set.name, small, TOLD)
         return self._digest(names)
 
     def _missing(self, name: str, use: str) -> None:
@@ -389,7 +280,7 @@ class _Files:
         """Clean images to synthesise from: those of clean sets, else the targets of the setting's paired ones."""
         if role not in self._made_of:
             paired = self.setting.train_sets if role == "train" else self.setting.test_sets
-            for names in (_makers(self.setting, role, self.root), paired):
+            for names in (makers(self.setting, role, self.root), paired):
                 found = {name: pool for name in names if (pool := self._open(name, task)) is not None and pool.names}
                 if found:
                     pool = joined(task, [Pool(task, pool.names, pool.clean) for pool in found.values()])

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from results import Damaged, Status
 from results import schema as names
-from results.records import WRITTEN, Progress, RunRecord, State
+from results.records import WRITTEN, Progress, RunRecord, State, TaskProgress
 from results.store import READERS
 from results.visible import visible
 
@@ -37,6 +39,7 @@ _SAMPLE = re.compile(r"samples/\w[\w.,:+()=&' -]*\.png")
 _LONGEST_REASON = 2000
 
 Files = dict[str, bytes]
+_MESSAGE = TypeAdapter[tuple[str, Progress]](tuple[str, Progress])
 
 
 class AnswerError(ValueError):
@@ -144,27 +147,22 @@ def _device(stem: str) -> bool:
     return bool(re.fullmatch(r"(?i)con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]", stem))
 
 
-def words(message: Any) -> tuple[str, Progress]:
-    """``(key of the task, progress)`` of a worker's words on its progress, with what the overview shows and no more.
+def progress(message: object) -> tuple[str, Progress]:
+    """``(key of the task, progress)`` from a worker's message on its progress.
 
     Raises:
-        AnswerError: if they are none.
+        AnswerError: if it is none.
     """
     try:
-        key, progress = message
-        done, total, left = (progress[name] for name in ("done", "total", "left"))
-        tasks = {
-            str(name)[:100]: {column: float(row[column]) for column in ("loss", "weight")}
-            for name, row in list(progress.get("tasks", {}).items())[:100]
-        }
-        fine = isinstance(key, str) and progress["phase"] in ("training", "scoring")
-        fine = fine and type(done) is int and type(total) is int and 0 <= done <= total and math.isfinite(left)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        fine = False
-    if not fine:
-        raise AnswerError("no words on a run's progress")
-    content = {"phase": progress["phase"], "done": done, "total": total, "left": max(0.0, float(left)), "tasks": tasks}
-    return key, Progress.model_validate(content)
+        key, sent = _MESSAGE.validate_python(message)
+    except ValueError:
+        raise AnswerError("no message on a run's progress") from None
+    if not (sent.phase in ("training", "scoring") and 0 <= sent.done <= sent.total and math.isfinite(sent.left)):
+        raise AnswerError("no message on a run's progress")
+    tasks = {
+        name[:100]: TaskProgress(loss=task.loss, weight=task.weight) for name, task in list(sent.tasks.items())[:100]
+    }
+    return key, Progress(phase=sent.phase, done=sent.done, total=sent.total, left=max(0.0, sent.left), tasks=tasks)
 
 
 def all_below(folder: Path, wanted: Sequence[str]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.config.errors import UserError
@@ -17,32 +16,35 @@ def put(folders: Sequence[Path], output: Path) -> None:
     """Move runs to ``<output>/replaced``, so that nothing computed is lost: all of them, or none where one is busy.
 
     Args:
-        folders: of the runs, below ``<output>/runs``; those that are not there are passed over.
+        folders: of the runs, below ``<output>/runs``; those that do not exist are left out.
         output: the output folder.
 
     Raises:
-        UserError: where another process works on one of the runs, or one cannot be moved; all are where they were.
+        UserError: where another process works on one of the runs, or one cannot be moved; nothing was moved then.
     """
-    there = [folder for folder in folders if folder.exists()]
+    present = [folder for folder in folders if folder.exists()]
     with ExitStack() as held:
         try:
-            for folder in there:
+            for folder in present:
                 held.enter_context(locked(folder / ".lock", wait=False))
         except Busy as busy:
             raise UserError(f"{busy}; stop it, or wait for it. Nothing was moved.") from None
         if os.name == "nt":  # where a folder with an open file cannot be moved
             held.close()
-        if there:
-            _move(there, output / "runs", _new_folder(output / "replaced"))
+        if present:
+            _move(present, output / "runs", _new_folder(output / "replaced"))
 
 
 def _new_folder(parent: Path) -> Path:
     """A folder named by the time; clocks may go back, and others may do the same at once."""
-    for number in itertools.count():
+    number = 0
+    while True:
         folder = parent / (time.strftime("%Y%m%d-%H%M%S") + (f"-{number}" if number else ""))
-        with suppress(FileExistsError):
+        try:
             folder.mkdir(parents=True)
             return folder
+        except FileExistsError:
+            number += 1
 
 
 def _move(folders: Sequence[Path], top: Path, aside: Path) -> None:
@@ -57,7 +59,7 @@ def _move(folders: Sequence[Path], top: Path, aside: Path) -> None:
     except OSError as error:
         for folder, target in moved:
             target.rename(folder)
-        told = error.strerror or error
+        reason = error.strerror or error
         raise UserError(
-            f"{folders[len(moved)]} cannot be moved to {aside} ({told}); all runs are where they were."
+            f"{folders[len(moved)]} cannot be moved to {aside} ({reason}); all runs are where they were."
         ) from error

@@ -4,7 +4,7 @@ A worker trains and scores a run in a folder of its own and sends back what the 
 scheduler gives its run to another one; joblib's Dask backend would wait for ever. The local store is written by this
 process alone, so that reports, MLflow and continuing need nothing of the workers.
 
-What workers send is data (:mod:`benchmarks.execution.transport`), looked at before it is used
+What workers send is data (:mod:`benchmarks.execution.transport`), checked before it is used
 (:mod:`benchmarks.execution.answers`).
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,22 @@ from typing import Any
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
-from benchmarks.execution import answers, grid
+from benchmarks.data import locating
+from benchmarks.execution import answers, environment, transport
 from benchmarks.execution.answers import Files
-from benchmarks.execution.grid import Plan
+from benchmarks.execution.job import ExecutionContext, execute, mend, record, write_failure
 from benchmarks.execution.locks import Busy, locked
+from benchmarks.execution.plan import Plan, Todo
+from benchmarks.training import loop
 from results import Run, Status
 from results import schema as names
-from results.records import DataRecord, State
+from results.records import DataRecord, Progress, State
 from results.visible import visible
 
 START = "dask scheduler --host ADDRESS  and on every machine  dask worker tcp://ADDRESS:8786 --nworkers N --nthreads 1"
 LONELY = 60  # seconds without any worker after which the runs that are left are given up
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
-_TOLD = 2  # seconds between a worker's words on its progress
+_INTERVAL = 2  # seconds between two messages of a worker on its progress
 VERSIONS = ("torch", "numpy", "distributed")  # of packages that are compared with the workers'
 _ANSWER = 30  # seconds that a worker has to answer what the command asks it
 
@@ -56,20 +59,20 @@ def run_all(
         UserError: if there is no cluster at that address, or its workers cannot do this project's runs.
         KeyboardInterrupt: after the workers' checkpoints were collected.
     """
-    outcomes: dict[Path, Status] = {}
+    outcomes = {plan.folder: Status(State.BUSY) for plan in plans}
     with _connected(address) as client:
         _check_workers(client, address)
-        for patient in (False, True):  # runs of another command on this store: last
-            left = [plan for plan in plans if outcomes.get(plan.folder, Status(State.BUSY)).state == State.BUSY]
+        for wait in (False, True):  # runs that another command works on come last
+            left = [plan for plan in plans if outcomes[plan.folder].state == State.BUSY]
             with ExitStack() as locks:
-                mine = {}
+                mine: dict[str, Plan] = {}
                 for plan in left:
                     try:
-                        locks.enter_context(locked(plan.folder / ".lock", wait=patient))
+                        locks.enter_context(locked(plan.folder / ".lock", wait=wait))
                     except Busy as busy:
                         outcomes[plan.folder] = Status(State.BUSY, str(busy))
                         continue
-                    if grid.state(plan) == "done":
+                    if plan.todo == Todo.NOTHING:
                         outcomes[plan.folder] = Status(State.DONE)
                     else:
                         mine[f"run-{uuid.uuid4().hex}"] = plan
@@ -79,9 +82,7 @@ def run_all(
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    from benchmarks.execution import transport
-
+def _connected(address: str) -> Generator[Any]:
     with ExitStack() as stack:
         try:
             client = stack.enter_context(transport.client(address, timeout=15))
@@ -113,21 +114,19 @@ def _check_workers(client: Any, address: str) -> None:
         raise UserError(
             f"a worker at {address} does not answer ({visible(error)}); stop it, or start it anew."
         ) from None
-    own = facts()
-    good = {name: fact for name, fact in found.items() if isinstance(fact, dict) and fact.keys() == own.keys()}
+    here = facts()
+    good = {name: fact for name, fact in found.items() if isinstance(fact, dict) and fact.keys() == here.keys()}
     if wrong := [visible(f"{name}: {fact}") for name, fact in found.items() if name not in good]:
         raise UserError("these workers cannot import this project; install it there:", wrong)
     for name, fact in good.items():
-        others = [f"{key} {fact[key]}, here {value}" for key, value in own.items() if fact[key] != value]
-        if others:
-            told = visible(f"worker {name} has {', '.join(others)}")
-            print(f"warning: {told}; results may differ.", file=sys.stderr)
+        different = [f"{key} {fact[key]}, here {value}" for key, value in here.items() if fact[key] != value]
+        if different:
+            versions = visible(f"worker {name} has {', '.join(different)}")
+            print(f"warning: {versions}; results may differ.", file=sys.stderr)
 
 
 def facts() -> dict[str, str | None]:
     """What the results of a process depend on."""
-    from benchmarks.execution import environment
-
     return {"commit": environment.commit(), **{name: environment.version_of(name) for name in VERSIONS}}
 
 
@@ -143,10 +142,10 @@ class _Round:
     def finish(self, device: str, command: str) -> dict[Path, Status]:
         self.client.subscribe_topic(self.topic, self._hear)
         for key, plan in self.plans.items():
-            grid.mend(plan.run)
+            mend(plan.run)
             files = answers.packed(plan.folder, answers.FILES)
             arguments = (plan.setting, plan.config, files, self.images, device, command, self.topic)
-            plan.run.write_record(grid.record(plan))
+            plan.run.write_record(record(plan))
             plan.run.write_status(Status(State.RUNNING))
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:
@@ -178,7 +177,7 @@ class _Round:
     def _take(self, key: str, future: Any) -> None:
         plan = self.plans[key]
         try:
-            status, files = answers.opened(future.result(timeout=120), grid.record(plan))
+            status, files = answers.opened(future.result(timeout=120), record(plan))
             _unpack(files, plan.folder)
             plan.run.write_status(status)  # last: a run whose results did not all come is not done
             self.outcomes[plan.folder] = status
@@ -192,12 +191,12 @@ class _Round:
             (plan.folder / names.PROGRESS).unlink(missing_ok=True)
 
     def _lose(self, plan: Plan, reason: str) -> None:
-        self.outcomes[plan.folder] = grid.failed(plan.run, f"{reason}; the same command runs it again.")
+        self.outcomes[plan.folder] = write_failure(plan.run, f"{reason}; the same command runs it again.")
 
     def _hear(self, event: Any) -> None:
-        """Pass a worker's words on its progress on to the overview, which reads them in the run's folder."""
-        with suppress(answers.AnswerError, OSError):  # words only
-            key, progress = answers.words(event[1])
+        """Write a worker's progress into the run's folder, where the view of all runs reads it."""
+        with suppress(answers.AnswerError, OSError):  # no run is worth losing over its progress
+            key, progress = answers.progress(event[1])
             if key in self._waiting:
                 self.plans[key].run.write_progress(progress)
 
@@ -218,50 +217,50 @@ def perform(
 
     worker = get_worker()
     cache = Path(worker.local_directory) / "restoration-cache"
-    with _alone, tempfile.TemporaryDirectory(prefix="run-") as place:
-        plan = grid.plan(setting, config, Path(place))
+    with _one_run, tempfile.TemporaryDirectory(prefix="run-") as place:
+        plan = Plan.of(setting, config, Path(place))
         _unpack(files, plan.folder)
-        with _telling(plan, lambda progress: worker.log_event(topic, (key, progress))):
+        context = ExecutionContext(cache, device, "none", command, expected=images)
+        with _sending(plan, lambda progress: worker.log_event(topic, (key, progress.content()))):
             try:
-                status = _same_data(plan) or grid.execute(plan, cache, device, "none", command, expected=images)
+                status = _data_failure(plan) or execute(plan, context)
             except KeyboardInterrupt:
                 status = Status(State.RUNNING, "interrupted")
-        kept = plan.run.status
-        left = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
-        content = answers.packed(plan.folder, [*answers.FILES, *left, answers.TRACE])
-        return answers.sealed(kept if kept.state == status.state else status, content)  # kept: with its warning
+        written = plan.run.status
+        samples = [path.relative_to(plan.folder).as_posix() for path in plan.folder.glob("samples/*")]
+        content = answers.packed(plan.folder, [*answers.FILES, *samples, answers.TRACE])
+        # what was written of a finished run may have a warning
+        return answers.sealed(written if written.state == status.state else status, content)
 
 
-_alone = threading.Lock()  # runs in one process would share torch's generator
+_one_run = threading.Lock()  # runs in one process would share torch's generator
 
 
-def _same_data(plan: Plan) -> Status | None:
+def _data_failure(plan: Plan) -> Status | None:
     """A failure where the worker's data are not those that the run is for."""
-    from benchmarks.data import sources
-
     data = plan.config.data
     try:
-        if sources.fingerprint(plan.setting, data) == data.fingerprint:
+        if locating.fingerprint(plan.setting, data) == data.fingerprint:
             return None
         reason = f"the training images below {data.root} are not the same on this worker"
     except UserError as error:
         reason = str(error)
     from distributed import get_worker
 
-    return grid.failed(plan.run, f"worker {get_worker().address}: {reason}")
+    return write_failure(plan.run, f"worker {get_worker().address}: {reason}")
 
 
 @contextmanager
-def _telling(plan: Plan, tell: Any) -> Iterator[None]:
-    """Tell the run's progress, now and then, while it goes on."""
+def _sending(plan: Plan, send: Callable[[Progress], None]) -> Generator[None]:
+    """Send the run's progress, now and then, while it goes on."""
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(_TOLD):
+        while not ended.wait(_INTERVAL):
             progress = plan.run.progress()
             if progress:
-                with suppress(Exception):  # words only; the run is worth more
-                    tell(progress)
+                with suppress(Exception):  # no run is worth losing over its progress
+                    send(progress)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -274,9 +273,7 @@ def _telling(plan: Plan, tell: Any) -> Iterator[None]:
 
 def _interrupt() -> None:
     """On a worker: let its run save and stop."""
-    from benchmarks.training.loop import interrupt
-
-    interrupt()
+    loop.interrupt()
 
 
 def _unpack(files: Files, folder: Path) -> None:

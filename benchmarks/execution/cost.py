@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import baselines
-from benchmarks.execution.grid import Plan
+from benchmarks.execution.plan import Plan
 from results import Run
 
-_NOTED_BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, at which [cost] was measured
+_REFERENCE_BATCH = {"tiny": 10, "paper": 1}  # of 64x64 patches, at which [cost] was measured
 
 
 def estimate(plan: Plan) -> float:
-    """Seconds of training left, from this store's own runs of the same baseline and size where there are some, else
-    from the step time noted with the recipe (``[cost]``), scaled by batch and patch area."""
+    """Seconds of training left.
+
+    They come from this store's own runs of the same baseline and size where there are some, else from the step time
+    noted with the recipe (``[cost]``), scaled by batch and patch area.
+    """
     train = plan.config.train
     work = train.batch * train.patch**2
-    measured = []
+    measured: list[float] = []  # seconds per sample and pixel
     for path in plan.folder.parents[1].glob("*/*/environment.json"):
         run = Run(path.parent).legible()
         record, seconds = run.record, run.environment.step_seconds
@@ -27,13 +30,15 @@ def estimate(plan: Plan) -> float:
         step = sorted(measured)[len(measured) // 2] * work
     else:
         milliseconds = baselines.describe(plan.config.baseline)["cost"]["step_ms"][plan.config.size]
-        step = milliseconds / 1000 * work / (_NOTED_BATCH[plan.config.size] * 64**2)
+        step = milliseconds / 1000 * work / (_REFERENCE_BATCH[plan.config.size] * 64**2)
     return step * train.steps
 
 
 def operations(plan: Plan) -> float | None:
-    """Floating-point operations of the whole training: two a multiply-add, three forward passes' worth a step and
-    view; ``None`` where the baseline's ``[cost]`` does not tell ``gmac``."""
+    """Floating-point operations of the whole training; ``None`` where the baseline's ``[cost]`` has no ``gmac``.
+
+    A multiply-add counts as two, a step and view as three forward passes.
+    """
     train = plan.config.train
     macs = baselines.describe(plan.config.baseline)["cost"].get("gmac", {}).get(plan.config.size)
     if macs is None:

@@ -1,44 +1,44 @@
-"""What the runs of a grid cannot do, said before anything is trained: strategies, networks, processes, mixing."""
+"""What the runs of a grid cannot do, said before anything is trained."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import art
+import baselines
 from benchmarks.config.errors import UserError
+from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
 
-if TYPE_CHECKING:
-    from benchmarks.execution.grid import Plan
 
+def check(plans: Sequence[Plan]) -> None:
+    """Check schedules, batches and strategies; warn of strategies that would never act.
 
-def check_schedules(plans: Sequence[Plan]) -> None:
-    """Refuse schedules whose rates cannot be computed."""
+    Strategies that work everywhere are not built, which spares ``--dry-run`` the import of torch.
+
+    Raises:
+        UserError: with everything that cannot be.
+    """
     for plan in plans:
         schedules.check(plan.config.train)
-
-
-def check_strategies(plans: Sequence[Plan]) -> None:
-    """What a strategy cannot do is said before training; those that can do everything need no import for it."""
-    import art
-
+    processes, entries = distributed.count(), art.entries()
     problems = [
-        f"a batch of {plan.config.train.batch} for {distributed.count()} processes; set train.batch higher"
+        f"a batch of {plan.config.train.batch} for {processes} processes; set train.batch higher"
         for plan in plans
-        if plan.config.train.batch < distributed.count()
+        if plan.config.train.batch < processes
     ]
     for plan in plans:
         config = plan.config
-        entry = art.entries().get(config.strategy)
-        if entry and entry.universal:  # spares --dry-run the import of torch
+        entry = entries.get(config.strategy)
+        if entry and entry.universal:
             continue
         try:
             strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if reason := strategy.unsupported(art.Conditions(processes=distributed.count())):
+        if reason := strategy.unsupported(art.Conditions(processes=processes)):
             problems.append(f"strategy {config.strategy!r} {reason}")
         if reason := strategy.unsupported(art.Conditions(absent_tasks=_leaves_out(plan))):
             problems.append(
@@ -47,25 +47,22 @@ def check_strategies(plans: Sequence[Plan]) -> None:
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
+    for warning in dict.fromkeys(filter(None, map(_never_acts, plans))):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
-def tell_epochs(plans: Sequence[Plan]) -> None:
-    """Warn of strategies that act from some epoch on which their run never reaches."""
-    import art
-    from benchmarks.training.schedules import epoch_steps
-
-    known, told = art.entries(), []
-    for config in (plan.config for plan in plans):
-        name = art.parse(config.strategy)[0]
-        needed = known[name].epochs if name in known else 0
-        epoch = epoch_steps(config.train, config.train.steps)  # at most
-        if needed and config.train.steps <= needed * epoch:
-            told.append(
-                f"warning: {config.strategy} acts after {needed} epochs of {epoch} steps, and a run of "
-                f"{config.train.steps} steps ends before; train longer, or --set train.epoch lower."
-            )
-    for sentence in dict.fromkeys(told):
-        print(sentence, file=sys.stderr)
+def _never_acts(plan: Plan) -> str:
+    """What to say of a strategy that acts from an epoch on that its run does not reach."""
+    train, strategy = plan.config.train, plan.config.strategy
+    entry = art.entries().get(art.parse(strategy)[0])
+    epochs = entry.epochs if entry else 0
+    epoch = schedules.epoch_steps(train, train.steps)  # at most
+    if not epochs or train.steps > epochs * epoch:
+        return ""
+    return (
+        f"{strategy} acts after {epochs} epochs of {epoch} steps, and a run of {train.steps} steps ends before; train "
+        "longer, or --set train.epoch lower."
+    )
 
 
 def _leaves_out(plan: Plan) -> bool:
@@ -78,18 +75,18 @@ def _leaves_out(plan: Plan) -> bool:
 
 
 def check_networks(plans: Sequence[Plan]) -> None:
-    """Patch sizes that a network cannot take, and strategies that cannot look inside it."""
-    import art
-    import baselines
+    """Check patch sizes, and strategies that look inside the network; builds the networks.
 
-    problems, networks = set(), {}
+    Raises:
+        UserError: with everything that cannot be.
+    """
+    networks = {key: baselines.build(*key) for key in {(plan.config.baseline, plan.config.size) for plan in plans}}
+    problems: set[str] = set()
     for plan in plans:
-        config = plan.config
-        key = config.baseline, config.size
-        network = networks[key] = networks.get(key) or baselines.build(*key)
+        config, network = plan.config, networks[plan.config.baseline, plan.config.size]
         if config.train.patch % network.multiple:
             problems.add(
-                f"{key[0]} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
+                f"{config.baseline} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
             )
         strategy = art.make(config.strategy, plan.setting.task_names)
         if reason := strategy.unsupported(art.Conditions(network=network)):

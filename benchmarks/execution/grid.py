@@ -1,456 +1,199 @@
-"""The grid: setting x baselines x strategies x seeds, each run once, several at a time."""
+"""A grid done: its data opened, what is left of its runs done here or on a cluster, its report written."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
-import time
-import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import art
-import baselines
-from benchmarks.config.configuration import Config
-from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Setting
-from benchmarks.execution.local import run_in_workers
+from benchmarks.config.errors import UserError, tell_notes
+from benchmarks.data import sources
+from benchmarks.data.pools import Prepared
+from benchmarks.execution import aside, cluster, environment, feasible, local, tracking
+from benchmarks.execution.addresses import shown
+from benchmarks.execution.job import ExecutionContext, forget_other_scores
 from benchmarks.execution.locks import Busy, locked
-from benchmarks.scoring.scores import Flaw
+from benchmarks.execution.plan import Plan, Todo
+from benchmarks.execution.progress import ProgressView
+from benchmarks.execution.request import GridRequest
+from benchmarks.scoring import metrics
 from benchmarks.training import distributed
-from benchmarks.training.checkpoint import resumable
-from results import Damaged, ReadOnlyRun, Run, Status
+from benchmarks.training.checkpoint import latest
+from reports.build import NothingToReport, build
+from results import Status, check_writable
+from results.command import announce, waits_for
 from results.integrity import differing
-from results.records import DataRecord, Environment, Progress, Role, RunRecord, State
-from results.schema import (
-    CONFIG,
-    DATA,
-    DIGESTS,
-    GUARDED,
-    PREVIOUS,
-    PROGRESS,
-    SCORES,
-    STATUS,
-    STORE,
-)
-from results.visible import visible
-
-if TYPE_CHECKING:
-    from benchmarks.data.pools import Prepared
-
-_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that its folders cannot have
+from results.records import Role, State
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One run to be done: its setting, configuration and folder."""
+def run(request: GridRequest, plans: Sequence[Plan]) -> int:
+    """Do what is left of the plans and report on all of them; returns the exit code, 1 if a run failed.
 
-    setting: Setting
-    config: Config
-    folder: Path
-
-    @property
-    def run(self) -> Run:
-        return ReadOnlyRun(self.folder) if distributed.is_follower() else Run(self.folder)
-
-    @property
-    def title(self) -> str:
-        name = baselines.describe(self.config.baseline)["name"]
-        return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
-
-
-def plan(setting: Setting, config: Config, output: Path) -> Plan:
-    """Where the run of that configuration lives below ``output``."""
-    place = output / "runs" / config.setting / config.baseline / folder_name(config.strategy)
-    return Plan(setting, config, place / f"{config.seed}-{config.hash}")
-
-
-def folder_name(text: str) -> str:
-    """A name for a folder that every system takes: no separators, none that Windows keeps for itself or would cut; of a
-    long one the start and a digest (file systems take 255 bytes)."""
-    name = re.sub(r"[^\w.=+-]+", ",", text)
-    name = f"_{name}" if _OF_WINDOWS.fullmatch(name) else name
-    name += "," * name.endswith(".")
-    if len(name.encode()) <= 120:
-        return name
-    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def state(plan: Plan) -> str:
-    """``done``, ``to score`` (trained, other scores wanted), ``to mend`` (files of it are damaged or gone), ``resume``,
-    ``failed`` or ``new``."""
-    if plan.run.damage():
-        return "to mend"
-    found = plan.run.status.state
-    if found == State.DONE:
-        if plan.run.record is None:
-            return "to mend"
-        return "done" if not _unscored(plan) and _directed(plan) else "to score"
-    if found == State.FAILED:
-        return "failed"
-    return "resume" if resumable(plan.folder) else "new"
-
-
-def _unscored(plan: Plan) -> bool:
-    """Whether a protocol, metric or further test set asked for is not among the scores."""
-    scored = _scored(plan.run, plan.config)
-    wanted = {record.dataset for record in plan.run.data if record.role == Role.TEST}
-    return not scored or not wanted | set(plan.config.evaluate.extra) <= scored
-
-
-def _directed(plan: Plan) -> bool:
-    """Whether it is recorded which way is better with the metrics asked for; runs of older versions lack it."""
-    record = plan.run.record
-    return record is not None and set(plan.config.evaluate.metrics) <= set(record.metrics or ())
-
-
-def _scored(run: Run, config: Config) -> set[str]:
-    """Test sets that have every wanted metric by the wanted protocol."""
-    scores = run.scores()
-    scores = scores[scores["protocol"] == config.evaluate.protocol]
-    wanted = {"psnr", "ssim", *config.evaluate.metrics}
-    return {dataset for dataset, rows in scores.groupby("dataset") if wanted <= set(rows["metric"])}
-
-
-def execute(
-    plan: Plan,
-    cache: Path,
-    device_name: str,
-    tracking_uri: str,
-    command: str,
-    wait: bool = True,
-    expected: Sequence[DataRecord] = (),
-    prepared: Prepared | None = None,
-) -> Status:
-    """Train and score one run; a failure is written to its status and returned, never raised.
-
-    Args:
-        plan: the run.
-        cache: folder of decoded images.
-        device_name: where to train.
-        tracking_uri: of the MLflow store that mirrors the run.
-        command: the grid it is part of.
-        wait: for another process that is working on the same run; otherwise return ``busy``.
-        expected: records of the images that this machine must have.
-        prepared: the run's data, where this process has opened them.
+    Under ``torchrun`` every process calls this; the first of them writes.
 
     Raises:
-        KeyboardInterrupt: passed on; the run stays resumable.
+        UserError: for whatever the user can mend.
+        KeyboardInterrupt: after runs at work were saved.
     """
-    run = plan.run
+    if not distributed.several():
+        return _run(request, plans)
+    device = environment.device(request.device)
+    if device.type == "mps":
+        raise UserError("torchrun's processes cannot share an Apple GPU; leave out torchrun, or use --device cpu.")
+    request = replace(request, jobs=1, device=str(distributed.join(device)))
     try:
-        with nullcontext() if distributed.is_follower() else locked(plan.folder / ".lock", wait):
-            if distributed.current().same(state(plan) != "done"):  # the process that had the lock may have done it
-                _execute(plan, run, cache, device_name, tracking_uri, command, expected, prepared)
-            return Status(State.DONE)
-    except Busy as busy:
-        return Status(State.BUSY, f"{busy}.")
-    except UserError as error:
-        return failed(run, str(error))
-    except SystemExit as error:  # of somebody's strategy or network; the command and its other runs go on
-        _keep_trace(run)
-        return _failed_alone(run, f"code of the strategy or the network ended the process (SystemExit: {error.code})")
+        return _run(request, plans)
+    finally:
+        distributed.leave()
+
+
+def _run(request: GridRequest, plans: Sequence[Plan]) -> int:
+    _check_output(request.output)
+    leads = not distributed.is_follower()
+    if request.fresh and leads:
+        aside.put([plan.folder for plan in plans], request.output)
+    todos = distributed.current().same([plan.todo for plan in plans])  # before the first process changes them
+    data = None
+    if Todo.NOTHING in todos and not distributed.several():
+        data = _reopened(request, plans, todos)
+        todos = [plan.todo for plan in plans]
+    left = [plan for plan, todo in zip(plans, todos, strict=True) if todo != Todo.NOTHING]
+    announce(f"{plans[0].setting.title}: {len(plans)} runs, {len(plans) - len(left)} done already.")
+    changed = sum(plan.replaces_another() for plan, todo in zip(plans, todos, strict=True) if todo == Todo.START)
+    _print_changed(changed)
+    if left:
+        data = _check(request, left, data)
+    uri = _prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
+    outcomes = _execute(request, left, uri, data) if left and data else {}
+    return _report(request, plans, outcomes, uri) if leads else 0
+
+
+def _check_output(output: Path) -> None:
+    if re.search(r"[\x00-\x1f\x7f]", str(output)):
+        raise UserError(f"the output folder {output} has a line end or another control character in its name.")
+    try:
+        check_writable(output)
     except OSError as error:
-        _keep_trace(run)
-        told = f"{error.filename} {error.strerror}" if error.filename else str(error)
-        reason = f"{told}; what was written before is kept, and the same command goes on from there."
-        return _failed_alone(run, reason)
-    except Exception as error:  # one run's failure never stops the others; its trace is kept for whoever mends it
-        _keep_trace(run)
-        return _failed_alone(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        raise UserError(f"the output folder {output} {error.strerror}; name another one by --output.") from error
 
 
-def status(plan: Plan) -> Status:
-    """Of a run after the command has dealt with it."""
+def _reopened(request: GridRequest, plans: Sequence[Plan], todos: Sequence[Todo]) -> Prepared | None:
+    """The data, after runs were put aside that saw other training images under the same names, and scores of other test
+    images; ``None`` where they cannot be opened and nothing depends on them."""
     try:
-        return plan.run.status
-    except Damaged as damaged:
-        return Status(State.FAILED, f"{damaged}; the same command mends it.")
+        data = _opened(request, plans)
+    except UserError as error:
+        if set(todos) != {Todo.NOTHING}:
+            raise
+        print(f"warning: the images were not looked at again: {error}", file=sys.stderr)
+        return None
+    changed: list[Plan] = []
+    rescored: set[str] = set()
+    for plan in (plan for plan, todo in zip(plans, todos, strict=True) if todo == Todo.NOTHING):
+        if differing(plan.run.data, data.records, Role.TRAIN):
+            changed.append(plan)
+            continue
+        with suppress(Busy), locked(plan.folder / ".lock", wait=False):
+            rescored |= set(forget_other_scores(plan.run, data.records))
+    aside.put([plan.folder for plan in changed], request.output)
+    _print_changed(len(changed))
+    if rescored:
+        names = ", ".join(sorted(rescored))
+        print(f"The test images of {names} have changed since some of these runs were scored; those are scored again.")
+    return data
 
 
-def failed(run: Run, reason: str) -> Status:
-    """Note a failure in the run's folder, as far as the disk takes it; its words may be those of a stranger's file."""
-    reason = visible(reason, lines=True)
-    status = Status(State.FAILED, reason)
-    with suppress(OSError):
-        run.write_status(status)
-    return status
+def _print_changed(count: int) -> None:
+    if count:
+        print(f"The training images have changed since {count} of these runs were done; they are done anew.")
 
 
-def _failed_alone(run: Run, reason: str) -> Status:
-    """Note a failure that the other processes of the run, if there are any, need not have met: they would wait for
-    this one, so it ends, and ``torchrun`` ends them all."""
-    status = failed(run, reason)
-    if distributed.several():
-        print(f"failed: {run.folder}: {reason}", file=sys.stderr, flush=True)
-        os._exit(1)
-    return status
+def _opened(request: GridRequest, plans: Sequence[Plan]) -> Prepared:
+    """The data of the grid, checked and opened; decoded images are cached, and notes on them printed."""
+    setting, config = plans[0].setting, plans[0].config
+    with locked(request.cache / ".lock"):  # two commands must not make the same cache at once
+        data = sources.prepare(
+            setting, config.data, config.evaluate.extra, request.cache,
+            protocol=config.evaluate.protocol, patch=max(plan.config.train.patch for plan in plans),
+        )  # fmt: skip
+    tell_notes(data.notes)
+    return data
 
 
-def _keep_trace(run: Run) -> None:
-    if distributed.is_follower():
-        return
-    with suppress(OSError):
-        (run.folder / "traceback.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
-
-
-def _execute(
-    plan: Plan,
-    run: Run,
-    cache: Path,
-    device_name: str,
-    tracking_uri: str,
-    command: str,
-    expected: Sequence[DataRecord],
-    prepared: Prepared | None,
-) -> None:
-    import torch
-
-    from benchmarks.data import sources
-    from benchmarks.execution import environment
-    from benchmarks.execution.tracking import Tracker
-
-    config = plan.config
-    torch.set_num_threads(config.train.threads)
-    device = environment.device(device_name)
-    evaluate = config.evaluate
-    prepared = prepared or sources.prepare(plan.setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
-    if other := differing(expected, prepared.records, *Role):
-        raise UserError(f"the images of {', '.join(other)} below {config.data.root} are not the same on this machine.")
-    before, mended = distributed.current().same(None if distributed.is_follower() else mend(run))
-    _check_same_images(plan, prepared.records)
-    forget_other_scores(run, prepared.records)
-    run.write_record(record(plan, set(run.scores()["metric"])))
-    run.write_data(prepared.records)
-    whole = before.state == State.DONE and mended <= {CONFIG, DATA} and not _unscored(plan)
-    if distributed.current().same(whole):  # nothing to train or to score
-        return
-    facts = run.environment.content() | environment.describe(device) | {"processes": distributed.current().size}
-    run.write_environment(Environment.model_validate(facts))
-    run.write_status(Status(State.RUNNING))
-    tracker = Tracker(tracking_uri, run, config, command)
-    tracker.start()
-    try:
-        network, trained = _train(config, prepared, run, device, tracker)
-        flaw, scored = _score(config, prepared, run, device, network)
-    except BaseException as error:
-        if isinstance(error, Exception):
-            tracker.finish("failed")
-        raise
-    run.write_environment(Environment.model_validate(facts | trained | scored | _peak()))
-    skipped = f"{trained['skipped_updates']} updates that were not finite skipped" if trained["skipped_updates"] else ""
-    ended = Status(State.DONE, "; ".join(filter(None, [flaw.reason, skipped, trained["remark"]])), flaw.fault)
-    tracker.finish("done")
-    rescored = before.state == State.DONE and not ended.words  # that keeps an earlier warning
-    run.write_status(before if rescored else ended)
-    if not distributed.is_follower():
-        for name in (PROGRESS, PREVIOUS):
-            (plan.folder / name).unlink(missing_ok=True)
-
-
-def _peak() -> dict[str, Any]:
-    from benchmarks.execution.environment import peak_memory
-
-    peak = peak_memory()
-    if peak is None:
-        return {"not_recorded": "peak memory: this system does not tell it"}
-    return {"peak_memory_mib": round(peak)}
-
-
-def mend(run: Run) -> tuple[Status, set[str]]:
-    """Put damaged files aside, so that they are made anew; returns the run's status, and which they are.
-
-    What cannot be told apart from what is damaged goes too: all files where their digests are lost, and the scores
-    where the status is, which may have carried a warning of theirs.
-    """
-    damage = run.damage()
-    for told in damage.values():
-        print(f"warning: {run.folder}: {told}; it is made anew.", file=sys.stderr, flush=True)
-    names = set(damage)
-    if DIGESTS in names:
-        names |= {name for name in GUARDED if (run.folder / name).exists()}
-    if STATUS in names:
-        names.add(SCORES)
-    for name in sorted(names, key=lambda name: name != DIGESTS):
-        run.set_aside(name)
-    return run.status, names
-
-
-def _check_same_images(plan: Plan, records: Sequence[DataRecord]) -> None:
-    """Whether a run that goes on would go on with the images it began with.
-
-    Raises:
-        UserError: if not.
-    """
-    run = plan.run
-    if not resumable(plan.folder) or run.status.state == State.DONE:
-        return
-    if other := differing(run.data, records, Role.TRAIN):
-        raise UserError(
-            f"the training images of {', '.join(other)} are others than those it began with, under the same names and "
-            "with the same sizes; put those back, or start anew with --fresh."
-        )
-
-
-def forget_other_scores(run: Run, records: Sequence[DataRecord]) -> list[str]:
-    """Take away scores of test images that are others now, so that they are scored again; returns of which sets. The
-    file as it was is kept as ``scores.csv.replaced``."""
-    other, scores = differing(run.data, records, Role.TEST, Role.EXTRA), run.scores()
-    gone = scores["dataset"].isin(other)
-    if gone.any():
-        run.keep(SCORES, "replaced")
-        run.write_scores(scores[~gone])
-    return sorted(set(scores[gone]["dataset"]))
-
-
-def replaced(plan: Plan) -> bool:
-    """Whether there is the same run with training images of other names or sizes."""
-    own = plan.config.model_dump(mode="json", exclude={"data": {"root", "fingerprint"}})
-    for path in plan.folder.parent.glob(f"{plan.config.seed}-*/{CONFIG}"):
-        found = Run(path.parent).legible().record
-        other = found.config.content() if found else {}
-        data = {key: value for key, value in other.get("data", {}).items() if key not in ("root", "fingerprint")}
-        if path.parent != plan.folder and {"definition": 1} | other | {"data": data} == own:
-            return True
-    return False
-
-
-def _train(config: Config, prepared: Any, run: Run, device: Any, tracker: Any) -> tuple[Any, dict[str, Any]]:
-    from benchmarks.training.loop import Training
-    from benchmarks.training.nonfinite import Diverged
-
-    training = Training(config, prepared.train, run, device)
-    started, first = time.perf_counter(), training.step
-
-    def report(step: int, rhythm: Any) -> None:
-        spent = time.perf_counter() - started
-        left = spent / max(step - first, 1) * (config.train.steps - step)
-        _tell(run, Progress(phase="training", done=step, total=config.train.steps, left=left, tasks=rhythm.last()))
-        if step % config.train.checkpoint_every == 0:
-            tracker.rhythm(rhythm.table())
-
-    try:
-        network = training.finish(report)
-    except Diverged:
-        training.write_tables()
-        raise
-    training.write_tables()  # also where they were lost after the last step
-    tracker.rhythm(training.rhythm.table())
-    return network, {
-        "train_seconds": round(training.seconds, 2),
-        "step_seconds": round(training.seconds / config.train.steps, 5),
-        "skipped_updates": training.skipped,
-        "remark": training.remark(),
-    }
-
-
-def _score(config: Config, prepared: Any, run: Run, device: Any, network: Any) -> tuple[Flaw, dict[str, float]]:
-    """Score what is not scored yet by the wanted protocol; also what is wrong with the outputs."""
-    import pandas as pd
-
-    from benchmarks.scoring.metrics import further
-    from benchmarks.scoring.scores import evaluate, write_samples
-
-    protocol, scored = config.evaluate.protocol, _scored(run, config)
-    pools = [pool for pool in prepared.tests if pool.dataset not in scored]
-    started = time.perf_counter()
-
-    def report(done: int, total: int) -> None:
-        left = (time.perf_counter() - started) / done * (total - done)
-        _tell(run, Progress(phase="scoring", done=done, total=total, left=left))
-
-    metrics, group = further(config.evaluate.metrics, device), distributed.current()
-    rows, flaw = evaluate(network, pools, protocol, device, report, metrics, group=group)
-    fresh, scores = pd.DataFrame(rows), run.scores()
-    again = (scores["protocol"] == protocol) & scores["dataset"].isin([pool.dataset for pool in pools])
-    kept = scores[~again]
-    run.write_scores(pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh)
-    if group.leads:
-        write_samples(network, pools, run.folder / "samples", device)
-    return flaw, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
-
-
-def record(plan: Plan, scored: Iterable[str] = ()) -> RunRecord:
-    """What ``config.json`` holds: identities, departures from the recipe, the strategy's parameters, names for
-    display, which way is better with every metric that is asked for or ``scored`` before, configuration."""
-    from benchmarks.scoring.metrics import facts
-
-    setting, config = plan.setting, plan.config
-    name, parameters = art.parse(config.strategy)
-    defaults = art.entries()[name].defaults if name in art.entries() else {}
-    display = {
-        "setting": setting.title,
-        "baseline": baselines.describe(config.baseline)["name"],
-    }
-    content = {
-        **config.identity(setting),
-        "overrides": config.overrides(setting),
-        "parameters": defaults | parameters,
-        "display": display,
-        "metrics": facts([*config.evaluate.metrics, *sorted(scored)]),
-        "config": config.model_dump(mode="json"),
-        "store": STORE,
-    }
-    return RunRecord.model_validate(content)
-
-
-_BUSY = Status(State.BUSY)
-_told: dict[Path, float] = {}
-
-
-def _tell(run: Run, progress: Progress) -> None:
-    """Leave word for the overview, at most twice a second."""
-    now = time.monotonic()
-    if now - _told.get(run.folder, 0) > 0.5:
-        _told[run.folder] = now
-        run.write_progress(progress)
-
-
-def run_all(
-    plans: Sequence[Plan], jobs: int, devices: Sequence[str], prepared: Prepared | None, **options: Any
-) -> dict[Path, Status]:
-    """Execute the plans, ``jobs`` at a time, in worker processes; one alone runs in this process.
-
-    A run that another command is working on is left for the end; then this one waits, and takes what the other has
-    done, or continues what it has left.
-
-    Args:
-        plans: the runs.
-        jobs: how many at a time.
-        devices: to be shared out among them.
-        prepared: the data of the grid, opened by this process; workers open them for themselves.
-        options: further arguments of :func:`execute`.
+def _check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) -> Prepared:
+    """Check all that can be checked before training: device, data, metrics, networks, checkpoints.
 
     Returns:
-        What became of each run, by its folder; also where the disk was too full to write it there.
+        The data, which are opened if they are not yet.
     """
-    outcomes: dict[Path, Status] = {}
-    for patient in [True] if distributed.several() else [False, True]:
-        left = [item for item in plans if outcomes.get(item.folder, _BUSY).state == State.BUSY]
-        if left:
-            outcomes |= _run_some(left, min(jobs, len(left)), devices, prepared, options | {"wait": patient})
-    return outcomes
+    device = environment.device("cpu" if request.cluster else request.device)  # a cluster's workers check their own
+    data = data or _opened(request, plans)
+    metrics.further(plans[0].config.evaluate.metrics, device)
+    feasible.check_networks(plans)
+    for plan in plans:
+        latest(plan.folder, plan.config, len(plan.setting.tasks))
+    return data
 
 
-def _run_some(
-    plans: Sequence[Plan], jobs: int, devices: Sequence[str], prepared: Prepared | None, options: dict[str, Any]
-) -> dict[Path, Status]:
-    if jobs == 1:
-        return {item.folder: execute(item, device_name=devices[0], prepared=prepared, **options) for item in plans}
-    places = [options | {"device_name": devices[number % len(devices)]} for number in range(jobs)]
-    threads = max(item.config.train.threads for item in plans)
-    found = run_in_workers(execute, plans, places, threads)
-    return {
-        item.folder: _killed(item, status) if status.state == State.KILLED else status
-        for item, status in zip(plans, found, strict=True)
-    }
+def _prepared_store(request: GridRequest, experiment: str) -> str:
+    """Address of the MLflow store, prepared for several processes; ``none`` where it cannot be used."""
+    uri = request.tracking_uri or tracking.default_uri(request.output)
+    if uri == tracking.NONE:
+        return uri
+    with locked(request.cache / ".lock"):  # two commands must not create it at once
+        problem = tracking.prepare(uri, experiment, request.output)
+    if not problem:
+        return uri
+    print(
+        f"warning: no tracking, MLflow at {shown(uri)} failed ({problem}); the same command logs the runs later.",
+        file=sys.stderr,
+    )
+    return tracking.NONE
 
 
-def _killed(plan: Plan, status: Status) -> Status:
-    kept = "the same command continues from its last checkpoint" if resumable(plan.folder) else ""
-    return failed(plan.run, "; ".join(filter(None, [status.reason, kept])) + ".")
+def _execute(request: GridRequest, plans: Sequence[Plan], uri: str, data: Prepared) -> dict[Path, Status]:
+    """Do the runs; what became of each, by its folder."""
+    with nullcontext() if distributed.is_follower() else ProgressView(plans):
+        if request.cluster:
+            with waits_for("the checkpoints of the workers' runs are collected"):
+                return cluster.run_all(plans, request.cluster, request.device, request.command, data.records)
+        device = environment.device(request.device)
+        devices = environment.devices(device)
+        jobs = request.jobs or (_cpu_jobs(plans) if device.type == "cpu" else len(devices))
+        context = ExecutionContext(request.cache, request.device, uri, request.command, data=data)
+        return local.run_all(plans, jobs, devices, context)
+
+
+def _cpu_jobs(plans: Sequence[Plan]) -> int:
+    """As many runs at a time as have their threads on the CPU."""
+    return max(1, (os.cpu_count() or 1) // max(plan.config.train.threads for plan in plans))
+
+
+def _report(request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path, Status], uri: str) -> int:
+    """Write and print the report and what failed, mirror both; returns the exit code."""
+    setting = plans[0].setting.name
+    try:
+        with locked(request.output / "reports" / ".lock"):
+            report = build(setting, request.output, runs=[plan.run for plan in plans])
+    except NothingToReport as error:
+        raise UserError(f"{error} The runs are kept.") from error
+    print(report.text)
+    failed = {plan: status for plan in plans if (status := outcomes.get(plan.folder) or plan.status).state in _FAILED}
+    if failed:
+        print(f"{len(failed)} of {len(plans)} runs failed; the same command tries them again.", file=sys.stderr)
+    for plan, status in failed.items():
+        mends = "; the same command mends it." * (status.state == State.DAMAGED)
+        print(f"failed: {plan.title}: {status.reason}{mends}\n        {plan.folder}", file=sys.stderr)
+    if uri != tracking.NONE:
+        tracking.mirror(uri, [plan.run for plan in plans], request.command)
+        if problem := tracking.log_summary(uri, setting, request.command, report.files):
+            print(f"warning: the report is not in MLflow ({problem}).", file=sys.stderr)
+        print(f"MLflow:  {tracking.viewer(uri)}")
+    return 1 if failed else 0
+
+
+_FAILED = (State.FAILED, State.DAMAGED)

@@ -1,20 +1,32 @@
-"""Runs of a grid in worker processes, each of which may die without harm to the others."""
+"""Runs of a grid on this machine: one after the other in this process, or in worker processes.
+
+A worker may die without harm to the other runs.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import cast
 
-from benchmarks.execution.display import share_terminal
+from benchmarks.execution.job import ExecutionContext, execute, write_failure
+from benchmarks.execution.plan import Plan
+from benchmarks.execution.terminal import share_terminal
+from benchmarks.training import distributed
+from benchmarks.training.checkpoint import resumable
 from results import Status
 from results.command import waits_for
 from results.records import State
@@ -22,143 +34,180 @@ from results.records import State
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
 _POSIX = hasattr(signal, "pthread_sigmask")
-# Those of a terminal (Ctrl-C, a closed window) go to the command, which then asks its workers; but Windows knows no way
-# to ask, so there its workers hear them too.
+# Signals of a terminal (Ctrl-C, a closed window) go to the command, which then asks its workers to stop. Windows has no
+# way to ask, so there the workers react to them too.
 _OF_TERMINAL = [signal.SIGINT, signal.SIGHUP] if _POSIX else []
 
-Work = Callable[..., Status]
 
+def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: ExecutionContext) -> dict[Path, Status]:
+    """Do the runs, ``jobs`` at a time, in worker processes; with one at a time in this process.
 
-def run_in_workers(work: Work, items: Sequence[Any], places: Sequence[dict[str, Any]], threads: int) -> list[Status]:
-    """``work(item, **place)`` for every item in a worker process, as many at a time as there are places.
-
-    A worker that dies (killed for want of memory, a crash in native code) costs the item at hand only: its status says
-    so, and the next items get a new worker. That is why every place has an executor of its own: one executor for all
-    would lose all its work with one worker.
+    A run that another command is working on comes last: then this command waits, and takes what the other has done, or
+    continues what it has left.
 
     Args:
-        work: picklable; it returns the status of the item.
-        items: what to do, in this order.
-        places: further arguments, one set for each worker (such as its GPU).
-        threads: of each worker's numeric libraries.
+        plans: the runs.
+        jobs: how many at a time.
+        devices: shared out among them.
+        context: of the command; its device is not used.
+
+    Returns:
+        What became of each run, by its folder; also where the disk was too full to write it there.
 
     Raises:
         KeyboardInterrupt: after the workers had the time to save.
     """
-    import joblib.externals.loky  # noqa: F401  # here: several threads importing it at once see half of it
+    outcomes = {plan.folder: Status(State.BUSY) for plan in plans}
+    for wait_for_others in [True] if distributed.several() else [False, True]:
+        left = [plan for plan in plans if outcomes[plan.folder].state == State.BUSY]
+        contexts = [
+            replace(context, device=devices[number % len(devices)], wait=wait_for_others)
+            for number in range(min(jobs, len(left)))
+        ]
+        if jobs == 1:
+            outcomes |= {plan.folder: execute(plan, contexts[0]) for plan in left}
+        elif left:
+            outcomes |= _in_workers(left, contexts)
+            for plan in left:
+                if outcomes[plan.folder].state == State.KILLED:
+                    outcomes[plan.folder] = _note_death(plan, outcomes[plan.folder].reason)
+    return outcomes
 
-    waiting, done = deque(range(len(items))), [Status(State.ABSENT)] * len(items)
-    lanes = [_Lane(work, place, threads) for place in places]
+
+def _note_death(plan: Plan, reason: str) -> Status:
+    continues = "; the same command continues from its last checkpoint" * resumable(plan.folder)
+    return write_failure(plan.run, f"{reason}{continues}.")
+
+
+def _in_workers(plans: Sequence[Plan], contexts: Sequence[ExecutionContext]) -> dict[Path, Status]:
+    """Do the runs in worker processes, one for each context."""
+    waiting, outcomes = deque(plans), dict[Path, Status]()
+    workers = [_Worker(replace(context, data=None)) for context in contexts]
     stopping = threading.Event()
 
-    def drive(lane: _Lane) -> None:
+    def drive(worker: _Worker) -> None:
         try:
             while not stopping.is_set():
                 try:
-                    number = waiting.popleft()
+                    plan = waiting.popleft()
                 except IndexError:
                     return
-                done[number] = lane(items[number])
+                outcomes[plan.folder] = worker.execute(plan)
         finally:
-            lane.close()
+            worker.kill()
 
     with (
+        _threads(max(plan.config.train.threads for plan in plans)),
         waits_for("runs at work finish their step and save"),
-        ThreadPoolExecutor(len(lanes), "lane") as threads_of_lanes,
+        ThreadPoolExecutor(len(workers), "worker") as threads,
     ):
-        driven = [threads_of_lanes.submit(drive, lane) for lane in lanes]
+        driven = [threads.submit(drive, worker) for worker in workers]
         try:
-            while wait(driven, timeout=0.5).not_done:  # Windows lets nothing interrupt a longer wait
+            while wait(driven, timeout=0.5).not_done:  # on Windows nothing interrupts a longer wait
                 pass
             for future in driven:
                 future.result()
         except BaseException:
             stopping.set()
-            for lane in lanes:
-                lane.ask()
+            for worker in workers:
+                worker.ask()
             try:
                 wait(driven, timeout=_PATIENCE)
             finally:
-                for lane in lanes:
-                    lane.kill()
+                for worker in workers:
+                    worker.kill()
             raise
-    return done
+    return outcomes
 
 
-class _Lane:
-    """One worker process after the other: a new one only where the last has died."""
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """Let processes that are started meanwhile use so many threads in their numeric libraries."""
+    before = dict(os.environ)
+    os.environ.update({f"{name}_NUM_THREADS": str(count) for name in _THREADS})
+    try:
+        yield
+    finally:
+        for name in _THREADS:
+            os.environ.pop(f"{name}_NUM_THREADS")
+        os.environ.update(before)
 
-    def __init__(self, work: Work, place: dict[str, Any], threads: int):
-        self.work, self.place = work, place
-        self._environment = {f"{name}_NUM_THREADS": str(threads) for name in _THREADS}
-        self._executor: Any = None
 
-    def __call__(self, item: Any) -> Status:
-        from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+class _Worker:
+    """A process that does one run after the other. Where it dies, the next run gets a new one."""
 
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(1, env=self._environment)
-        _shield()
+    def __init__(self, context: ExecutionContext):
+        self.context = context
+        self._process: SpawnProcess | None = None
+        self._connection: Connection[Plan, Status] | None = None
+
+    def execute(self, plan: Plan) -> Status:
+        """Do the run; where the process dies, the status says so."""
+        if self._process is None or self._connection is None:
+            self._process, self._connection = self._start()
+        process, connection = self._process, self._connection
         try:
-            return self._executor.submit(_in_worker, self.work, item, os.getpid(), self.place).result()
-        except KeyboardInterrupt:  # of the worker: it was told to stop, and has saved
-            return Status(State.RUNNING)
-        except BrokenProcessPool as error:
-            self.close()
-            return Status(State.KILLED, _death(error))
+            connection.send(plan)
+            while not connection.poll(0.5):
+                if not process.is_alive() and not connection.poll():
+                    raise EOFError
+            return connection.recv()
+        except (EOFError, OSError):
+            process.join()
+            self._process = None
+            connection.close()
+            return Status(State.KILLED, f"its worker process died ({_death(process.exitcode or 0)})")
+
+    def _start(self) -> tuple[SpawnProcess, Connection[Plan, Status]]:
+        if _POSIX:  # the worker inherits that a terminal does not end it, not even while it starts
+            resource_tracker.ensure_running()  # otherwise started below, which would lift the block
+            signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
+        spawn = multiprocessing.get_context("spawn")
+        here, there = spawn.Pipe()
+        process = spawn.Process(target=_serve, args=(there, os.getpid(), self.context), name="worker")
+        process.start()
+        there.close()
+        return process, cast("Connection[Plan, Status]", here)  # Windows has another class of the same methods
 
     def ask(self) -> None:
         """Let the worker save and stop."""
-        if _POSIX:
-            self._send(signal.SIGTERM)
+        if _POSIX and self._process is not None:
+            self._process.terminate()
 
     def kill(self) -> None:
         """End the worker at once."""
-        self._send(signal.SIGKILL if _POSIX else signal.SIGTERM)
-
-    def _send(self, number: int) -> None:
-        for process in list(getattr(self._executor, "_processes", None) or {}):
-            with suppress(OSError):  # it has ended
-                os.kill(process, number)
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(kill_workers=True)
-            self._executor = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
 
 
-def _shield() -> None:
-    """Let a worker that this thread starts inherit that a terminal does not end it, not even while it starts."""
-    if _POSIX:
-        from multiprocessing import resource_tracker
-
-        resource_tracker.ensure_running()  # which loky would do later, and which lifts the block
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
-
-
-def _death(error: Exception) -> str:
-    """Why a worker ended, from loky's words."""
-    codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
-    told = codes[1] if codes else "it ended unexpectedly"
-    memory = "; the system does so when memory runs out: try fewer --jobs" if "KILL" in told else ""
-    return f"its worker process died ({told}{memory})"
+def _death(code: int) -> str:
+    """Why a process ended, from its exit code, which is minus the signal that has killed it."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    memory = "; the system does so when memory runs out: try fewer --jobs" if name == "SIGKILL" else ""
+    return f"{name}({code}){memory}"
 
 
-def _in_worker(work: Work, item: Any, parent: int, place: dict[str, Any]) -> Status:
-    if parent not in _serving:
-        _serving.append(parent)
-        for number in _OF_TERMINAL:
-            signal.signal(number, signal.SIG_IGN)
-        share_terminal()
-        _die_with(parent)
-    return work(item, **place)
+def _serve(connection: Connection[Status, Plan], parent: int, context: ExecutionContext) -> None:
+    """In a worker: do the runs that come, until the command closes the connection."""
+    for number in _OF_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    share_terminal()
+    _end_with(parent)
+    with suppress(EOFError):
+        while True:
+            plan = connection.recv()
+            try:
+                status = execute(plan, context)
+            except KeyboardInterrupt:  # it was asked to stop, and has saved
+                status = Status(State.RUNNING)
+            connection.send(status)
 
 
-_serving: list[int] = []
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when the command is killed, so that no orphan trains on beside the next one."""
+def _end_with(parent: int) -> None:
+    """End this worker when the command is killed, so that it does not train on beside the next one."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,12 +1,12 @@
 """Locks between processes, so that two commands may work on one output folder at the same time.
 
-They are the operating system's (``flock``): a process that ends, however it ends, holds none any more.
+They are the operating system's (``flock``): a process that has ended, in whatever way, holds none.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,12 +18,12 @@ class Busy(Exception):
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, wait: bool = True) -> Generator[None]:
     """Hold the lock of that file.
 
     Args:
-        path: the lock file; it is made where it is missing, with its folder, and stays.
-        wait: for the process that holds it, telling so; otherwise give up.
+        path: the lock file; it is created with its folder where it is missing, and stays.
+        wait: for the process that holds it, with a message; otherwise give up.
 
     Raises:
         Busy: if another process holds it and ``wait`` is false.

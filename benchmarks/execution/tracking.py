@@ -1,7 +1,7 @@
 """MLflow as a mirror of the run store: experiment = setting, one flat run per run, one summary run per grid.
 
-Values go in batches. Trouble with the server is told once and never stops a training run; what the mirror lacks is
-still in the files. A run that the store does not know (any more) is logged anew, whatever is noted in its folder.
+Values go in batches. Trouble with the server is printed once and never stops a training run; what the mirror lacks is
+still in the files. A run that the store does not know (any more) is logged again, whatever its folder says.
 Passwords in the store's address are used and never written (:mod:`benchmarks.execution.addresses`).
 """
 
@@ -13,16 +13,22 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from benchmarks.config.configuration import Config
 from benchmarks.execution.addresses import reason, shown
 from results import Damaged, Run
 from results import schema as names
 from results.records import State
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
 
 NONE = "none"
 POINTS = 500  # at most so many points a series
@@ -47,7 +53,7 @@ def _embedded(uri: str) -> bool:
     return uri.startswith(("sqlite:", "sqlite+"))
 
 
-def _client(uri: str) -> Any:
+def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits minutes for a server that is gone
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # seconds for one that hangs
@@ -100,12 +106,12 @@ class Tracker:
     def __init__(self, uri: str, run: Run, config: Config, grid: str):
         self.uri, self.run, self.config, self.grid = uri, run, config, grid
         self.working = uri != NONE
-        self._client: Any = None
+        self._client: MlflowClient  # since start()
         self._id = ""
         self._logged: dict[str, int] = {}  # the last step of every series that the server has
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self) -> Generator[None]:
         try:
             yield
         except Exception as error:  # see module docstring: the mirror must never stop the run
@@ -125,14 +131,14 @@ class Tracker:
         with self._guarded():
             self._client = _client(self.uri)
             self._id = _noted(self.run, self.uri)
-            if self._id and _there(self._client, self.config.setting, [self._id]):
+            if self._id and _existing(self._client, self.config.setting, [self._id]):
                 self._client.update_run(self._id, status="RUNNING")
                 self._logged = self._last_steps()
                 self._remember()
                 return
-            experiment = self._client.get_experiment_by_name(self.config.setting)
+            experiment = _experiment_id(self._client, self.config.setting)
             title = f"{self.config.baseline} {self.config.strategy} seed {self.config.seed}"
-            created = self._client.create_run(experiment.experiment_id, tags=self._tags(), run_name=title)
+            created = self._client.create_run(experiment, tags=self._tags(), run_name=title)
             self._id = created.info.run_id
             self._remember()
             self._log(params=_flat(self.config.model_dump(mode="json")))
@@ -176,18 +182,18 @@ class Tracker:
         for start in range(0, len(pairs), 100):
             self._client.log_batch(self._id, params=pairs[start : start + 100])
 
-    def rhythm(self, table: Any) -> None:
+    def rhythm(self, table: pd.DataFrame) -> None:
         """Log the rows that are new since the last call, thinned to :data:`POINTS` a series."""
         if not self.working or table.empty:
             return
         with self._guarded():
             self._log(
-                (_key(f"{column}/{row.task}"), getattr(row, column), int(row.step))
-                for row in thinned(table, self.config.train.steps).itertuples()
+                (_key(f"{column}/{row['task']}"), row[column], int(row["step"]))
+                for row in thinned(table, self.config.train.steps).to_dict("records")
                 for column in ("loss", "running", "pace", "weight")
             )
 
-    def finish(self, state: str) -> None:
+    def finish(self, state: State) -> None:
         """Log scores and files, and close the MLflow run as finished or failed.
 
         Where the server failed on the way it is tried once more, with everything that it lacks.
@@ -202,50 +208,50 @@ class Tracker:
             return
         with self._guarded():
             scores = self.run.scores()
-            means = scores.groupby(["metric", "dataset"])[["value", "input_value"]].mean()
+            means = scores.groupby(["metric", "dataset"])[["value", "input_value"]].mean().reset_index()
             steps = self.config.train.steps
             for column, kind in (("value", ""), ("input_value", "_input")):
-                rows = means[column].items()
-                self._log((_key(f"{metric}{kind}/{dataset}"), value, steps) for (metric, dataset), value in rows)
+                rows = means.to_dict("records")
+                self._log((_key(f"{row['metric']}{kind}/{row['dataset']}"), row[column], steps) for row in rows)
             files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
             for path in [self.run.folder / name for name in files]:
                 if path.exists():
                     self._client.log_artifact(self._id, str(path))
             if (self.run.folder / "samples").is_dir():
                 self._client.log_artifacts(self._id, str(self.run.folder / "samples"), "samples")
-            self._client.set_terminated(self._id, "FINISHED" if state == "done" else "FAILED")
+            self._client.set_terminated(self._id, "FINISHED" if state == State.DONE else "FAILED")
             self._remember(complete=True)
 
 
-def thinned(table: Any, steps: int) -> Any:
+def thinned(table: pd.DataFrame, steps: int) -> pd.DataFrame:
     """At most :data:`POINTS` steps of a rhythm, evenly spread over the run's; the same however often it is asked."""
     present = table["step"].unique()
     slots = -(-present * POINTS // steps)  # a slot's first step stands for it
-    kept = {int(step) for step, slot, before in zip(present, slots, [-1, *slots], strict=False) if slot != before}
-    return table[table["step"].isin(kept)]
+    chosen = {int(step) for step, slot, before in zip(present, slots, [-1, *slots], strict=False) if slot != before}
+    return table[table["step"].isin(chosen)]
 
 
 def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
     """Log what the store lacks of runs that have ended; where the server fails, the rest is left for later.
 
-    What a run's folder notes is compared with the store, in one search for all of them: it may have been lost, replaced
-    by another of the same address, or runs deleted in it.
+    What the runs' folders say is compared with the store, in one search for all of them: it may have been lost or
+    replaced by another of the same address, or runs deleted in it.
     """
     if uri == NONE:
         return
-    whole = [run for run in runs if not run.damage()]  # the report names the others
+    intact = [run for run in runs if not run.damage()]  # the report names the others
     ended = [
         (run, record.config)
-        for run in whole
+        for run in intact
         if run.status.state in (State.DONE, State.FAILED) and (record := run.record)
     ]
     noted = [_noted(run, uri, complete=True) for run, _ in ended]
     try:
-        there = _there(_client(uri), ended[0][1].setting, [*filter(None, noted)]) if ended else set()
+        existing = _existing(_client(uri), ended[0][1].setting, [*filter(None, noted)]) if ended else set()
     except Exception as error:  # as everywhere in the mirror
         print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
         return
-    for run, config in (end for end, name in zip(ended, noted, strict=True) if name not in there):
+    for run, config in (end for end, name in zip(ended, noted, strict=True) if name not in existing):
         tracker = Tracker(uri, run, Config.model_validate(config.content()), grid)
         tracker.start()
         tracker.rhythm(run.rhythm())
@@ -270,10 +276,20 @@ def _noted(run: Run, uri: str, complete: bool = False) -> str:
     return name if isinstance(name, str) and _NAME.fullmatch(name) and (whole or not complete) else ""
 
 
-def _there(client: Any, experiment: str, wanted: Sequence[str]) -> set[str]:
-    """Those MLflow runs that the store has, and that are not deleted."""
-    place, found = client.get_experiment_by_name(experiment), set()
-    for start in range(0, len(wanted) if place else 0, _SEARCHED):
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        raise LookupError(f"there is no experiment {name}")
+    return experiment.experiment_id
+
+
+def _existing(client: MlflowClient, experiment: str, wanted: Sequence[str]) -> set[str]:
+    """Those of the wanted MLflow runs that the store has and that are not deleted."""
+    found: set[str] = set()
+    place = client.get_experiment_by_name(experiment)
+    if place is None:
+        return found
+    for start in range(0, len(wanted), _SEARCHED):
         listed = ", ".join(f"'{name}'" for name in wanted[start : start + _SEARCHED])
         runs = client.search_runs([place.experiment_id], f"attributes.run_id IN ({listed})", max_results=_SEARCHED)
         found |= {run.info.run_id for run in runs}
@@ -286,14 +302,14 @@ def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> 
         return None
     try:
         client = _client(uri)
-        found = client.get_experiment_by_name(experiment)
+        identifier = _experiment_id(client, experiment)
         tags = {"grid": grid[:_TAG], "kind": "summary"}
-        for run in client.search_runs([found.experiment_id], "tags.kind = 'summary'"):
+        for run in client.search_runs([identifier], "tags.kind = 'summary'"):
             if run.data.tags.get("grid") == tags["grid"]:  # the same command again: its summary is renewed
                 created = run
                 break
         else:
-            created = client.create_run(found.experiment_id, tags=tags, run_name="summary")
+            created = client.create_run(identifier, tags=tags, run_name="summary")
         for path in files:
             client.log_artifact(created.info.run_id, str(path), "report")
         client.set_terminated(created.info.run_id)
@@ -307,8 +323,8 @@ def _key(name: str) -> str:
     return "/".join(re.sub(r"[^\w. :-]|^\.+$", "_", part) or "_" for part in name.split("/"))[:250]
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat = {}
+def _flat(content: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
     for key, value in content.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")

@@ -15,15 +15,17 @@ import logging
 import struct
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 LARGEST = 8 * 2**30  # bytes of one message; a larger one closes the connection
 PLAIN = "msgpack"  # Dask's name for it
 
 OBJECT = "an object, where only data are taken"
+
+Frame = bytes | bytearray | memoryview
 
 _data_only: contextvars.ContextVar[bool] = contextvars.ContextVar("data_only", default=False)
 
@@ -33,7 +35,7 @@ class CodeRefusedError(TypeError):
 
 
 @contextmanager
-def client(address: str, timeout: float) -> Iterator[Any]:
+def client(address: str, timeout: float) -> Generator[Any]:
     """A ``distributed.Client`` that takes data only; this thread and the client's tasks unpickle nothing meanwhile.
 
     Args:
@@ -63,14 +65,14 @@ def client(address: str, timeout: float) -> Iterator[Any]:
             logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on versions, in the workers' words; the command compares them itself
-            made = Client(
+            connected = Client(
                 f"data+{scheme or 'tcp'}://{place}", timeout=timeout, set_as_default=False, direct_to_workers=False,
                 serializers=[PLAIN], deserializers=[PLAIN], security=security,
             )  # fmt: skip
-        with made:
+        with connected:
             for topic in ("print", "warn"):  # that workers write to this terminal
-                made.unsubscribe_topic(topic)
-            yield made
+                connected.unsubscribe_topic(topic)
+            yield connected
     finally:
         _data_only.reset(token)
         for logger, level in zip(loggers, levels, strict=True):
@@ -89,16 +91,22 @@ def _install() -> None:
     ):
         plain_comm = type(f"Data{comm.__name__}", (_DataOnly, comm), {})
         plain_connector = type(f"Data{connector.__name__}", (connector,), {"comm_class": plain_comm})
-        registry.backends[scheme] = type("DataBackend", (backend,), {"_connector_class": plain_connector})()
+        plain_backend: Any = type("DataBackend", (backend,), {"_connector_class": plain_connector})
+        registry.backends[scheme] = plain_backend()
 
 
-def _audit(event: str, arguments: tuple) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "pickle.find_class" and _data_only.get():
         raise CodeRefusedError(f"a pickle that names {arguments[0]}.{arguments[1]} was refused")
 
 
 class _DataOnly:
     """Mixed into a comm of Dask: its messages are read by :func:`plain`."""
+
+    if TYPE_CHECKING:
+        stream: Any  # of tornado
+
+        def abort(self) -> None: ...
 
     async def read(self, deserializers: Any = None) -> Any:
         from distributed.comm.core import CommClosedError
@@ -115,7 +123,7 @@ class _DataOnly:
             raise
 
 
-async def _frames(stream: Any) -> list:
+async def _frames(stream: Any) -> list[Frame]:
     """The parts of the next message, in Dask's framing.
 
     Raises:
@@ -136,7 +144,7 @@ def _check_size(size: int) -> None:
         raise ValueError(f"a message of {size / 2**30:,.1f} GiB, and at most {LARGEST / 2**30:g} GiB are taken")
 
 
-def plain(frames: Sequence) -> Any:
+def plain(frames: Sequence[Frame]) -> Any:
     """A message as numbers, texts, bytes, tuples, sets and mappings.
 
     An object that was sent in another form than :data:`PLAIN` becomes a text that says so (:data:`OBJECT`).
@@ -147,12 +155,12 @@ def plain(frames: Sequence) -> Any:
     """
     import msgpack
 
-    def entry(found: dict) -> Any:
+    def entry(found: dict[Any, Any]) -> Any:
         if "__Pickled__" in found:
             raise CodeRefusedError("a pickle arrived where only data may")
         if "__Serialized__" in found:
             place = found["__Serialized__"]
-            header = msgpack.loads(frames[place], use_list=False, strict_map_key=False)
+            header: Any = msgpack.loads(frames[place], use_list=False, strict_map_key=False)
             return _content(header, frames[place + 1 : place + 1 + header["num-sub-frames"]])
         if "__Set__" in found:
             return set(found["as-list"])
@@ -163,7 +171,7 @@ def plain(frames: Sequence) -> Any:
     return msgpack.loads(frames[0], object_hook=entry, use_list=False, strict_map_key=False)
 
 
-def _content(header: dict, parts: Sequence) -> Any:
+def _content(header: Mapping[str, Any], parts: Sequence[Frame]) -> Any:
     from distributed.protocol.serialize import merge_and_deserialize
 
     if any(header.get("compression") or ()):

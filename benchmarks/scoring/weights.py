@@ -23,7 +23,7 @@ from results import Damaged, Run
 from results.schema import CHECKPOINT, CONFIG
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser
 
     from benchmarks.config.configuration import Config
 
@@ -72,6 +72,16 @@ class Loaded:
         return baselines.describe(self.baseline)["name"]
 
 
+@dataclass(frozen=True)
+class NetworkRequest:
+    """The options of :func:`add_arguments`."""
+
+    run: Path | None
+    checkpoint: Path | None
+    baseline: str | None
+    size: str | None
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Let a command take a network: ``--run``, or ``--baseline`` with ``--checkpoint`` and ``--size``."""
     group = parser.add_argument_group("the network, one of")
@@ -83,21 +93,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--size", choices=["paper", "tiny"], help="of the checkpoint's network (default: paper)")
 
 
-def load(options: Namespace) -> Loaded:
-    """The network that the options of :func:`add_arguments` name.
+def load(request: NetworkRequest) -> Loaded:
+    """The network that a request names.
 
     Raises:
         UserError: for options that do not go together, and as :func:`load_run` and :func:`load_published` do.
     """
-    published = {"--checkpoint": options.checkpoint, "--baseline": options.baseline}
-    given = [name for name, value in (published | {"--size": options.size}).items() if value]
-    if options.run:
+    published = {"--checkpoint": request.checkpoint, "--baseline": request.baseline}
+    given = [name for name, value in (published | {"--size": request.size}).items() if value]
+    if request.run:
         if given:
             raise UserError(f"--run names a network already; leave out {' and '.join(given)}.")
-        return load_run(options.run)
-    if missing := [name for name, value in published.items() if not value]:
+        return load_run(request.run)
+    if not request.checkpoint or not request.baseline:
+        missing = [name for name, value in published.items() if not value]
         raise UserError(f"{' and '.join(missing)} missing: name a network by --checkpoint and --baseline, or by --run.")
-    return load_published(options.checkpoint, options.baseline, options.size or "paper")
+    return load_published(request.checkpoint, request.baseline, request.size or "paper")
 
 
 def load_published(path: Path, baseline: str, size: str = "paper") -> Loaded:

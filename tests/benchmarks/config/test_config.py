@@ -9,7 +9,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.execution import grid
+from benchmarks.execution.plan import Plan
 from benchmarks.training import schedules
 
 SETTING = load("three_task")
@@ -238,9 +238,9 @@ def test_specs_that_are_refused(spec, message):
 
 def test_names_on_the_disk_are_short_and_apart():
     specs = ["m:C:x=" + "é" * 900 + end for end in ("", "a")]
-    first, second = (grid.plan(SETTING, config(spec), Path("out")).folder.parts[-2] for spec in specs)
+    first, second = (Plan.of(SETTING, config(spec), Path("out")).folder.parts[-2] for spec in specs)
     assert first != second and max(len(first.encode()), len(second.encode())) < 120
-    assert grid.plan(SETTING, config("art:tau=1"), Path("out")).folder.parts[-2] == "art,tau=1"
+    assert Plan.of(SETTING, config("art:tau=1"), Path("out")).folder.parts[-2] == "art,tau=1"
 
 
 def test_a_strategy_that_means_something_else_than_before_is_another_run():

@@ -11,7 +11,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import layouts, sources
+from benchmarks.data import layouts, locating, sources
 from benchmarks.data.audit.invented import not_found
 from benchmarks.data.batches import Batches
 from results import published
@@ -114,9 +114,9 @@ def test_missing_weather_sets_are_made_from_clean_ones(tmp_path):
     snow = next(pool for pool in prepared.tests if pool.dataset == "Snow100K-L")
     degraded, clean = snow.pair(0)
     assert not torch.equal(degraded, clean) and first_batch("all_weather", data, prepared).counts.min() == 4
-    before = sources.fingerprint(setting, data)
+    before = locating.fingerprint(setting, data)
     (root / "BSD400/8049.jpg").unlink()
-    assert sources.fingerprint(setting, data) != before
+    assert locating.fingerprint(setting, data) != before
     # training pairs of RainDrop stand in for the part of AllWeather that was taken from them
     (root / "unused-RainDrop/test_a").rename(root / "RainDrop")
     records = sources.prepare(setting, data, (), tmp_path / "cache").records

@@ -19,7 +19,8 @@ from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import load
 from benchmarks.data.decoding import UnusableImage, decode
 from benchmarks.data.layouts import locate
-from benchmarks.execution import cluster, grid
+from benchmarks.execution import cluster
+from benchmarks.execution.plan import Plan
 
 CASES = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", 200)),
@@ -105,7 +106,7 @@ def test_any_name_is_refused_or_gives_a_folder_below_the_output(setting, baselin
     ):
         try:
             setting = load(name)
-            folder = grid.plan(setting, resolve(setting, *others), output).folder
+            folder = Plan.of(setting, resolve(setting, *others), output).folder
         except UserError:
             continue
         assert Path(os.path.normpath(folder)).is_relative_to(output / "runs") and "\0" not in str(folder)

@@ -12,7 +12,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.data_sets import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import images, layouts, sources
+from benchmarks.data import images, layouts, locating, sources
 from benchmarks.data.batches import Batches
 
 SETTING = settings.load("three_task")
@@ -108,7 +108,7 @@ def test_further_sets_that_cannot_be(root):
         DataConfig(extra=["RainTrainH", "RainTrainH@2"])
     assert "RainTrainH (further training of derain) is missing" in problems(root, further=["RainTrainH"])[0]
     with pytest.raises(UserError, match="name their folder with --data-root"):
-        sources.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))
+        locating.fingerprint(SETTING, DataConfig(extra=["RainTrainH"]))
 
 
 def test_every_defect_is_told_by_name(root):
@@ -142,7 +142,7 @@ def test_an_empty_folder_is_not_a_set(root):
 
 def test_no_root():
     with pytest.raises(UserError, match="is not a folder"):
-        sources.fingerprint(SETTING, DataConfig(source="files", root="/nowhere/at/all"))
+        locating.fingerprint(SETTING, DataConfig(source="files", root="/nowhere/at/all"))
 
 
 def test_pairs_in_one_folder_and_with_leading_zeros(tmp_path):

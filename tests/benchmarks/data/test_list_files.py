@@ -8,7 +8,7 @@ from miniature import all_weather, three_task
 from benchmarks.config import settings
 from benchmarks.config.data_sets import known
 from benchmarks.config.sections import DataConfig
-from benchmarks.data import layouts, sources
+from benchmarks.data import layouts, locating, sources
 
 SNOW = "sidewalk winter -grayscale -gray_05928"
 OTS = "0025_0.8_0.04"
@@ -90,7 +90,7 @@ def test_notes_are_told_before_training_and_by_dry_runs(root):
     (root / "hazy_outside.txt").write_text(f"{OTS}.jpg\n")
     data = DataConfig(source="files", root=str(root))
     setting = settings.load("three_task")
-    notes = sources.notes(setting, data, ())
+    notes = locating.notes(setting, data, ())
     assert "OTS/Hazy_Outside.TXT names none of the files and is not used" in notes
     assert "hazy_outside.txt is not used beside OTS/Hazy_Outside.TXT" in notes
     assert set(notes) <= set(sources.prepare(setting, data, (), root.parent / "cache").notes)

@@ -106,7 +106,7 @@ PLAIN = st.recursive(
 
 @settings(max_examples=int(os.environ.get("FUZZ_CASES", 200)), deadline=None)
 @given(PLAIN, st.binary(max_size=60), st.integers(0, 400), st.data())
-def test_any_answer_and_any_words_are_taken_or_refused(answer, noise, place, data):
+def test_any_answer_and_any_message_are_taken_or_refused(answer, noise, place, data):
     damaged = b"".join(answers.sealed(Status(State.DONE), GOOD))
     damaged = damaged[:place] + noise + damaged[place + data.draw(st.integers(0, 3)) :]
     head = json.dumps({"state": "done", "reason": "", "files": answer}, default=repr).encode() + b"\n"
@@ -118,5 +118,5 @@ def test_any_answer_and_any_words_are_taken_or_refused(answer, noise, place, dat
     progress = {"phase": "training", "done": 1, "total": 2, "left": 3.0, "tasks": answer}
     for message in (answer, ("key", answer), ("key", progress), ("key", progress | {"done": answer})):
         with contextlib.suppress(AnswerError):
-            _, told = answers.words(message)
-            assert told.content().keys() == {"phase", "done", "total", "left", "tasks"}
+            _, sent = answers.progress(message)
+            assert sent.content().keys() == {"phase", "done", "total", "left", "tasks"}

@@ -161,7 +161,7 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
         told = capsys.readouterr().err
         assert told.count("failed (ZeroDivisionError: division by zero) after step 10") == 1
     run.write_rhythm(rhythm(range(1, 41)))
-    tracker.finish("done")  # the server is back
+    tracker.finish(State.DONE)  # the server is back
     wanted = {
         f"{column}/{task}": list(range(1, 41)) for column in ("loss", "running", "pace", "weight") for task in TASKS
     }

@@ -12,7 +12,8 @@ from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.data.pools import TestPool
-from benchmarks.execution import grid
+from benchmarks.execution import job
+from benchmarks.execution.plan import Plan
 from benchmarks.scoring.metrics import Metric, facts, further
 from benchmarks.scoring.scores import evaluate
 from results.records import DataRecord, MetricFacts, Origin, Role, RunRecord, State, Status
@@ -65,11 +66,11 @@ def test_what_cannot_be_computed_is_told_before_anything_is(monkeypatch):
 def planned(output, metric):
     setting = settings.load("three_task")
     config = resolve(setting, "transweather", "mix", overrides=[f"evaluate.metrics={metric}"])
-    return grid.plan(setting, config, output)
+    return Plan.of(setting, config, output)
 
 
 def test_a_run_records_which_way_is_better_with_what_it_is_and_was_scored_with(tmp_path):
-    record = grid.record(planned(tmp_path, "pieapp"), ["mad"])
+    record = job.record(planned(tmp_path, "pieapp"), ["mad"])
     assert list(record.metrics) == ["psnr", "ssim", "pieapp", "mad"]
     assert record.metrics["pieapp"] == MetricFacts(lower_is_better=True, title="PieAPP", unit="", digits=3)
     assert RunRecord.model_validate(json.loads(json.dumps(record.content()))) == record
@@ -82,11 +83,11 @@ def test_a_run_that_recorded_no_direction_is_not_done(tmp_path):
     used = DataRecord(role=Role.TEST, task="t", dataset="Set", found=1, expected=1, origin=Origin.REAL)
     plan.run.write_data([used])
     plan.run.write_scores(pd.DataFrame(rows, columns=list(SCORE_COLUMNS)))
-    record = grid.record(plan)
+    record = job.record(plan)
     for known, state in ((record.metrics, "done"), ({}, "to score")):
         plan.run.write_record(record.model_copy(update={"metrics": known}))
         plan.run.write_status(Status(State.DONE))
-        assert grid.state(plan) == state
+        assert plan.todo == state
 
 
 def test_of_a_metric_that_nobody_knows_no_direction_is_claimed():

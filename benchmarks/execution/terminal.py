@@ -1,12 +1,13 @@
-"""Lines at the bottom of a terminal that are drawn anew in place, without colours.
+"""Lines at the bottom of a terminal that are redrawn in place, without colours.
 
-The cursor rests on an empty line above them. So what another process prints lands on that line and stays; and where a
-terminal breaks its lines anew because the window became narrower, all that is to be cleared is below the cursor.
+The cursor rests on an empty line above them. So what another process prints lands on that line and stays. And where a
+terminal wraps its lines again because the window became narrower, everything to be cleared is below the cursor.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 import threading
@@ -19,7 +20,7 @@ from results.command import has_cursor
 _CLEAR_LINE, _CLEAR_BELOW, _UP = "\r\x1b[K", "\r\x1b[J", "\x1b[{}A"
 
 
-class Display:
+class LiveLines:
     """While entered, keeps its lines below whatever this process prints.
 
     Args:
@@ -30,21 +31,21 @@ class Display:
         self.stream = stream
         self.active = False
         self._lock = threading.RLock()
-        self._before: dict[str, Any] = {}
+        self._replaced: dict[str, TextIO] = {}
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> LiveLines:
         if os.name == "nt":
-            os.system("")  # makes its console understand escape sequences
+            subprocess.run("", shell=True)  # makes its console understand escape sequences
         self.active = True
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if has_cursor(stream):
-                self._before[name] = stream
+                self._replaced[name] = stream
                 setattr(sys, name, _Above(self, stream))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, stream in self._before.items():
+        for name, stream in self._replaced.items():
             getattr(sys, name).end()
             setattr(sys, name, stream)
         with self._lock:
@@ -61,7 +62,7 @@ class Display:
         return 79, 22
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Show these in place of the last ones; each must fit into :attr:`size`."""
+        """Replace the lines; each must fit into :attr:`size`."""
         if not self.active:
             return
         drawn = "".join(f"\n{_CLEAR_LINE}{line}" for line in lines)
@@ -69,7 +70,7 @@ class Display:
             self._send(f"{_CLEAR_LINE}{drawn}\x1b[J{_UP.format(len(lines))}\r")
 
     def above(self, text: str, stream: TextIO | None = None) -> None:
-        """Print whole lines, which stay, above the others."""
+        """Print whole lines above the others; they stay."""
         with self._lock:
             self._send(_CLEAR_BELOW)
             (stream or self.stream).write(text)
@@ -81,17 +82,17 @@ class Display:
 
 
 class _Above:
-    """A stream of this process while a display is active: whole lines go above it."""
+    """A stream of this process while lines are shown: what it prints goes above them, line by line."""
 
-    def __init__(self, display: Display, stream: TextIO):
-        self._display, self._stream, self._rest = display, stream, ""
+    def __init__(self, lines: LiveLines, stream: TextIO):
+        self._lines, self._stream, self._rest = lines, stream, ""
 
     def write(self, text: str) -> int:
-        if not self._display.active:
+        if not self._lines.active:
             return self._stream.write(text)
         whole, found, self._rest = (self._rest + text).rpartition("\n")
         if found:
-            self._display.above(whole + found, self._stream)
+            self._lines.above(whole + found, self._stream)
         self._rest = self._rest.rpartition("\r")[2]  # of a bar only what it shows last
         return len(text)
 
@@ -99,28 +100,28 @@ class _Above:
         """Print what has no end of line yet."""
         rest, self._rest = self._rest.strip(), ""
         if rest:
-            self._display.above(rest + "\n", self._stream)
+            self._lines.above(rest + "\n", self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 def share_terminal() -> None:
-    """In a worker process of a command that has a display: print above its lines."""
+    """In a worker process of a command that shows :class:`LiveLines`: print above them."""
     if has_cursor(sys.stderr):
-        display = Display(sys.stderr)
-        display.active = True
-        sys.stderr = _Above(display, sys.stderr)
+        lines = LiveLines(sys.stderr)
+        lines.active = True
+        sys.stderr = _Above(lines, sys.stderr)
 
 
 def clipped(text: str, width: int, ellipsis: str = "…") -> str:
     """At most ``width`` characters; of longer texts the middle is left out, as their ends tell them apart."""
     if len(text) <= width:
         return text
-    kept = max(width - len(ellipsis), 0)
-    return text[: kept - kept // 2] + ellipsis + text[len(text) - kept // 2 :]
+    length = max(width - len(ellipsis), 0)
+    return text[: length - length // 2] + ellipsis + text[len(text) - length // 2 :]
 
 
 def folded(text: str, width: int, indent: int = 4) -> str:
-    """A sentence in lines of that width, the further ones indented."""
+    """A sentence in lines of at most that width; all but the first are indented."""
     return textwrap.fill(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)

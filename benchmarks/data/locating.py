@@ -1,0 +1,127 @@
+"""Where the sets of a setting lie, and what stands for their images, without opening any.
+
+Nothing here needs torch, so that ``--dry-run`` is fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.config.data_sets import DataSet
+from benchmarks.config.errors import UserError
+from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting
+from benchmarks.data import files, layouts, opening
+
+EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
+NOTED = 10  # notes of one set that are passed on
+
+
+class Further(NamedTuple):
+    """A training set beyond the setting's own (``data.extra``), and how often each of its samples stands among those of
+    its task."""
+
+    data_set: DataSet
+    repeats: int
+
+
+def further(setting: Setting, data: DataConfig) -> list[Further]:
+    """The further training sets that ``data`` names, as ``NAME`` or ``NAME@REPEATS``.
+
+    Raises:
+        UserError: with every one that is unknown, fits no task of the setting, or is not repeated once or more often.
+    """
+    found, problems = [], []
+    for text in data.extra:
+        name, _, times = text.partition("@")
+        try:
+            data_set = setting.data_set(name)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if data_set.trains not in setting.task_names:
+            problems.append(f"{name}: not a further training set of any task of {setting.name}")
+        elif times and not (times.isdecimal() and int(times)):
+            problems.append(f"{text}: {times!r} is no number of repeats; for example {name}@10")
+        else:
+            found.append(Further(data_set, int(times or 1)))
+    if found and data.source == "embedded":
+        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
+    if problems:
+        raise UserError("the further training sets (data.extra) cannot be:", problems)
+    return found
+
+
+def fingerprint(setting: Setting, data: DataConfig) -> str:
+    """What stands for the training images in a run's identity."""
+    further_names = [entry.data_set.name for entry in further(setting, data)]
+    if data.source == "embedded":
+        return EMBEDDED
+    root = root_of(data)
+    names = dict.fromkeys((*setting.train_sets, *further_names))
+    located = {name: locate(setting, name, root) for name in names}
+    if data.missing == "synthesise" and not all(located.values()):
+        located |= {name: locate(setting, name, root) for name in makers(setting, "train", root)}
+    digest = hashlib.sha256()
+    for name in sorted(located):
+        found = located[name]
+        digest.update(f"{name} {found.fingerprint() if found else 'absent'}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
+    """What is to be noted about the files of all sets the setting needs, by their names alone."""
+    if data.source == "embedded":
+        return []
+    further_names = [entry.data_set.name for entry in further(setting, data)]
+    sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
+    located = [locate(setting, name, root_of(data)) for name in sets]
+    return list(
+        dict.fromkeys(note for entry in located if entry for note in first(entry.data_set.name, entry.notes, NOTED))
+    )
+
+
+def locate(setting: Setting, name: str, root: Path) -> layouts.Located | None:
+    """The set; where it is missing, the one that its samples were taken from."""
+    data_set = setting.data_set(name)
+    located = layouts.locate(data_set, root)
+    return located or (layouts.locate(setting.data_set(data_set.instead), root) if data_set.instead else None)
+
+
+def makers(setting: Setting, role: str, root: Path) -> list[str]:
+    """Clean sets from which missing ones may be made: those among the setting's of that role, else all that are meant
+    for it."""
+    named = setting.train_sets if role == "train" else setting.test_sets
+    clean = [name for name in named if not setting.data_set(name).paired]
+    meant = [name for name, data_set in setting.catalogue.sets.items() if data_set.make == role]
+    found = ([name for name in names if layouts.locate(setting.data_set(name), root)] for names in (clean, meant))
+    return next(filter(None, found), [])
+
+
+def root_of(data: DataConfig) -> Path:
+    """:func:`data_root` of a configuration."""
+    return data_root(Path(data.root) if data.root else None)
+
+
+def data_root(root: Path | None) -> Path:
+    """The folder, if it is one that can be read.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if root is None or not os.path.isdir(root):
+        raise UserError(f"the data root {files.text(root)!r} is not a folder; see the data layouts in the README.")
+    if reason := files.look(root).problem:
+        raise UserError(f"the data root {files.text(root)} {reason}.")
+    return root
+
+
+def first(name: str, lines: Sequence[str], most: int) -> list[str]:
+    """At most so many of a set's problems or notes."""
+    return opening.shortened(
+        lines, most, lambda left_out: f"{name}: {left_out} more; `python -m benchmarks.data check` lists them all"
+    )
