@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from benchmarks.data.degradations import load
 from benchmarks.data.degradations.conformance import Finding, printed
 from benchmarks.data.pools import Prepared
 from benchmarks.scoring.fidelity import score
-from results.command import announce, framed, leave
+from results.command import announce, command, leave
 
 
 def check(setting: Setting, cache: Path) -> Iterator[Finding]:
@@ -81,22 +81,22 @@ def _scores(setting: Setting, prepared: Prepared) -> Finding:
     return Finding("scores", fine, f"degraded inputs, PSNR in dB by {setting.protocol}: {shown}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        "python -m benchmarks.conformance", description="Check what every setting must do, on embedded data."
+    )
+    result.add_argument("setting", nargs="+", help=f"a file, or one of {', '.join(settings.names())}")
+    result.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    return result
+
+
+@command(parser, UserError)
+def main(options: argparse.Namespace) -> int:
     """The command; 0 if nothing failed, 1 if something did, 2 if the setting cannot be read."""
-
-    def work() -> int:
-        parser = argparse.ArgumentParser(
-            "python -m benchmarks.conformance", description="Check what every setting must do, on embedded data."
-        )
-        parser.add_argument("setting", nargs="+", help=f"a file, or one of {', '.join(settings.names())}")
-        parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-        options = parser.parse_args(arguments)
-        announce("Checking settings on embedded data.")
-
-        loaded = [settings.load(name) for name in options.setting]
-        return int(not all([printed(setting.title, check(setting, options.output / "cache")) for setting in loaded]))
-
-    return framed(work, UserError)
+    announce("Checking settings on embedded data.")
+    loaded = [settings.load(name) for name in options.setting]
+    return int(not all([printed(setting.title, check(setting, options.output / "cache")) for setting in loaded]))
 
 
 if __name__ == "__main__":

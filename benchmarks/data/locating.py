@@ -81,7 +81,7 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
     sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
     located = [locate(setting, name, root_of(data)) for name in sets]
     return list(
-        dict.fromkeys(note for found in located if found for note in first(found.data_set.name, found.notes, NOTED))
+        dict.fromkeys(note for entry in located if entry for note in first(entry.data_set.name, entry.notes, NOTED))
     )
 
 

@@ -1,7 +1,7 @@
 """What every degradation must do: ``python -m benchmarks.data.degradations.conformance mypkg.fog:fog``."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from benchmarks.config import degradations
 from benchmarks.config.errors import UserError, unknown
 from benchmarks.data.degradations import Degradation, load
 from benchmarks.data.photographs import depth_of, photographs
-from results.command import announce, framed, leave
+from results.command import announce, command, leave
 
 _STEP = 0.2  # dB that each of four severities must be farther from the clean image than the one before
 
@@ -161,21 +161,22 @@ def _cuda(kind: Degradation, images: Tensor, depths: Tensor) -> Finding:
     return Finding("cuda", wrong < 1e-4, f"with a generator on the CPU the same image, to {wrong:.1g}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        "python -m benchmarks.data.degradations.conformance",
+        description="Check what every degradation must do, on photographs.",
+    )
+    result.add_argument("degradation", nargs="+", help="a name, or module:attribute")
+    return result
+
+
+@command(parser, UserError)
+def main(options: argparse.Namespace) -> int:
     """The command; 0 if nothing failed, 1 if something did, 2 if there is no such degradation."""
-
-    def work() -> int:
-        parser = argparse.ArgumentParser(
-            "python -m benchmarks.data.degradations.conformance",
-            description="Check what every degradation must do, on photographs.",
-        )
-        parser.add_argument("degradation", nargs="+", help="a name, or module:attribute")
-        names = parser.parse_args(arguments).degradation
-        announce("Checking degradations on photographs.")
-        torch.set_num_threads(1)  # the images are too small for more
-        return int(not all([printed(name, check(name)) for name in names]))
-
-    return framed(work, UserError)
+    announce("Checking degradations on photographs.")
+    torch.set_num_threads(1)  # the images are too small for more
+    return int(not all([printed(name, check(name)) for name in options.degradation]))
 
 
 if __name__ == "__main__":
