@@ -31,12 +31,12 @@ def parser() -> argparse.ArgumentParser:
         f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
         for name, entry in sorted(art.entries().items())
     ]
-    own = "package.module:Class, which imports that module and so runs its code"
+    outside = "package.module:Class, which imports that module and so runs its code"
     lines = [
-        f"baselines (your own: {own}; described in package/module.toml):",
+        f"baselines (your own: {outside}; described in package/module.toml):",
         *known,
         "",
-        f"strategies (with parameters: art:tau=1; your own: {own}; package.module:Class:a=b):",
+        f"strategies (with parameters: art:tau=1; your own: {outside}; package.module:Class:a=b):",
     ]
     result = argparse.ArgumentParser(
         "python -m benchmarks.run",

@@ -14,7 +14,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.execution.plan import Plan
-from benchmarks.execution.progress import ProgressView, run_lines
+from benchmarks.execution.progress import ProgressFile, ProgressView, run_lines
 from benchmarks.execution.terminal import clipped
 from benchmarks.training.interrupts import interrupts_wait
 from results.command import framed, waits_for
@@ -182,6 +182,19 @@ def test_trouble_with_showing_is_told_once_and_stops_nothing(plans, monkeypatch,
             view._look()
     assert capsys.readouterr().err.count("warning: progress cannot be shown (ZeroDivisionError: ") == 1
     assert threading.active_count() < 10
+
+
+def test_progress_is_written_at_most_twice_a_second(plans, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("benchmarks.execution.progress.time.monotonic", lambda: clock[0])
+    run, other = (plan.run for plan in plans)
+    file, written = ProgressFile(run), []
+    for step, clock[0] in enumerate((1000.0, 1000.4, 1000.6)):
+        file.write(Progress(phase="training", done=step, total=9))
+        written.append(run.progress().done)
+    assert written == [0, 0, 2]
+    ProgressFile(other).write(PROGRESS)  # another run's is its own
+    assert other.progress() == PROGRESS
 
 
 def test_lines_without_a_terminal(plans, monkeypatch, capsys):

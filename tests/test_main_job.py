@@ -335,6 +335,17 @@ def test_help_is_quick_and_complete():
     command = [sys.executable, "-m", "benchmarks.run", "--help"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
     options = ["setting", "baselines", "strategies", "seeds", "profile", "size", "data-root", "missing", "set"]
-    for option in [*options, "output", "metrics", "tracking-uri", "device", "dry-run", "fresh"]:
+    options += ["output", "metrics", "tracking-uri", "device", "jobs", "cluster", "probe-conflicts", "dry-run", "fresh"]
+    for option in options:
         assert f"--{option}" in printed
     assert "transweather" in printed and "active reweighting" in printed
+
+
+def test_a_dry_run_lists_the_runs_without_torch(tmp_path):
+    command = ["--setting", "three_task", "--output", str(tmp_path), "--dry-run"]
+    code = (
+        f"import sys; from benchmarks.run import main; assert main({command!r}) == 0; sys.exit('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[1]
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root).stdout
+    assert "4 runs, 4 to do" in printed and not any(tmp_path.iterdir())

@@ -57,10 +57,10 @@ def _split(rest: str) -> tuple[str, str]:
 
 def hidden(text: object, uri: str = "") -> str:
     """``text`` (of an error, say) without the secrets of ``uri``, of any other address and of the environment."""
-    told = str(text)
+    safe = str(text)
     for secret in sorted(_secrets(uri), key=len, reverse=True):
-        told = told.replace(secret, HIDDEN)
-    return visible(_ADDRESS.sub(lambda found: shown(found[0]), told), lines=True)
+        safe = safe.replace(secret, HIDDEN)
+    return visible(_ADDRESS.sub(lambda found: shown(found[0]), safe), lines=True)
 
 
 def _secrets(uri: str) -> set[str]:
