@@ -41,7 +41,7 @@ def deform_conv(
     """
     way = way or fastest(features.device.type)
     if way == "torchvision":
-        import torchvision  # noqa: PLC0415  # fails where it was built for another torch
+        import torchvision  # fails where it was built for another torch
 
         return torchvision.ops.deform_conv2d(features, offset, weight, padding=(1, 1), mask=mask)
     precision = torch.float64 if features.dtype == torch.float64 else torch.float32  # positions need more than bf16
@@ -96,7 +96,7 @@ def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> 
     Features are (B, H, W, C), offset (B, H, W, 18), mask (B, H, W, 9), the weight is a matrix (9 * C, O), the result
     (B, H, W, O).
     """
-    from baselines.deform_conv_kernels import sample  # noqa: PLC0415  # numba takes long to import
+    from baselines.deform_conv_kernels import sample  # numba takes long to import
 
     result = features.new_empty((*features.shape[:3], matrix.shape[1]))
     for rows, columns in _bands(features):
@@ -113,7 +113,7 @@ def convolve_backward(
 
     The samples are made again: to keep them would take nine times the memory of the features.
     """
-    from baselines.deform_conv_kernels import sample_backward  # noqa: PLC0415  # numba takes long to import
+    from baselines.deform_conv_kernels import sample_backward  # numba takes long to import
 
     grads = torch.zeros_like(features), torch.empty_like(offset), torch.empty_like(mask)
     grad_matrix = torch.zeros_like(matrix)

@@ -130,7 +130,7 @@ def _beside(name: str, module: str) -> Path:
 
 
 def _imported(name: str, target: str) -> type[Network]:
-    from baselines.network import Network  # noqa: PLC0415  # imports torch
+    from baselines.network import Network  # imports torch
 
     module, _, class_name = target.partition(":")
     try:

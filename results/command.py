@@ -91,7 +91,9 @@ def has_cursor(stream: TextIO) -> bool:
 class Main(Protocol):
     """The entry of a command: takes its arguments (by default those of the process), returns its exit code."""
 
-    def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command."""
+        ...
 
 
 def command(

@@ -7,13 +7,13 @@ same batches.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
+import joblib
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -125,7 +125,7 @@ class _Ahead(Generic[_Item]):
     """
 
     def __init__(self, function: Callable[[int], _Item], last: int):
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, joblib.cpu_count())
         self.function, self.last, self.depth = function, last, 2 * threads
         self._threads = ThreadPoolExecutor(threads, "crops")
         self._waiting: dict[int, Future[_Item]] = {}

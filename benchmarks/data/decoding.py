@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Condition, Lock
 from typing import Any, NamedTuple, TypeVar
 
+import joblib
 import numpy as np
 
 from benchmarks.data.files import NOT_READ, ending, not_regular, why
@@ -242,7 +243,7 @@ def attempts(
         except UnusableImage as problem:
             return path, None, str(problem)
 
-    threads = min(8, os.cpu_count() or 1)
+    threads = min(8, joblib.cpu_count())
     waiting: deque[tuple[Future[tuple[Path, _Found | None, str]], int]] = deque()
     held = 0
     with (

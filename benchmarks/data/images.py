@@ -57,6 +57,7 @@ class Entry(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Bytes of the pixels."""
         return 3 * self.height * self.width
 
 

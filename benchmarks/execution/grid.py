@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+
+import joblib
 
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.data import sources
@@ -170,7 +171,7 @@ def _execute(request: GridRequest, plans: Sequence[Plan], uri: str, data: Prepar
 
 def _cpu_jobs(plans: Sequence[Plan]) -> int:
     """As many runs at a time as have their threads on the CPU."""
-    return max(1, (os.cpu_count() or 1) // max(plan.config.train.threads for plan in plans))
+    return max(1, joblib.cpu_count() // max(plan.config.train.threads for plan in plans))
 
 
 def _report(request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path, Status], uri: str) -> int:
