@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Any, NamedTuple, TypeVar
-
-import joblib
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from benchmarks.data.files import NOT_READ, ending, not_regular, why
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PIXELS = 178_956_970  # of one picture at most; Pillow's limit against decompression bombs
 AT_ONCE = 2 * 2**30  # bytes that pictures may take together while they are decoded
@@ -115,6 +115,8 @@ def decode(path: Path) -> np.ndarray:
         UnusableImage: if it is no image, is cut short or damaged, has more than :data:`PIXELS`, or holds values without
             a known range.
     """
+    import numpy as np
+
     with opened(path) as image, _room.taken(_A_PIXEL * image.width * image.height):
         pixels = np.asarray(_as_rgb(image))
         # Pillow turns TIFF by itself
@@ -124,6 +126,7 @@ def decode(path: Path) -> np.ndarray:
 
 def _as_rgb(image: Any) -> Any:
     """A Pillow image as 8-bit RGB."""
+    import numpy as np
     from PIL import Image
 
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
@@ -235,6 +238,7 @@ def attempts(
     """``(path, function(path), "")`` of every path in order, on a few threads; or ``(path, None, reason)``. Only a few
     results are held at a time, however slowly they are taken; where ``sizes`` gives their bytes, at most :data:`HELD`
     of them."""
+    import joblib
     from tqdm import tqdm
 
     def attempt(path: Path) -> tuple[Path, _Found | None, str]:

@@ -15,7 +15,7 @@ from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
-from benchmarks.data import files, layouts, opening
+from benchmarks.data import files, layouts
 
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 NOTED = 10  # notes of one set that are passed on
@@ -122,6 +122,6 @@ def data_root(root: Path | None) -> Path:
 
 def first(name: str, lines: Sequence[str], most: int) -> list[str]:
     """At most so many of a set's problems or notes."""
-    return opening.shortened(
-        lines, most, lambda left_out: f"{name}: {left_out} more; `python -m benchmarks.data check` lists them all"
-    )
+    lines = list(dict.fromkeys(lines))
+    rest = f"{name}: {len(lines) - most} more; `python -m benchmarks.data check` lists them all"
+    return [*lines[:most], rest] if len(lines) > most else lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,12 +103,6 @@ def equal_pictures(located: layouts.Located, digests: Mapping[Path, object]) -> 
             groups.setdefault(digests[path], []).append(path)
     several = [group for group in groups.values() if len(group) > 1]
     return notes + [f"the same picture: {', '.join(shown[path] for path in group)}" for group in several]
-
-
-def shortened(lines: Sequence[str], most: int, rest: Callable[[int], str]) -> list[str]:
-    """The first ``most`` lines, and in place of the others what ``rest`` makes of their number."""
-    lines = list(dict.fromkeys(lines))
-    return [*lines[:most], *([rest(len(lines) - most)] if len(lines) > most else [])]
 
 
 def mirrored(opened: Iterable[Opened], patch: int) -> list[str]:

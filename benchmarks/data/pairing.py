@@ -15,8 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from benchmarks.config.data_sets import DataSet, Layout
 from benchmarks.data import lists
 from benchmarks.data.decoding import UnusableImage, decode
@@ -225,6 +223,8 @@ def _same(first: Path, second: Path, *_: int) -> bool:
     if filecmp.cmp(first, second, shallow=False):
         return True
     try:
+        import numpy as np
+
         return np.array_equal(decode(first), decode(second))
     except UnusableImage:
         return False
