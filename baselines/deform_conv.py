@@ -69,7 +69,8 @@ def _fastest(device: str) -> Way:
         return "grid"
     # Nothing public tells whether an operator has a kernel for a device.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return "torchvision" if has_kernel("torchvision::deform_conv2d", device.upper()) else "grid"
+    key = "Meta" if device == "meta" else device.upper()
+    return "torchvision" if has_kernel("torchvision::deform_conv2d", key) else "grid"
 
 
 def _columns(

@@ -104,7 +104,7 @@ def test_apples_device_is_taken_where_torch_has_it(monkeypatch):
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     device = environment.device("mps")
     assert device.type == "mps" and environment.devices(device) == ["mps"]
-    assert environment.describe(device)["device"].startswith("Apple GPU")
+    assert environment.describe(device).device.startswith("Apple GPU")
     assert environment.device("auto").type != "mps"
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(UserError, match="no Apple GPU"):
