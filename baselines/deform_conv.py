@@ -67,6 +67,8 @@ def _fastest(device: str) -> Way:
         importlib.import_module("torchvision.ops")  # registers the operators
     except (ImportError, RuntimeError):  # RuntimeError: built for another torch
         return "grid"
+    if not hasattr(torch.ops.torchvision, "deform_conv2d"):  # only its Python part is there
+        return "grid"
     # Nothing public tells whether an operator has a kernel for a device.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     key = "Meta" if device == "meta" else device.upper()
