@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
+import benchmarks
+
 ROOT = Path(__file__).parents[1]
 PYPI_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # conda-forge name: PyPI name
 
@@ -61,3 +63,8 @@ def test_conda_environment_is_the_same():
             assert pins[canonical(name)] == version
             given[name] = wanted[name].specifier
     assert given == {name: requirement.specifier for name, requirement in wanted.items()}
+
+
+def test_version_is_the_same_everywhere():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == benchmarks.__version__
+    assert f"## {benchmarks.__version__} " in (ROOT / "CHANGELOG.md").read_text()
