@@ -2,7 +2,7 @@
 
 The rule: weights are loaded where one set of entries, below any nesting and any prefix of the names, has all names and
 shapes of the network and no others. Where several have, an average (EMA) goes before the weights it averages, and sets
-with other values than one another are refused. What is left aside is told.
+with other values than one another are refused. What is left aside is said.
 """
 
 import re
@@ -47,14 +47,14 @@ class Layout(Protocol):
 
 class Found(NamedTuple):
     """A network's weights: ``entries`` by its own names; ``wrappers`` around them, outermost first, such as
-    "state_dict > net.*", or "plain"; ``told``, what else is to be said."""
+    "state_dict > net.*", or "plain"; ``remarks``, what else is to be said."""
 
     entries: dict[str, Tensor]
     wrappers: str
-    told: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "; ".join((self.wrappers, *self.told))
+        return "; ".join((self.wrappers, *self.remarks))
 
 
 class _Place(NamedTuple):
@@ -104,9 +104,13 @@ def find(network: Layout, content: Mapping[str, object]) -> Found:
             f"{len(bad)} of {len(loaded)} entries hold NaN or infinite values: {_listed(bad)}; these weights cannot be "
             "used, take a file from before the training failed"
         )
-    told = [_told_average(place, others), _told_unused(network, place), _told_aside(network, place, content, loaded)]
-    told += [_told_types(place, own, loaded), _told_kept(set(own) - set(loaded))]
-    return Found(entries, place.wrappers, tuple(filter(None, told)))
+    remarks = [
+        _average_remark(place, others),
+        _unused_remark(network, place),
+        _aside_remark(network, place, content, loaded),
+    ]
+    remarks += [_types_remark(place, own, loaded), _fresh_remark(set(own) - set(loaded))]
+    return Found(entries, place.wrappers, tuple(filter(None, remarks)))
 
 
 def fits(network: Layout, found: Sequence[_Nested]) -> bool:
@@ -311,16 +315,16 @@ def _listed(names: list[str], count: int = SHOWN) -> str:
     return ", ".join(map(shown, names[:count])) + more
 
 
-def _told_average(place: _Place, others: list[_Place]) -> str:
+def _average_remark(place: _Place, others: list[_Place]) -> str:
     return "the average of the weights" if place.average and any(not other.average for other in others) else ""
 
 
-def _told_unused(network: Layout, place: _Place) -> str:
+def _unused_remark(network: Layout, place: _Place) -> str:
     count = sum(name in place.keys for name in network.unused)
     return f"{count} entries that no forward pass uses" if count else ""
 
 
-def _told_aside(network: Layout, place: _Place, content: Mapping[str, object], loaded: list[str]) -> str:
+def _aside_remark(network: Layout, place: _Place, content: Mapping[str, object], loaded: list[str]) -> str:
     """What lies beside the weights and is not loaded: in the same mapping anything, around it tensors only."""
     known = {place.keys[name] for name in (*loaded, *network.optional, *network.unused) if name in place.keys}
     groups = Counter(_group(place, key) for key in place.mapping if key not in known)
@@ -346,7 +350,7 @@ def _group(place: _Place, key: object) -> str:
     return first if not dot else f"*.{last}" if last in _COUNTERS else f"{first}.*"
 
 
-def _told_types(place: _Place, own: _Weights, loaded: list[str]) -> str:
+def _types_remark(place: _Place, own: _Weights, loaded: list[str]) -> str:
     changed = Counter(
         f"{place.tensor(name).dtype} to {own[name].dtype}".replace("torch.", "")
         for name in loaded
@@ -355,6 +359,6 @@ def _told_types(place: _Place, own: _Weights, loaded: list[str]) -> str:
     return ", ".join(f"{count} entries converted from {types}" for types, count in changed.items())
 
 
-def _told_kept(names: set[str]) -> str:
+def _fresh_remark(names: set[str]) -> str:
     names = {name for name in names if name.rpartition(".")[2] not in _COUNTERS}
     return f"not loaded, for training only: {_listed(sorted(names))}" if names else ""

@@ -70,7 +70,7 @@ def _batch(setting: Setting, prepared: Prepared) -> Finding:
             wrong.append(f"{setting.tasks[task].name}: inputs beyond 0 to 1")
         elif torch.equal(degraded, clean):
             wrong.append(f"{setting.tasks[task].name}: an input equals its target")
-    return Finding("batch", not wrong, "; ".join(wrong) or f"{len(batch.tasks)} patches of {len(setting.tasks)} tasks")
+    return Finding("batch", not wrong, "; ".join(wrong) or f"{len(batch.tasks)} patches; tasks: {len(setting.tasks)}")
 
 
 def _scores(setting: Setting, prepared: Prepared) -> Finding:

@@ -231,8 +231,8 @@ def _config(run: Run) -> tuple[Config, str]:
     try:
         return Config.model_validate(record.config.content()), record.hash
     except ValidationError as error:
-        told = (f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors())
-        raise UserError(f"{run.folder / CONFIG} is not a configuration of this version:", told) from error
+        mistakes = (f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors())
+        raise UserError(f"{run.folder / CONFIG} is not a configuration of this version:", mistakes) from error
 
 
 def _others(path: Path) -> list[str]:
