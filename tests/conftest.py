@@ -62,6 +62,9 @@ SHAPED = [
 ]
 install_import_hook(SHAPED, "shapes.checked")
 
+from benchmarks.execution.environment import keep_freed_memory  # noqa: E402  # behind the hook
+
 sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
+keep_freed_memory()  # as runs do
