@@ -80,7 +80,8 @@ def build(
         _check_protocol(found, protocol)
     cohorts = gather(found, protocol)
     if not cohorts:
-        listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.words}".rstrip() for run in found)
+        states = [[f"{run.status.state} {run.status.words}".rstrip(), *run.damage().values()] for run in found]
+        listed = "".join(f"\n* {run.folder}: {'; '.join(said)}" for run, said in zip(found, states, strict=True))
         text = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
         return Report(visible(text, lines=True))
     folder = Path(output, "reports", setting)
