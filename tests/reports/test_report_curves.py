@@ -30,7 +30,7 @@ def shown(runs, *strategies):
 def test_gains_through_the_training_are_paired_by_seed(store):
     found = shown(find_runs(store, "three_task"))
     assert list(found) == [*GAINS] and found["mix"].gain == {}
-    gain, level = found["art"].gain, found["art"].level
+    gain = found["art"].gain
     assert list(gain) == [*TASKS, "average"] and list(gain["derain"]) == list(range(30, 601, 30))
     for task in ("derain", "average"):
         last, half = gain[task][600], gain[task][300]
