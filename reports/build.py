@@ -50,8 +50,9 @@ def build(
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and ``sweep-<strategy>-<parameter>.png``/``.svg``;
-    older cohorts get the same names with ``-<cohort>`` at the end. The same runs give byte-identical files.
+    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and
+    ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same names with ``-<cohort>`` at the end. The
+    same runs give byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -80,7 +81,8 @@ def build(
         _check_protocol(found, protocol)
     cohorts = gather(found, protocol)
     if not cohorts:
-        listed = "".join(f"\n* {run.folder}: {run.status.state} {run.status.words}".rstrip() for run in found)
+        states = [[f"{run.status.state} {run.status.words}".rstrip(), *run.damage().values()] for run in found]
+        listed = "".join(f"\n* {run.folder}: {'; '.join(said)}" for run, said in zip(found, states, strict=True))
         text = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
         return Report(visible(text, lines=True))
     folder = Path(output, "reports", setting)

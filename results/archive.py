@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS = 1000  # of a rhythm that are kept; from longer ones evenly spaced
-DIGITS = {"value": 6, "input_value": 6}  # decimals kept of scores
+DIGITS = {"value": 6, "input_value": 6, "psnr": 4, "seconds": 2}  # decimals kept of scores and curves
 MANTISSA = 10  # bits kept of a rhythm's and a probe's numbers: to one in two thousand
 
 
@@ -40,9 +40,9 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     """Keep the finished and failed runs of a setting below ``output`` in ``folder``.
 
     ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run, the digests of the
-    tables and its own) and the tables ``scores``, ``rhythm`` and ``conflicts`` as Parquet, with a column ``run``, the
-    run's place in ``runs.json``. Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a grid of
-    dozens of runs fits into a repository. Checkpoints and sample images are left out.
+    tables and its own) and the tables ``scores``, ``rhythm``, ``conflicts`` and ``curve`` as Parquet, with a column
+    ``run``, the run's place in ``runs.json``. Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a
+    grid of dozens of runs fits into a repository. Checkpoints and sample images are left out.
 
     Returns:
         How many runs are kept, and which were left out because files of theirs are damaged, in words.

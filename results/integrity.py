@@ -197,6 +197,24 @@ def conflicts(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     return table
 
 
+def curve(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
+    """``curve.parquet`` with :data:`results.schema.CURVE_COLUMNS`.
+
+    Raises:
+        Damaged: as :func:`scores` does.
+    """
+    table = _parquet(path, found, schema.CURVE_COLUMNS, ("step", "images", "seconds", "psnr"))
+    if sure or table.empty:
+        return table
+    if (table[["step", "images", "seconds"]] < 0).any(axis=None) or table["task"].isna().any():
+        raise Damaged(path, "steps, images or seconds below 0, or rows without a task")
+    if (table["psnr"].lt(PSNR[0]) | table["psnr"].gt(PSNR[1])).any():
+        raise Damaged(path, f"a psnr outside {PSNR[0]:g} to {PSNR[1]:g}")
+    if table.duplicated(["step", "task"]).any():
+        raise Damaged(path, "a task stands twice at one step")
+    return table
+
+
 def _parquet(path: Path, found: bytes, columns: Sequence[str], numbers: Iterable[str]) -> pd.DataFrame:
     import pandas as pd
 

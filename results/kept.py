@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = "runs.json"
-TABLES = {"scores": schema.SCORE_COLUMNS, "rhythm": schema.RHYTHM_COLUMNS, "conflicts": schema.CONFLICT_COLUMNS}
+TABLES = {
+    "scores": schema.SCORE_COLUMNS,
+    "rhythm": schema.RHYTHM_COLUMNS,
+    "conflicts": schema.CONFLICT_COLUMNS,
+    "curve": schema.CURVE_COLUMNS,
+}
 
 
 def digest(tables: JsonValue, entries: list[JsonValue]) -> str:
@@ -87,6 +92,10 @@ class KeptRun(Run):
     def conflicts(self) -> pd.DataFrame:
         """Probed conflicts."""
         return self._kept("conflicts")
+
+    def curve(self) -> pd.DataFrame:
+        """Its validation curve."""
+        return self._kept("curve")
 
     def _kept(self, name: str) -> pd.DataFrame:
         import pandas as pd

@@ -200,6 +200,7 @@ class Environment(Record):
         train_seconds, evaluate_seconds: of the training and of scoring.
         step_seconds: of one update, on average.
         peak_memory_mib: main memory of the process at most, MiB.
+        validation_seconds: of scoring on the way, which the training's leave out.
         skipped_updates: updates left out because they were not finite.
     """
 
@@ -213,6 +214,7 @@ class Environment(Record):
     processes: int | None = None
     train_seconds: float | None = None
     step_seconds: float | None = None
+    validation_seconds: float | None = None
     evaluate_seconds: float | None = None
     peak_memory_mib: int | None = None
     skipped_updates: int | None = None
@@ -233,6 +235,7 @@ class Role(StrEnum):
     """What a set is for."""
 
     TRAIN = "train"
+    VALIDATION = "validation"  # held out of the training, scored through it
     TEST = "test"
     EXTRA = "extra"  # a test set outside the average
 

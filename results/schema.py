@@ -10,6 +10,7 @@ One run folder holds
 ``rhythm.parquet``  :data:`RHYTHM_COLUMNS`, one row a recorded step and task
 ``scores.csv``      :data:`SCORE_COLUMNS`, one row an image and metric
 ``conflicts.parquet``  :data:`CONFLICT_COLUMNS`, where task gradients were probed
+``curve.parquet``  :data:`CURVE_COLUMNS`, where the training was validated on its way
 ``checkpoint.pt``   everything needed to continue or to restore images; while training also the one before,
                     ``checkpoint-previous.pt``
 ``digests.json``    of every file above but the checkpoints, which carry their own: ``{file: [digest, of the file
@@ -29,6 +30,12 @@ CONFLICT_COLUMNS = ("step", "task", "other", "cosine", "norm")
 """Gradients of two tasks' losses on fixed batches after ``step`` steps: ``cosine`` between them, in [-1, 1], and the
 ``norm`` of the first (a row ``task == other`` for each task). Below 0 an update for one task hurts the other."""
 
+CURVE_COLUMNS = ("step", "task", "images", "seconds", "psnr")
+"""Validation on the way, about 20 points a run: after ``step`` steps, when training had seen so many ``images`` of the
+task and had taken so many ``seconds`` without scoring. ``psnr``: of the weights that would be scored if it ended there,
+dB, mean over held-out images, RGB in [0, 1]; not by the protocol of the test scores. NaN for outputs that are not
+finite."""
+
 SCORE_COLUMNS = ("dataset", "task", "image", "protocol", "metric", "value", "input_value", "pixels")
 """``value``: the metric (PSNR in dB) of the restored image, ``input_value``: of the degraded input, both against the
 clean image. ``pixels``: a digest of the test image's pixels (the clean file's, and the degraded one's where there is
@@ -37,10 +44,10 @@ one), so that only scores of equal images are compared; empty in runs of older v
 CONFIG, ENVIRONMENT, DATA, STATUS = "config.json", "environment.json", "data.json", "status"
 RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
-CONFLICTS = "conflicts.parquet"
+CONFLICTS, CURVE = "conflicts.parquet", "curve.parquet"
 PROGRESS = "progress.json"
 DIGESTS = "digests.json"
-GUARDED = (CONFIG, ENVIRONMENT, DATA, STATUS, RHYTHM, SCORES, CONFLICTS)
+GUARDED = (CONFIG, ENVIRONMENT, DATA, STATUS, RHYTHM, SCORES, CONFLICTS, CURVE)
 """Files whose digests are kept."""
 
 STORE = 2

@@ -286,6 +286,14 @@ class Run:
         """Write ``conflicts.parquet``."""
         self._write_table(schema.CONFLICTS, conflicts[list(schema.CONFLICT_COLUMNS)])
 
+    def curve(self) -> pd.DataFrame:
+        """The validation curve with :data:`results.schema.CURVE_COLUMNS`; empty where there is none."""
+        return self._read(schema.CURVE, integrity.curve, _table(schema.CURVE_COLUMNS))
+
+    def write_curve(self, curve: pd.DataFrame) -> None:
+        """Write ``curve.parquet``."""
+        self._write_table(schema.CURVE, curve[list(schema.CURVE_COLUMNS)])
+
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
         def write(path: Path) -> None:
             with path.open("wb") as file:  # pyarrow opens no path that is not UTF-8
@@ -333,6 +341,7 @@ READERS: dict[str, Callable[[Path, bytes, bool], object]] = {
     schema.RHYTHM: integrity.rhythm,
     schema.SCORES: integrity.scores,
     schema.CONFLICTS: integrity.conflicts,
+    schema.CURVE: integrity.curve,
 }
 """How each file is read: from its path (for messages), its bytes, and whether these are known to be as written."""
 

@@ -40,6 +40,7 @@ SHAPED = [
     "benchmarks.training.losses",
     "benchmarks.training.nonfinite",
     "benchmarks.training.rhythm",
+    "benchmarks.training.validation",
     "benchmarks.data.batches",
     "benchmarks.data.images",
     "benchmarks.data.photographs",

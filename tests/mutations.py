@@ -79,7 +79,8 @@ def of_a_run(run: Run) -> dict[str, Case]:
                 told = run.damage()
                 legible = run.legible()
                 for read in (lambda: legible.record, lambda: legible.environment, lambda: legible.data,
-                             lambda: legible.status, legible.scores, legible.rhythm, legible.conflicts):  # fmt: skip
+                             lambda: legible.status, legible.scores, legible.rhythm, legible.conflicts,
+                             legible.curve):  # fmt: skip
                     read()
                 return "told" if told else "same" if _alike(path, bad, good) else "SILENT"
 

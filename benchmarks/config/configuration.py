@@ -16,6 +16,8 @@ from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
 from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
 
+VALIDATION = 8  # images of each task that a demo training on embedded data is validated on
+
 
 class Config(Section):
     """One run: setting x baseline x strategy x seed with everything resolved. It names its setting; what compares it
@@ -38,7 +40,9 @@ class Config(Section):
 
     def _identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
-        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True) | {"data": {"root"}}
+        # further scenes for validation leave the training as it is
+        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True)
+        left_out |= {"data": {"root", "validation"}}
         pair = self.model_dump(mode="json", exclude=left_out)
         for key in OBSERVING:
             pair["train"].pop(key)
@@ -98,6 +102,7 @@ def resolve(
     try:
         baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
         recipe, mixing = _recipe(setting, baseline, profile, size)
+        images: dict[str, JsonValue] = {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {})
         content = {
             "setting": setting.name,
             "setting_place": setting.place,
@@ -108,7 +113,7 @@ def resolve(
             "seed": seed,
             "profile": profile,
             "size": size,
-            "data": {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {}),
+            "data": images,
             "train": recipe,
             "evaluate": {"protocol": setting.protocol},
         }
@@ -116,12 +121,16 @@ def resolve(
         raise UserError(str(error)) from error
     for override in overrides:
         apply(content, override, {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig})
+    if profile == "demo" and images.get("source", "embedded") == "embedded":
+        images.setdefault("validation", VALIDATION)
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
         raise UserError("the configuration is not valid:", mistakes(error, Config)) from error
     if (config.data.source == "files") != (config.data.root is not None):
         raise UserError("data.source=files and data.root belong together; --data-root sets both.")
+    if config.data.validation and config.data.source == "files":
+        raise UserError("data.validation holds out embedded scenes only: leave it out with images from files.")
     batch, tasks = config.train.batch, len(setting.tasks)
     if config.data.mixing == "balanced" and batch < tasks:
         raise UserError(f"train.batch={batch} cannot hold the {tasks} tasks of balanced mixing; set it higher.")

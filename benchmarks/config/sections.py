@@ -60,7 +60,13 @@ class Section(BaseModel):
 
 class DataConfig(Section):
     """Where images come from and how tasks are mixed. ``root`` is a place, not a choice: identities leave it out, the
-    ``fingerprint`` (names and sizes of the files found) stands for what lies there."""
+    ``fingerprint`` (names and sizes of the files found) stands for what lies there.
+
+    ``validation`` images of each task are scored through the training, which never sees them: further embedded scenes,
+    so that training is the same with any number of them.
+    """
+
+    LATER: ClassVar[dict[str, Any]] = {"validation": 0}
 
     source: Literal["embedded", "files"] = "embedded"
     root: str | None = None
@@ -68,6 +74,7 @@ class DataConfig(Section):
     mixing: Mixing = "shuffled"
     extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
     fingerprint: str = ""
+    validation: Annotated[int, Field(ge=0, le=1000)] = 0
 
 
 class TrainConfig(Section):

@@ -95,10 +95,11 @@ class TestPool(Pool):
 
 @dataclass
 class Prepared:
-    """Opened data of one setting. ``train`` is in the order of the setting's tasks; ``records`` say what was used,
-    ``notes`` what people should know of the files: what is left out, and why."""
+    """Opened data of one setting. ``train`` and ``validation`` (or nothing) are in the order of the setting's tasks;
+    ``records`` say what was used, ``notes`` what people should know of the files: what is left out, and why."""
 
     train: list[Pool] = field(default_factory=list)
+    validation: list[TestPool] = field(default_factory=list)
     tests: list[TestPool] = field(default_factory=list)
     records: list[DataRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

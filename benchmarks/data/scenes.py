@@ -17,13 +17,14 @@ from results import write_atomically
 KINDS = ("images", "depths")
 
 
-def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, np.ndarray, str]:
+def scenes(cache: Path, form: str, count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:
     """Images (N, S, S, 3) and depths (N, S, S), uint8, memory-mapped, and the identity of both (see :mod:`images`).
 
     Args:
         cache: the folder they are kept in.
         form: raised whenever they change.
         count, size: N and S, where they are drawn.
+        seed: of the drawing; those of another one share no scene.
 
     Raises:
         UserError: if the cache cannot be written.
@@ -33,7 +34,7 @@ def scenes(cache: Path, form: str, count: int, size: int) -> tuple[np.ndarray, n
     found = _cached(paths, seal)
     if found is None:
         try:
-            _draw(paths, seal, count, size)
+            _draw(paths, seal, count, size, seed)
         except OSError as error:
             raise UserError(f"cannot write the training scenes to {cache}: {error.strerror}.") from error
         found = _cached(paths, seal)
@@ -57,8 +58,8 @@ def _cached(paths: list[Path], seal: Path) -> tuple[np.ndarray, np.ndarray, str]
     return None
 
 
-def _draw(paths: list[Path], seal: Path, count: int, size: int) -> None:
-    arrays = training_set(count, size, seed=0)
+def _draw(paths: list[Path], seal: Path, count: int, size: int, seed: int) -> None:
+    arrays = training_set(count, size, seed)
     for path, array in zip(paths, arrays, strict=True):
         write_atomically(path, lambda temporary, array=array: np.save(temporary, array))
     written = json.dumps([digest_of(array) for array in arrays])

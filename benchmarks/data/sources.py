@@ -54,15 +54,18 @@ def prepare(
     if data.source == "embedded":
         if extra:
             raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
-        return _embedded(setting, cache, trains=trained is None)
+        return _embedded(setting, cache, trained is None, data.validation)
     found = _Files(setting, data, extra, cache, trained, further_sets)
     found.protocol, found.patch = protocol or setting.protocol, patch
     return found.prepare()
 
 
-def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
+def _embedded(setting: Setting, cache: Path, trains: bool, validation: int) -> Prepared:
     prepared = Prepared()
     drawn = scenes(cache, EMBEDDED, SCENES, SCENE_SIZE) if trains else None
+    held_out = None
+    if trains and validation:
+        held_out = scenes(cache, f"{EMBEDDED}-validation-{validation}", validation, SCENE_SIZE, seed=1)
     photos = photographs()
     names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
     photo_depths = [as_bytes(depth_of(name)) for name in names]
@@ -71,6 +74,12 @@ def _embedded(setting: Setting, cache: Path, trains: bool) -> Prepared:
             images, depths, digest = drawn
             prepared.train.append(Pool(task, [f"scene-{n}" for n in range(len(images))], images, depths=depths))
             prepared.record(Role.TRAIN, task, "scenes", len(images), None, Origin.EMBEDDED, digest=digest)
+        if held_out:
+            images, depths, digest = held_out
+            pool = TestPool(task, [f"validation-{n}" for n in range(len(images))], images, depths=depths)
+            pool.dataset = f"validation-{task.name}"
+            prepared.validation.append(pool)
+            prepared.record(Role.VALIDATION, task, pool.dataset, len(images), None, Origin.EMBEDDED, digest=digest)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
             pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity

@@ -23,8 +23,8 @@ from results.records import WRITTEN, Progress, RunRecord, State, TaskProgress
 from results.store import READERS
 from results.visible import visible
 
-FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CHECKPOINT,
-         names.PREVIOUS, names.STATUS, names.DIGESTS)  # fmt: skip
+FILES = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CONFLICTS, names.CURVE,
+         names.CHECKPOINT, names.PREVIOUS, names.STATUS, names.DIGESTS)  # fmt: skip
 """Files that travel both ways."""
 
 TRACE = "traceback.txt"

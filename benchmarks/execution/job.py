@@ -209,7 +209,7 @@ class _Job:
     def _train(self, data: Prepared, tracker: Tracker) -> tuple[Network, dict[str, JsonValue]]:
         """The trained network, and what the environment record says of its training."""
         train = self.config.train
-        training = Training(self.config, data.train, self.run, self.device)
+        training = Training(self.config, data.train, self.run, self.device, data.validation)
         started, first = time.perf_counter(), training.step
 
         def report(step: int, rhythm: Rhythm) -> None:
@@ -219,6 +219,8 @@ class _Job:
             self.progress.write(Progress.model_validate(content))
             if step % train.checkpoint_every == 0:
                 tracker.rhythm(rhythm.table())
+                if training.curve:
+                    tracker.curve(training.curve.table())
 
         try:
             network = training.finish(report)
@@ -227,12 +229,16 @@ class _Job:
             raise
         training.write_tables()  # also where they were lost after the last step
         tracker.rhythm(training.rhythm.table())
-        return network, {
+        facts: dict[str, JsonValue] = {
             "train_seconds": round(training.seconds, 2),
             "step_seconds": round(training.seconds / train.steps, 5),
             "skipped_updates": training.skipped,
             "remark": training.remark(),
         }
+        if training.curve:
+            tracker.curve(training.curve.table())
+            facts["validation_seconds"] = round(training.curve.seconds, 2)
+        return network, facts
 
     def _score(self, data: Prepared, network: Network) -> tuple[Flaw, dict[str, JsonValue]]:
         """Score what is not scored yet; what is wrong with the outputs, and the seconds it took."""

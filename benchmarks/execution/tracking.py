@@ -193,6 +193,18 @@ class Tracker:
                 for column in ("loss", "running", "pace", "weight")
             )
 
+    def curve(self, table: pd.DataFrame) -> None:
+        """Log the points of the validation curve that are new since the last call, and their average over tasks."""
+        if not self.working or table.empty:
+            return
+        with self._guarded():
+            average = table.groupby("step", as_index=False)["psnr"].mean().assign(task="average")
+            self._log(
+                (_key(f"validation/{row['task']}"), row["psnr"], int(row["step"]))
+                for part in (table, average)
+                for row in part.to_dict("records")
+            )
+
     def finish(self, state: State) -> None:
         """Log scores and files, and close the MLflow run as finished or failed.
 
@@ -204,6 +216,7 @@ class Tracker:
             self.working = True
             self.start()
             self.rhythm(self.run.rhythm())
+            self.curve(self.run.curve())
         if not self.working:
             return
         with self._guarded():
@@ -213,8 +226,8 @@ class Tracker:
             for column, kind in (("value", ""), ("input_value", "_input")):
                 rows = means.to_dict("records")
                 self._log((_key(f"{row['metric']}{kind}/{row['dataset']}"), row[column], steps) for row in rows)
-            files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.SCORES, names.CHECKPOINT)
-            for path in [self.run.folder / name for name in files]:
+            files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.CURVE, names.SCORES)
+            for path in [self.run.folder / name for name in (*files, names.CHECKPOINT)]:
                 if path.exists():
                     self._client.log_artifact(self._id, str(path))
             if (self.run.folder / "samples").is_dir():
@@ -255,6 +268,7 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
         tracker = Tracker(uri, run, Config.model_validate(config.content()), grid)
         tracker.start()
         tracker.rhythm(run.rhythm())
+        tracker.curve(run.curve())
         if tracker.working:
             tracker.finish(run.status.state)
         if not tracker.working:

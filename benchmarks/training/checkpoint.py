@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.training.conflicts import Row
     from benchmarks.training.rhythm import RhythmState
+    from benchmarks.training.validation import CurveState
 
 
 class Checkpoint(TypedDict):
@@ -45,6 +46,7 @@ class Checkpoint(TypedDict):
     hash: str
     rhythm: RhythmState
     conflicts: NotRequired[list[Row]]
+    curve: NotRequired[CurveState]
 
 
 def save(run: Run, content: Checkpoint) -> None:
@@ -139,6 +141,8 @@ def _problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | No
     probes = content.get("conflicts", [])
     if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):
         return "its probes of conflicts are of another form"
+    if "curve" in content and not _is_curve(content["curve"], content["step"]):
+        return "its validation curve is of another form"
     rows = content["rhythm"]
     steps = rows.get("steps")
     if not isinstance(steps, list) or not all(type(step) is int and step <= content["step"] for step in steps):
@@ -147,6 +151,15 @@ def _problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | No
     shapes |= {"rhythm": (rows.get("values"), (len(steps), 4, tasks))}
     wrong = [name for name, (value, shape) in shapes.items() if not _is_floats(value, shape)]
     return f"its {wrong[0]!r} is of another form" if wrong else None
+
+
+def _is_curve(state: object, step: int) -> bool:
+    if not isinstance(state, Mapping) or not isinstance(state.get("images"), list):
+        return False
+    rows = state.get("rows")
+    if not isinstance(state.get("seconds"), float) or not isinstance(rows, list):
+        return False
+    return all(isinstance(row, tuple | list) and len(row) == 5 and 0 < row[0] <= step for row in rows)
 
 
 def _is_floats(value: object, shape: tuple[int, ...]) -> bool:

@@ -22,7 +22,7 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
-from benchmarks.data.pools import Pool
+from benchmarks.data.pools import Pool, TestPool
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import Checkpoint, latest, restore, save
 from benchmarks.training.checks import check_end, check_update
@@ -34,6 +34,7 @@ from benchmarks.training.nonfinite import Diverged, Watch
 from benchmarks.training.rhythm import Rhythm
 from benchmarks.training.schedules import encoder_warmup_steps, epoch_steps, learning_rate
 from benchmarks.training.unchanged import unchanged
+from benchmarks.training.validation import ValidationCurve
 from results import Run
 from results.command import waits_for
 
@@ -79,12 +80,20 @@ class Training:
         pools: training images, in the order of the setting's tasks.
         run: its folder; training continues from a checkpoint in it.
         device: where to train.
+        validation: images that are scored through the training, in the same order; none for no curve.
 
     Raises:
         UserError: if the checkpoint in the folder is unreadable or of another configuration.
     """
 
-    def __init__(self, config: Config, pools: Sequence[Pool], run: Run, device: torch.device):
+    def __init__(
+        self,
+        config: Config,
+        pools: Sequence[Pool],
+        run: Run,
+        device: torch.device,
+        validation: Sequence[TestPool] = (),
+    ):
         self.config, self.run, self.device = config, run, device
         self.seed = (config.setting, config.baseline, config.seed)  # never the strategy
         torch.manual_seed(derive(*self.seed, "weights"))
@@ -104,6 +113,10 @@ class Training:
         self.probe: ConflictProbe | None = None
         if config.train.probe_every:
             self.probe = ConflictProbe(self.strategy.tasks, self.batches, config.train.steps, config.train.loss)
+        self.curve: ValidationCurve | None = None
+        if validation and self.group.leads:
+            mixture = self.batches.mixture
+            self.curve = ValidationCurve(validation, config.train, device, lambda step: mixture(step)[0])
         self.step = self.saved_step = self.skipped = 0
         self.seconds = 0.0
         self._update_checked = False
@@ -128,6 +141,7 @@ class Training:
         with waits_for("the step at hand is finished and saved"), interrupts_wait(twice=single) as signals:
             while self.step < self.config.train.steps:
                 self._take_step()
+                started += self._validate(started)
                 ended = self.step == self.config.train.steps
                 reporting = report_due(self.step) or ended
                 if reporting:
@@ -139,10 +153,26 @@ class Training:
                     self.save()
                 if stopping and not ended:
                     raise KeyboardInterrupt
-        network = cast(Network, self.average.module) if self.average else self.network
+        network = self._scored()
         self.group.agree(network)  # each process has other statistics of batches
         check_end(network, self.watch.learned, self.config.strategy)
         return network.eval()
+
+    def _validate(self, started: float) -> float:
+        """Where a point of the curve is due, score the weights as they are; returns the seconds that it took."""
+        if self.curve is None or self.step not in self.curve.steps:
+            return 0.0
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what is still computed is training
+        before = time.perf_counter()
+        self.curve.record(self.step, self._scored(), before - started)
+        seconds = time.perf_counter() - before
+        self.curve.seconds += seconds
+        return seconds
+
+    def _scored(self) -> Network:
+        """The network that would be scored if training ended now."""
+        return cast(Network, self.average.module) if self.average else self.network
 
     def remark(self) -> str:
         """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
@@ -293,15 +323,18 @@ class Training:
         content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
         content |= {"hash": self.config.hash, "rhythm": self.rhythm.state()}
         content |= {"conflicts": self.probe.state()} if self.probe else {}
+        content |= {"curve": self.curve.state()} if self.curve else {}
         save(self.run, cast(Checkpoint, content))
         self.saved_step = self.step
         self.write_tables()
 
     def write_tables(self) -> None:
-        """Write the rhythm and the probes so far to the run's folder; the checkpoint holds them too."""
+        """Write rhythm, probes and curve so far to the run's folder; the checkpoint holds them too."""
         self.run.write_rhythm(self.rhythm.table())
         if self.probe:
             self.run.write_conflicts(self.probe.table())
+        if self.curve:
+            self.run.write_curve(self.curve.table())
 
     def _continue(self) -> None:
         content = latest(self.run.folder, self.config, len(self.strategy.tasks), self.device)
@@ -315,6 +348,8 @@ class Training:
         self.rhythm.restore(content["rhythm"])
         if self.probe:
             self.probe.restore(content.get("conflicts", []))  # probing may not have been asked for before
+        if self.curve and "curve" in content:
+            self.curve.restore(content["curve"])
 
 
 def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> Optimizer:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reports.figures import style
 from reports.figures.conflicts import conflict_figures
+from reports.figures.curves import curve_figures
 from reports.figures.gains import gain_figure
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
@@ -23,7 +24,7 @@ from reports.numbers.tables import gain_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
@@ -104,6 +105,8 @@ def _figures(
     for baseline in table.cohort.baselines:
         stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
         figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
+        stem = folder / f"curve-{style.file_name(baseline)}{suffix}"
+        figures += curve_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
     for baseline, found in probed.items():
         drawn = table.drawn(baseline)
         shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))

@@ -93,6 +93,18 @@
         stackChart(host, { title: entry.title, told: entry.words, x: entry.share.x, end, lines: styled(entry.share.lines), label: `Shares of the weights, ${entry.title}` });
       }
     },
+    curves(host) {
+      const kind = byId("course-of").value;
+      const shown = listed(baseline().curves).filter((entry) => entry[kind].length);
+      const y = limits(shown.flatMap((entry) => entry[kind].flatMap((line) => line.values)), { zero: kind === "gain" });
+      const tasks = [...new Set(shown.flatMap((entry) => entry[kind].map((line) => line.name)))];
+      lay(host, tasks.length);
+      for (const task of tasks) {
+        const lines = shown.map((entry) => ({ name: entry.strategy, colour: ink(entry.colour), dash: entry.dash, values: entry[kind].find((line) => line.name === task)?.values ?? entry.x.map(() => null) }));
+        lineChart(host, { title: task, told: "", x: shown[0].x, lines, y, zero: kind === "gain", text: (value) => (kind === "gain" || value === null ? signed(value) : value.toFixed(2)), label: `${kind === "gain" ? "Gain over mix" : "PSNR"} in dB through the training, ${task}` });
+      }
+      if (!tasks.length) host.append(node("p", { class: "hint" }, "No curve of this choice."));
+    },
     conflicts(host) {
       const shown = listed(baseline().conflicts);
       const y = limits(shown.flatMap((entry) => [...entry.mean, ...entry.least]), { zero: true });
@@ -174,7 +186,8 @@
   }
 
   byId("baseline")?.addEventListener("change", () => { fillStrategies(); draw(); });
-  byId("strategies")?.addEventListener("change", () => draw(["rhythm", "weights", "conflicts"]));
+  byId("strategies")?.addEventListener("change", () => draw(["rhythm", "weights", "curves", "conflicts"]));
+  byId("course-of")?.addEventListener("change", () => draw(["curves"]));
   byId("course")?.addEventListener("change", () => draw(["rhythm"]));
   for (const [id, name] of [["image-set", "images"], ["image-strategy", "images"], ["sample-set", "samples"], ["sample-left", "samples"], ["sample-right", "samples"]]) {
     byId(id)?.addEventListener("change", () => draw([name]));
@@ -186,7 +199,7 @@
     const now = document.querySelector("main").clientWidth;
     if (now === width) return;
     width = now;
-    draw(["rhythm", "weights", "conflicts", "images", "sweeps"]);
+    draw(["rhythm", "weights", "curves", "conflicts", "images", "sweeps"]);
   }).observe(document.querySelector("main"));
 
   fillStrategies();

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from reports.figures import style
 from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
-from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
+from reports.numbers.curves import Course, curves
+from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, Cohort, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
+from reports.numbers.statistics import NO_GAIN
 from reports.numbers.sweeps import Sweep, positions
 from reports.numbers.tables import seed_gains
 
@@ -40,8 +42,8 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
     shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
     tasks = [task for several in shown.values() for rhythm in several for task in rhythm.loss.columns]
     tasks += [task for several in probed.values() for conflict in several for task in conflict.tasks]
-    curves = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
-    points = max(30, min(CURVE_POINTS, CURVES // max(1, curves)))
+    drawn = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
+    points = max(30, min(CURVE_POINTS, CURVES // max(1, drawn)))
     sets = [c.dataset for c in cohort.columns if not c.dataset.endswith(LEAK_FREE)]
     pairs = [row for row in table.ranked if row.pairs]
     dots = max(LEAST_DOTS, DOTS // max(1, len(pairs) * len(sets)))
@@ -52,6 +54,7 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
                 (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
             ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
+            "curves": _validation(cohort, baseline),
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
@@ -104,6 +107,28 @@ def _rhythm(rhythm: Rhythm, points: int) -> Entry:
 def _curves(table: pd.DataFrame) -> Entry:
     lines = [{"name": str(name), "values": numbers(column)} for name, column in table.items()]
     return {"x": [int(step) for step in table.index], "lines": lines}
+
+
+def _validation(cohort: Cohort, baseline: str) -> list[Entry]:
+    """Curves of every strategy: the average and every task, at the steps that any of them has."""
+    found = curves(cohort, baseline, cohort.strategies(baseline))
+    steps = sorted({step for curve in found for course in curve.level.values() for step in course})
+    return [
+        {
+            "strategy": curve.strategy,
+            "colour": style.COLOURS[place % len(style.COLOURS)],
+            "dash": _dash(style.LINES[place // len(style.COLOURS) % len(style.LINES)]),
+            "x": steps,
+            **{kind: _courses(course, steps) for kind, course in (("level", curve.level), ("gain", curve.gain))},
+        }
+        for place, curve in enumerate(found)
+    ]
+
+
+def _courses(course: Course, steps: Sequence[int]) -> list[Entry]:
+    tasks = sorted(course, key=lambda task: task != AVERAGE)
+    means = {task: [course[task].get(step, NO_GAIN).mean for step in steps] for task in tasks}
+    return [{"name": task, "values": numbers(values)} for task, values in means.items()]
 
 
 def _conflict(conflict: Conflict) -> Entry:

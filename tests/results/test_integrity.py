@@ -7,7 +7,7 @@ import threading
 
 import pandas as pd
 import pytest
-from synthetic_store import probe, simulate, write_run
+from synthetic_store import learn, probe, simulate, write_run
 
 from results import Damaged, Run, State, Status
 from results.archive import pack
@@ -18,7 +18,9 @@ from results.schema import DIGESTS, GUARDED
 @pytest.fixture
 def store(tmp_path):
     for strategy in ("mix", "art"):
-        write_run(tmp_path, strategy=strategy, psnr=3.0, rhythm=simulate(strategy, 60), conflict=probe(strategy, 60))
+        rhythm, conflict = simulate(strategy, 60), probe(strategy, 60)
+        curve = learn(strategy == "art")
+        write_run(tmp_path, strategy=strategy, psnr=3.0, rhythm=rhythm, conflict=conflict, curve=curve)
     return tmp_path
 
 
@@ -59,7 +61,7 @@ def test_a_lost_file_and_what_is_no_file_are_named(store, name):
     assert "no regular file" in run_of(store).damage()[name]
 
 
-@pytest.mark.parametrize("name", ["scores.csv", "rhythm.parquet", "config.json"])
+@pytest.mark.parametrize("name", ["scores.csv", "rhythm.parquet", "curve.parquet", "config.json"])
 def test_the_file_of_another_strategy_is_named(store, name):
     shutil.copy(run_of(store, "art").folder / name, run_of(store).folder / name)
     if name != "scores.csv":  # in this store the scores of both are the same
@@ -128,7 +130,7 @@ def test_damage_of_kept_runs_is_named(store, tmp_path):
     (run_of(store, "art").folder / "rhythm.parquet").write_bytes(b"PAR1")
     count, left_out = pack(store, "three_task", kept := tmp_path / "kept")
     assert count == 1 and "rhythm.parquet is damaged" in left_out[0] and "art" in left_out[0]
-    for name in ("runs.json", "scores.parquet", "rhythm.parquet", "conflicts.parquet"):
+    for name in ("runs.json", "scores.parquet", "rhythm.parquet", "conflicts.parquet", "curve.parquet"):
         good = (kept / name).read_bytes()
         for content in (good[:-9], good[:99] + bytes([good[99] ^ 1]) + good[100:], None):
             (kept / name).unlink() if content is None else (kept / name).write_bytes(content)

@@ -7,7 +7,7 @@ import pytest
 
 from results import Run, State, Status, find_runs, published, write_atomically
 from results.records import Environment, Fault, RunConfig, RunRecord
-from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
+from results.schema import CURVE_COLUMNS, RHYTHM_COLUMNS, SCORE_COLUMNS
 
 
 def test_an_empty_folder_reads_as_nothing(tmp_path):
@@ -34,6 +34,9 @@ def test_what_is_written_is_read(tmp_path):
     rhythm = pd.DataFrame([[1, "derain", 0.1, 0.1, 1.0, float("nan")]], columns=RHYTHM_COLUMNS)
     run.write_rhythm(rhythm)
     assert run.rhythm().equals(rhythm)
+    curve = pd.DataFrame([[30, "derain", 60, 1.5, 28.25]], columns=CURVE_COLUMNS)
+    run.write_curve(curve)
+    assert run.curve().equals(curve) and not run.damage()
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

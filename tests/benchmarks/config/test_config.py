@@ -68,7 +68,14 @@ def test_identities():
     assert other.identity(SETTING)["cohort"] == mix.identity(SETTING)["cohort"]
     for harmless in ("train.checkpoint_every=3", "evaluate.protocol=weather_y", "evaluate.extra=Rain100H"):
         assert config("mix", harmless).identity(SETTING) == mix.identity(SETTING)
+    more, none = (config("mix", f"data.validation={count}") for count in (16, 0))
+    assert more.identity(SETTING) == mix.identity(SETTING) == none.identity(SETTING)
+    assert (mix.data.validation, more.data.validation, none.data.validation) == (8, 16, 0)
+    assert resolve(SETTING, "transweather", "mix", profile="paper").data.validation == 0
     here, there = (DataConfig(source="files", root=root, fingerprint="f") for root in ("/here", "/there"))
+    assert config(data=here).data.validation == 0
+    with pytest.raises(UserError, match=r"data\.validation"):
+        config("mix", "data.validation=8", data=here)
     assert config(data=here).identity(SETTING) == config(data=there).identity(SETTING)
     assert config(data=here).hash != config(data=here).with_fingerprint("g").hash
 

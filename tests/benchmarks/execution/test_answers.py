@@ -28,10 +28,12 @@ def parquet(table):
 
 
 RHYTHM = pd.DataFrame([(1, "derain", 0.1, 0.1, 1.0, 0.2)], columns=list(schema.RHYTHM_COLUMNS))
+CURVE = pd.DataFrame([(1, "derain", 2, 0.5, 20.0)], columns=list(schema.CURVE_COLUMNS))
 SCORES = "dataset,task,image,protocol,metric,value,input_value,pixels\nS,derain,1,airnet_rgb,psnr,{},20.0,x\n"
 GOOD = {"config.json": json.dumps(RECORD.content()).encode(), "environment.json": b"{}", "data.json": b"[]",
         "status": b"done\n", "digests.json": b"{}",
-        "rhythm.parquet": parquet(RHYTHM), "scores.csv": SCORES.format("25.0").encode(),
+        "rhythm.parquet": parquet(RHYTHM), "curve.parquet": parquet(CURVE),
+        "scores.csv": SCORES.format("25.0").encode(),
         "checkpoint.pt": bytes(range(256)), "samples/SOTS outdoor.png": b"p"}  # fmt: skip
 
 

@@ -23,6 +23,13 @@ def rhythm(steps):
     )
 
 
+def curve(steps):
+    return pd.DataFrame(
+        [(step, task, 5 * step, 1.0, 20.0) for step in steps for task in TASKS],
+        columns=["step", "task", "images", "seconds", "psnr"],
+    )
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """An empty store: MLflow takes seconds to make one."""
@@ -154,6 +161,7 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
     tracker = Tracker(uri, run, config, "grid")
     tracker.start()
     tracker.rhythm(rhythm(range(1, 11)))
+    tracker.curve(curve([2, 4]))
     with monkeypatch.context() as patch:
         patch.setattr(tracker._client, "log_batch", lambda *_, **__: 1 / 0)
         tracker.rhythm(rhythm(range(1, 21)))
@@ -161,10 +169,12 @@ def test_a_server_that_fails_loses_and_doubles_no_point(run, tmp_path, monkeypat
         told = capsys.readouterr().err
         assert told.count("failed (ZeroDivisionError: division by zero) after step 10") == 1
     run.write_rhythm(rhythm(range(1, 41)))
+    run.write_curve(curve(range(2, 41, 2)))
     tracker.finish(State.DONE)  # the server is back
     wanted = {
         f"{column}/{task}": list(range(1, 41)) for column in ("loss", "running", "pace", "weight") for task in TASKS
     }
+    wanted |= {f"validation/{task}": list(range(2, 41, 2)) for task in (*TASKS, "average")}
     assert points(uri, run) == (wanted, "FINISHED")
     again = Tracker(uri, run, config, "grid")  # as after kill -9: the process did not note how far it had come
     again.start()

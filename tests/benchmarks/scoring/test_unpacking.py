@@ -143,6 +143,7 @@ def test_a_runs_checkpoint_with_other_content_is_one_sentence(tmp_path, capsys):
         ("learned", 1, "its 'learned' is a int"),
         ("norms", torch.ones(2), "its 'norms' is of another form"),
         ("conflicts", [1], "its probes of conflicts"),
+        ("curve", {"images": [8], "seconds": 1.0, "rows": [(4, "derain", 8, 1.0, 20.0)]}, "its validation curve"),
         ("rhythm", rhythm | {"running": torch.ones(2)}, "its 'running' is of another form"),
         ("rhythm", rhythm | {"values": torch.ones(2, 4, 5).to_sparse()}, "its 'rhythm' is of another form"),
         ("rhythm", rhythm | {"steps": [1, 4]}, "its rhythm has other steps than it"),

@@ -15,7 +15,7 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.settings import load
-from benchmarks.data.pools import Pool
+from benchmarks.data.pools import Pool, TestPool
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training import loop
 from benchmarks.training.checkpoint import save
@@ -37,10 +37,18 @@ def pools():
     return [Pool(task, ["a", "b", "c"], images, depths=depths) for task in SETTING.tasks]
 
 
-def training(pools, folder, strategy="mix", *overrides, seed=0):
+@pytest.fixture
+def held_out():
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 80, 3), dtype=np.uint8)
+    pools = [TestPool(task, ["a", "b"], images, depths=images[..., 0]) for task in SETTING.tasks]
+    pools[0].clean = [images[0], images[1, :40]]  # of another size, and smaller than the patches
+    return pools
+
+
+def training(pools, folder, strategy="mix", *overrides, seed=0, validation=(), baseline="transweather"):
     small = ["train.steps=4", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", *overrides]
-    config = resolve(SETTING, "transweather", strategy, seed=seed, overrides=small)
-    return Training(config, pools, Run(folder), torch.device("cpu"))
+    config = resolve(SETTING, baseline, strategy, seed=seed, overrides=small)
+    return Training(config, pools, Run(folder), torch.device("cpu"), validation)
 
 
 @pytest.mark.parametrize("loss", ["mse", "charbonnier"])
@@ -338,6 +346,51 @@ def test_probing_conflicts_changes_nothing_and_costs_nothing_when_off(pools, tmp
         and table["cosine"].between(-1.001, 1.001).all()
     )
     assert not Run(tmp_path / "plain").conflicts().shape[0]
+
+
+@pytest.mark.parametrize("baseline", ["transweather", "airnet"])  # AirNet has statistics of batches and a queue
+def test_a_validation_curve_changes_no_bit_of_the_training(baseline, pools, held_out, tmp_path):
+    """Weights, statistics, optimizer, strategy and rhythm; the last point is of the weights that are scored."""
+    plain = training(pools, tmp_path / "plain", "famo", "train.ema=0.9", baseline=baseline)
+    curved = training(pools, tmp_path / "curved", "famo", "train.ema=0.9", baseline=baseline, validation=held_out)
+    assert plain.config.hash == curved.config.hash and plain.curve is None
+    plain.finish()
+    scored = curved.finish()
+    for name, part in plain._parts().items():
+        ours, theirs = (torch.utils._pytree.tree_leaves(one.state_dict()) for one in (part, curved._parts()[name]))
+        pairs = zip(ours, theirs, strict=True)
+        assert ours and all(torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in pairs)
+    assert plain.run.rhythm().equals(curved.run.rhythm())
+    table = curved.run.curve()
+    assert table["step"].to_list() == [step for step in (1, 2, 3, 4) for _ in range(5)]
+    assert table["images"].to_list() == [step for step in (1, 2, 3, 4) for _ in range(5)]
+    assert table["seconds"].is_monotonic_increasing and table["seconds"].max() <= curved.seconds
+    assert not plain.run.curve().shape[0] and not (tmp_path / "plain/curve.parquet").exists()
+    pairs = [[image[None, :, 16:80, 8:72] for image in held_out[3].pair(number)] for number in (0, 1)]
+    errors = [(scored.restore(degraded) - clean).square().mean() for degraded, clean in pairs]
+    last = table[(table["step"] == 4) & (table["task"] == "derain")]["psnr"]
+    assert curved.curve.tasks[3] == "derain" and curved.curve._pairs[0][1][1].shape == (3, 40, 64)
+    assert last.item() == pytest.approx(float(-5 * sum(map(torch.log10, errors))), abs=1e-4)
+
+
+def test_a_resumed_curve_is_the_one_of_a_straight_training(pools, held_out, tmp_path):
+    straight = training(pools, tmp_path / "straight", "art", validation=held_out)
+    straight.finish()
+    halted = training(pools, tmp_path / "halted", "art", validation=held_out)
+
+    def stop(step, rhythm):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halted.finish(stop)  # after step 4 was validated, before its checkpoint
+    resumed = training(pools, tmp_path / "halted", "art", validation=held_out)
+    assert resumed.step == 2 and resumed.curve.table()["step"].max() == 2
+    resumed.finish()
+    tables = [one.run.curve().drop(columns="seconds") for one in (straight, resumed)]
+    assert tables[0].equals(tables[1]) and len(tables[0]) == 20
+    fewer = [TestPool(pool.task, ["a"], pool.clean[:1], depths=pool.depths[:1]) for pool in held_out]
+    other = training(pools, tmp_path / "halted", "art", validation=fewer)
+    assert other.step == 4 and other.curve.table().empty  # points of other images are no part of this curve
 
 
 def test_gradient_strategies_train_with_a_graph_a_task(pools, tmp_path):
