@@ -41,8 +41,14 @@ def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit code (:mod:`results.command`)."""
     announce(f"Scoring {options.run or options.checkpoint} on {options.setting or 'the test sets of its run'}.")
     from benchmarks.execution.evaluation import EvaluationRequest, evaluate_checkpoint
+    from reports.formats.scorecard import scorecard_page, scorecard_text
+    from reports.numbers.scorecard import scorecard
+    from results import write_atomically, write_text
 
-    print(evaluate_checkpoint(EvaluationRequest(**vars(options))))
+    done = evaluate_checkpoint(EvaluationRequest(**vars(options)))
+    card = scorecard(done.evaluated, done.scores)
+    write_atomically(done.folder / "table.md", lambda path: write_text(path, scorecard_page(card)))
+    print(f"{scorecard_text(card)}\nWritten to {done.folder}: table.md, scores.csv, samples, and what they are from.\n")
     return 0
 
 

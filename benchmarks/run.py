@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import baselines
 from benchmarks.config import settings
 from benchmarks.config.errors import UserError
 from benchmarks.training import distributed
+from results import Run
 from results.command import announce, command, leave
 
 
@@ -104,8 +106,15 @@ def _main(options: argparse.Namespace) -> int:
         print(listing(plans))
         return 0
     from benchmarks.execution import grid
+    from reports.build import NothingToReport, Report, build
 
-    return grid.run(request, plans)
+    def report(setting: str, output: Path, runs: Sequence[Run]) -> Report:
+        try:
+            return build(setting, output, runs)
+        except NothingToReport as error:
+            raise UserError(f"{error} The runs are kept.") from error
+
+    return grid.run(request, plans, report)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ from benchmarks.scoring import metrics
 from benchmarks.scoring.metrics import Metric
 from benchmarks.scoring.scores import evaluate, write_samples
 from benchmarks.scoring.weights import Loaded, NetworkRequest, load
-from reports.formats.scorecard import scorecard_page, scorecard_text
-from reports.numbers.scorecard import scorecard
-from results import Run, write_atomically, write_text
+from results import Run
 from results.command import waits_for
 from results.records import Evaluated, Origin, Role, State, Status
 
@@ -66,10 +64,19 @@ class EvaluationRequest(NetworkRequest):
         return setting
 
 
-def evaluate_checkpoint(request: EvaluationRequest) -> str:
-    """Score the network that is asked for; returns the table for a terminal.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was evaluated, its scores per image (:data:`results.schema.SCORE_COLUMNS`), and the folder that has them."""
 
-    ``<output>/evaluations/<setting>/<baseline>-<checkpoint>/`` gets ``scores.csv``, ``table.md``, ``data.json``,
+    evaluated: Evaluated
+    scores: pd.DataFrame
+    folder: Path
+
+
+def evaluate_checkpoint(request: EvaluationRequest) -> Evaluation:
+    """Score the network that is asked for.
+
+    ``<output>/evaluations/<setting>/<baseline>-<checkpoint>/`` gets ``scores.csv``, ``data.json``,
     ``environment.json``, ``evaluation.json`` (what was evaluated, and how) and ``samples/``. Another file, protocol or
     data of the same names gets a folder of its own.
 
@@ -125,9 +132,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> str:
         trained=loaded.run.data if loaded.run else (),
         notes=notes,
     )
-    card = scorecard(evaluated, scores)
-    write_atomically(run.folder / "table.md", lambda path: write_text(path, scorecard_page(card)))
-    return f"{scorecard_text(card)}\nWritten to {run.folder}: table.md, scores.csv, samples, and what they are from.\n"
+    return Evaluation(evaluated, scores, run.folder)
 
 
 def _config(request: EvaluationRequest, setting: Setting, loaded: Loaded) -> Config:

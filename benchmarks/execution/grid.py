@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import joblib
 
@@ -24,14 +25,31 @@ from benchmarks.execution.request import GridRequest
 from benchmarks.scoring import metrics
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import latest
-from reports.build import NothingToReport, build
-from results import Status, check_writable
+from results import Run, Status, check_writable
 from results.command import announce, waits_for
 from results.integrity import differing
 from results.records import Role, State
 
 
-def run(request: GridRequest, plans: Sequence[Plan]) -> int:
+class Report(Protocol):
+    """What a command's reporter has made."""
+
+    @property
+    def text(self) -> str:
+        """The tables for a terminal."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What was written, tables first."""
+        ...
+
+
+Reporter = Callable[[str, Path, Sequence[Run]], Report]
+"""Makes the report of a setting's runs below an output folder."""
+
+
+def run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
     """Do what is left of the plans and report on all of them; returns the exit code, 1 if a run failed.
 
     Under ``torchrun`` every process calls this; the first of them writes.
@@ -41,18 +59,18 @@ def run(request: GridRequest, plans: Sequence[Plan]) -> int:
         KeyboardInterrupt: after runs at work were saved.
     """
     if not distributed.several():
-        return _run(request, plans)
+        return _run(request, plans, reporter)
     device = environment.device(request.device)
     if device.type == "mps":
         raise UserError("torchrun's processes cannot share an Apple GPU; leave out torchrun, or use --device cpu.")
     request = replace(request, jobs=1, device=str(distributed.join(device)))
     try:
-        return _run(request, plans)
+        return _run(request, plans, reporter)
     finally:
         distributed.leave()
 
 
-def _run(request: GridRequest, plans: Sequence[Plan]) -> int:
+def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
     _check_output(request.output)
     leads = not distributed.is_follower()
     if request.fresh and leads:
@@ -70,7 +88,7 @@ def _run(request: GridRequest, plans: Sequence[Plan]) -> int:
         data = _check(request, left, data)
     uri = _prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
     outcomes = _execute(request, left, uri, data) if left and data else {}
-    return _report(request, plans, outcomes, uri) if leads else 0
+    return _report(request, plans, outcomes, uri, reporter) if leads else 0
 
 
 def _check_output(output: Path) -> None:
@@ -174,14 +192,13 @@ def _cpu_jobs(plans: Sequence[Plan]) -> int:
     return max(1, joblib.cpu_count() // max(plan.config.train.threads for plan in plans))
 
 
-def _report(request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path, Status], uri: str) -> int:
+def _report(
+    request: GridRequest, plans: Sequence[Plan], outcomes: Mapping[Path, Status], uri: str, reporter: Reporter
+) -> int:
     """Write and print the report and what failed, mirror both; returns the exit code."""
     setting = plans[0].setting.name
-    try:
-        with locked(request.output / "reports" / ".lock"):
-            report = build(setting, request.output, runs=[plan.run for plan in plans])
-    except NothingToReport as error:
-        raise UserError(f"{error} The runs are kept.") from error
+    with locked(request.output / "reports" / ".lock"):
+        report = reporter(setting, request.output, [plan.run for plan in plans])
     print(report.text)
     failed = {plan: status for plan in plans if (status := outcomes.get(plan.folder) or plan.status).state in _FAILED}
     if failed:
