@@ -13,6 +13,7 @@ from benchmarks.config import protocols, settings
 from benchmarks.config.configuration import Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting
 from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
@@ -81,7 +82,7 @@ class GridRequest:
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
             for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in (art.names() if self.strategies == ["all"] else self.strategies)
+            for strategy in self._strategies(setting)
             for seed in self.seeds
         ]  # fmt: skip
         protocols.get(configs[0].evaluate.protocol)
@@ -92,6 +93,24 @@ class GridRequest:
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
         feasible.check(plans)
         return plans
+
+    def _strategies(self, setting: Setting) -> list[str]:
+        """The strategies as typed, with designs of fixed weights written out.
+
+        Raises:
+            UserError: with everything that is wrong with them.
+        """
+        if self.strategies == ["all"]:
+            return art.names()
+        found, problems = list[str](), list[str]()
+        for spec in self.strategies:
+            try:
+                found += art.expand(spec, setting.task_names)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError("these strategies cannot be:", problems) if problems[1:] else UserError(problems[0])
+        return found
 
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
