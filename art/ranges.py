@@ -44,6 +44,9 @@ class Range:
         """The smallest and the largest value."""
         return (int(self.low), int(self.high)) if self.whole else (float(self.low), float(self.high))
 
+    def __str__(self) -> str:
+        return f"{'whole numbers ' if self.whole else ''}{self.low:g} to {self.high:g}"
+
     def holds(self, value: object) -> bool:
         """Whether ``value`` is one of its numbers."""
         return is_number(value) and self.low <= value <= self.high and not (self.whole and value % 1)
@@ -80,6 +83,9 @@ class Choice:
     def ends(self) -> tuple[Parameter, ...]:
         """All values."""
         return self.options
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.options))
 
     def holds(self, value: object) -> bool:
         """Whether ``value`` is one of its values."""

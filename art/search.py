@@ -64,7 +64,7 @@ def with_parameters(spec: str, values: Mapping[str, Parameter], tasks: Sequence[
         if key not in space:
             raise ValueError(f"strategy {spec!r}: {key!r} is not searched; these are: {listed(space)}.")
         if not space[key].holds(value):
-            raise ValueError(f"strategy {spec!r}: {key}={value!r} is out of its {space[key]}.")
+            raise ValueError(f"strategy {spec!r}: {key}={value!r} is not in {space[key]}.")
     return canonical(spelt(name, {**given, **values}), tasks)
 
 
@@ -99,7 +99,7 @@ def _of_class(method: object) -> Space:
                 raise ValueError("its constructor has no such parameter.")
             space[key] = declared(value)
             if key in known and not space[key].holds(known[key]):
-                raise ValueError(f"its default {known[key]!r} is out of its {space[key]}.")
+                raise ValueError(f"its default {known[key]!r} is not in {space[key]}.")
         except ValueError as error:
             raise ValueError(f"{called}.search, {key!r}: {error}") from None
     return space

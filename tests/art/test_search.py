@@ -119,7 +119,8 @@ def test_ones_own_class():
         ({"strength": 3}, r"'strength': expected \(low, high\)"),
         ({"strength": (0.1,)}, r"'strength': expected \(low, high\)"),
         ({"strength": ("a", "b")}, r"'strength': a range goes from"),
-        ({"strength": (2.0, 3.0)}, r"'strength': its default 1.0 is out of its Range"),
+        ({"strength": (2.0, 3.0)}, r"'strength': its default 1.0 is not in 2 to 3"),
+        ({"mode": ["max", "min"]}, r"'mode': its default 'mean' is not in max or min"),
         ({"depth": (0.5, 8, "whole")}, r"'depth': a range of whole numbers"),
         ({"mode": ["mean"]}, r"'mode': a choice has two values or more"),
         ({"mode": ["mean", "a:b"]}, r"'mode': 'a:b' is no number"),
@@ -140,7 +141,7 @@ def test_a_malformed_declaration_is_named(declared, message, monkeypatch):
     [
         ("art", {"tua": 1.0}, "'tua' is not searched; these are: tau, momentum"),
         ("art:tau=1", {"tau": 2.0}, "'tau' is not searched; these are: momentum"),
-        ("art", {"tau": 1e3}, "tau=1000.0 is out of its Range"),
+        ("art", {"tau": 1e3}, "tau=1000.0 is not in 0.05 to 50"),
         ("mix", {"tau": 1.0}, "these are: none"),
         ("fixed:design=4", {}, "stands for several"),
     ],
