@@ -23,7 +23,6 @@ from benchmarks.execution.progress import duration
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
 
-SINGLE = "single"  # strategy of one network a task
 _FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
 
@@ -116,10 +115,10 @@ class GridRequest:
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
             for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in (_multi_task() if self.strategies == ["all"] else self.strategies)
+            for strategy in self._strategies(setting)
             for seed in self.seeds
         ]  # fmt: skip
-        return [one for config in configs for one in _apart(setting, config)]
+        return [one for config in configs for one in _runs(setting, config)]
 
     @property
     def by_cost(self) -> bool:
@@ -147,6 +146,24 @@ class GridRequest:
             raced.append(config.on_terms(share=1 / (ratio or 1), budget="cost", ratio=ratio or 1.0))
         return raced
 
+    def _strategies(self, setting: Setting) -> list[str]:
+        """The strategies as typed, with designs of fixed weights written out.
+
+        Raises:
+            UserError: with everything that is wrong with them.
+        """
+        if self.strategies == ["all"]:
+            return art.names()
+        found, problems = list[str](), list[str]()
+        for spec in self.strategies:
+            try:
+                found += art.expand(spec, setting.task_names)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError("these strategies cannot be:", problems) if problems[1:] else UserError(problems[0])
+        return found
+
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs {self.jobs}: at least one run at a time is needed.")
@@ -162,21 +179,23 @@ class GridRequest:
             raise UserError(f"the output folder {self.output} cannot be: {error.strerror}.") from error
 
 
-def _multi_task() -> list[str]:
-    """The named strategies that train one network for all tasks."""
-    return [name for name in art.names() if name != SINGLE]
-
-
 def _is_reference(config: Config) -> bool:
-    """Whether this run stands beside those of any budget: mix, and single-task networks."""
-    return art.parse(config.strategy)[0] in ("mix", SINGLE)
+    """Whether this run stands beside those of any budget: mix, fixed weights, whose step is mix's, and single-task
+    networks."""
+    name, _ = art.parse(config.strategy)
+    return name in ("mix", "fixed") or _apart(name)
 
 
-def _apart(setting: Setting, config: Config) -> list[Config]:
-    """The run itself; of strategy ``single`` one for each task, which sees as many samples of its task as a multi-task
+def _apart(name: str) -> bool:
+    """Whether a strategy trains one network for each task."""
+    return name in art.entries() and art.entries()[name].apart
+
+
+def _runs(setting: Setting, config: Config) -> list[Config]:
+    """The run itself; of single-task networks one for each task, which sees as many samples of its task as a multi-task
     run does, or takes as many steps."""
     name, parameters = art.parse(config.strategy)
-    if name != SINGLE:
+    if not _apart(name):
         return [config]
     shares = {task.name: task.list_length / setting.list_length for task in setting.tasks}
     if config.data.mixing == "balanced":
