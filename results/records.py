@@ -176,6 +176,8 @@ class RunRecord(Record):
         parameters: of the strategy, with their defaults.
         display: names for people.
         metrics: what the numbers of every metric mean; ``None`` in runs of older versions.
+        epochs: expected passes over each task's training samples: steps x batch x share of the mixing / distinct
+            samples that were there (``found`` of its training sets); ``None`` in runs of older versions.
         config: the resolved configuration.
         store: version of the folder's layout (:data:`results.schema.STORE`).
     """
@@ -187,8 +189,14 @@ class RunRecord(Record):
     parameters: dict[str, JsonValue] | None = None
     display: Display = Display()
     metrics: dict[str, MetricFacts] | None = None
+    epochs: dict[str, float] | None = None
     config: RunConfig
     store: int = 1
+
+
+def passes(epochs: Mapping[str, float]) -> str:
+    """:attr:`RunRecord.epochs` for people: ``derain 1,205, dehaze 12.3, denoise_15 0.42``."""
+    return ", ".join(f"{task} {n:,.{2 if n < 10 else 1 if n < 100 else 0}f}" for task, n in epochs.items())
 
 
 class Environment(Record):

@@ -10,15 +10,17 @@ from typing import Literal
 import art
 import baselines
 from benchmarks.config import protocols, settings
-from benchmarks.config.configuration import Profile, resolve
+from benchmarks.config.configuration import Config, Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.shares import expected_epochs
 from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.training import distributed
+from results.records import passes
 
 _FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
@@ -120,7 +122,24 @@ def listing(plans: Sequence[Plan]) -> str:
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
-    return "\n".join([*lines, *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+    return "\n".join([*lines, *_passes(plans), *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+
+
+def _passes(plans: Sequence[Plan]) -> list[str]:
+    """How often each task's images will be seen: one line for all runs that draw alike, with their baselines."""
+    names: dict[str, dict[str, None]] = {}
+    samples = locating.expected_samples(plans[0].setting, plans[0].config.data)
+    for config in {_drawing(plan.config): plan.config for plan in plans}.values():
+        epochs = expected_epochs(config, plans[0].setting, samples)
+        names.setdefault(f"{config.data.mixing}: {passes(epochs)}", {})[baselines.describe(config.baseline).name] = None
+    images = "embedded scenes" if plans[0].config.data.source == "embedded" else "training images as published"
+    lines = [f"  {', '.join(several)}, {text}" for text, several in names.items()]
+    return [f"Expected passes over each task's {images}:", *lines]
+
+
+def _drawing(config: Config) -> tuple[str, str, int, int]:
+    """What decides how many samples of each task a run draws."""
+    return config.baseline, config.data.mixing, config.train.steps, config.train.batch
 
 
 def _gpu_hours(plans: Sequence[Plan]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reports.numbers.model import Cohort, Outcome
 from reports.numbers.words import plural
-from results.records import Origin, Role
+from results.records import Origin, Role, passes
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -56,6 +56,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
         lines.append(("changed", ", ".join(overrides)))
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
     lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
+    lines += [("epochs", text) for text in _by_baseline(cohort, _epochs) if text]
     lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
     lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
@@ -73,6 +74,11 @@ def _training(outcome: Outcome) -> str:
 
 def _mixing(outcome: Outcome) -> str:
     return outcome.config.data.mixing or "not recorded"
+
+
+def _epochs(outcome: Outcome) -> str:
+    """How often each task's training images are seen, as the mixing lets expect."""
+    return passes(outcome.record.epochs or {})
 
 
 def _selection(outcome: Outcome) -> str:
