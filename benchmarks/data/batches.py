@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from benchmarks.config import shares
 from benchmarks.config.configuration import Config
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.seeds import derive, generator
-from benchmarks.config.shares import rates
 from benchmarks.data.pools import Pool
 
 Patches = Float[Tensor, "batch 3 patch patch"]
@@ -130,6 +130,12 @@ class Mixture:
         return self._orders[stream, lap]
 
 
+def _rates(pools: Sequence[Pool], config: Config) -> Callable[[int], np.ndarray] | None:
+    """Each task's share at a step, (K,); ``None`` for a mixing that draws from lists."""
+    mixing, steps, tasks = Mixing.parse(config.data.mixing), config.train.steps, [pool.task for pool in pools]
+    return (lambda step: shares.rates(mixing, np.array([step]), steps, tasks)[0]) if mixing.by_rates else None
+
+
 class _Crops(NamedTuple):
     """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, 3, P, P), and
     ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
@@ -186,15 +192,8 @@ class Batches:
         self.seed = (config.setting, config.baseline, config.seed)
         lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
-        mixing, tasks, steps = Mixing.parse(config.data.mixing), [pool.task for pool in pools], config.train.steps
-        self.mixture = Mixture(
-            lengths,
-            sizes,
-            config.train.batch,
-            config.data.mixing,
-            self.seed,
-            (lambda step: rates(mixing, np.array([step]), steps, tasks)[0]) if mixing.by_rates else None,
-        )
+        rates = _rates(pools, config)
+        self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed, rates)
         ahead = device.type == "cuda" or any(pool.streams for pool in pools)
         self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
         self._thread = ThreadPoolExecutor(1, "batch") if device.type == "cpu" else None
