@@ -195,8 +195,14 @@ class RunRecord(Record):
 
 
 def passes(epochs: Mapping[str, float]) -> str:
-    """:attr:`RunRecord.epochs` for people: ``derain 1,205, dehaze 12.3, denoise_15 0.42``."""
-    return ", ".join(f"{task} {n:,.{2 if n < 10 else 1 if n < 100 else 0}f}" for task, n in epochs.items())
+    """:attr:`RunRecord.epochs` for people: ``derain 1,205, dehaze 12.3, denoise_15 <0.01``."""
+    return ", ".join(f"{task} {_passes(count)}" for task, count in epochs.items())
+
+
+def _passes(count: float) -> str:
+    if count < 0.005:
+        return "<0.01" if count else "0"
+    return f"{count:,.{2 if count < 10 else 1 if count < 100 else 0}f}"
 
 
 class Environment(Record):

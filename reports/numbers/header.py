@@ -77,8 +77,8 @@ def _mixing(outcome: Outcome) -> str:
 
 
 def _epochs(outcome: Outcome) -> str:
-    """How often each task's training images are seen, as the mixing lets expect."""
-    return passes(outcome.record.epochs or {})
+    epochs = outcome.record.epochs
+    return f"{passes(epochs)} (expected passes over each task's training images)" if epochs else ""
 
 
 def _selection(outcome: Outcome) -> str:
