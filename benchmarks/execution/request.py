@@ -15,6 +15,7 @@ from benchmarks.config.configuration import Config, Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
+from benchmarks.config.shares import expected_epochs, expected_shares
 from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
@@ -22,6 +23,7 @@ from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
+from results.records import passes
 
 _FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
@@ -197,9 +199,7 @@ def _runs(setting: Setting, config: Config) -> list[Config]:
     name, parameters = art.parse(config.strategy)
     if not _apart(name):
         return [config]
-    shares = {task.name: task.list_length / setting.list_length for task in setting.tasks}
-    if config.data.mixing == "balanced":
-        shares = dict.fromkeys(shares, 1 / len(shares))
+    shares = expected_shares(config.data.mixing, setting, config.train.steps)
     return [
         config.on_terms(share=1.0 if parameters.get("full") else shares[task.name], task=task.name)
         for task in setting.tasks
@@ -221,7 +221,24 @@ def listing(plans: Sequence[Plan]) -> str:
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
-    return "\n".join([*lines, *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+    return "\n".join([*lines, *_passes(plans), *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+
+
+def _passes(plans: Sequence[Plan]) -> list[str]:
+    """How often each task's images will be seen: one line for all runs that draw alike, with their baselines."""
+    names: dict[str, dict[str, None]] = {}
+    samples = locating.expected_samples(plans[0].setting, plans[0].config.data)
+    for config in {_drawing(plan.config): plan.config.usual for plan in plans}.values():
+        epochs = expected_epochs(config, plans[0].setting, samples)
+        names.setdefault(f"{config.data.mixing}: {passes(epochs)}", {})[baselines.describe(config.baseline).name] = None
+    images = "embedded scenes" if plans[0].config.data.source == "embedded" else "training images as published"
+    lines = [f"  {', '.join(several)}, {text}" for text, several in names.items()]
+    return [f"Expected passes over each task's {images}:", *lines]
+
+
+def _drawing(config: Config) -> tuple[str, str, int, int]:
+    """What decides how many samples of each task a run draws on the usual terms."""
+    return config.baseline, config.data.mixing, config.usual.train.steps, config.train.batch
 
 
 def _gpu_hours(plans: Sequence[Plan]) -> list[str]:
