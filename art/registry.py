@@ -75,6 +75,12 @@ KNOWN = {
         universal=True,
         of_tasks=Range(0.1, 10, log=True),  # a tenth to ten times an equal share, as in art.simplex
     ),
+    "single": Entry(
+        "art.equal_weights:Single",
+        "no multi-task training: one network for each task, on as many samples of it (full: as many steps)",
+        defaults={"full": False},
+        universal=True,
+    ),
     "art": Entry(
         "art.active_reweighting:Art",
         "active reweighting by pace and distance from the best (parameters: the release's)",
