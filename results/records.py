@@ -28,6 +28,9 @@ class State(StrEnum):
     DAMAGED = "damaged"  # its status cannot be read
 
 
+SINGLE = "single"
+"""Name of the strategy of one network for each task."""
+
 WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
 
 

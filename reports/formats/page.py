@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
+from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
 from reports.formats.text import legend
 from reports.numbers import header
@@ -86,8 +87,9 @@ def page(
     data = page_data(table, probed, swept)
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
-        configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
+        notes=notes, legend=legend(table), sections=_sections(table), comparison=_comparison(table),
+        scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort), others=others,
+        data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -134,6 +136,26 @@ def _comparison(table: GainTable) -> PageTable:
         ]
 
     return PageTable("Average gain over mix", names, [cells(row) for row in table.ranked], axis=axis)
+
+
+def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
+    """The small tables, verdicts as in the large one."""
+
+    def cell(entry: Entry) -> TableCell:
+        kind = {GAINED: "gain", LOSS: "loss"}.get(entry.verdict, "number")
+        return TableCell(entry.text, None if math.isnan(entry.value) else round(entry.value, 6), kind)
+
+    return [
+        (
+            section,
+            PageTable(
+                section.title,
+                list(section.names),
+                [[*_names(display, strategy), *map(cell, entries)] for display, strategy, entries in section.rows],
+            ),
+        )
+        for section in sections(table)
+    ]
 
 
 def _names(display: str, strategy: str) -> list[TableCell]:

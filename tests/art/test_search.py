@@ -62,7 +62,7 @@ def test_what_is_left_to_the_defaults_is_known():
     """Every strategy with a parameter that shapes its updates can be searched."""
     fixed = {name for name in art.names() if art.entries()[name].defaults and not art.entries()[name].search}
     # a guard against 0, a solver's precision, a way of scaling, a number of steps
-    assert fixed == {"tur", "mgda", "aligned_mtl", "single"}
+    assert fixed == {"tur", "mgda", "aligned_mtl"}
 
 
 def test_what_a_spec_fixes_is_not_searched():
