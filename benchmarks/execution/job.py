@@ -191,7 +191,7 @@ class _Job:
             raise UserError(
                 f"the images of {', '.join(changed)} below {config.data.root} are not the same on this machine."
             )
-        return data
+        return data.of(config.terms.task)
 
     def _check_same_images(self, records: Sequence[DataRecord]) -> None:
         """Whether a run that goes on would go on with the images it began with.
@@ -319,7 +319,8 @@ def record(plan: Plan, scored: Iterable[str] = (), data: Sequence[DataRecord] = 
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
     trained = [used for used in data if used.role == Role.TRAIN]
-    samples = {task: sum(used.found or 0 for used in trained if used.task == task) for task in plan.setting.task_names}
+    tasks = [config.terms.task] if config.terms.task else plan.setting.task_names
+    samples = {task: sum(used.found or 0 for used in trained if used.task == task) for task in tasks}
     content = {
         **config.identity(plan.setting),
         "overrides": config.overrides(plan.setting),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -24,12 +24,28 @@ class Column(Generic[T]):
         text: of a row's cell.
         value: number by which the page sorts rows (NaN last); ``None`` sorts by the text.
         fields: columns of a CSV file, by name; empty for what the file has elsewhere.
+        about: what it means, for the legend below the table; empty where nothing need be said.
     """
 
     heading: str
     text: Callable[[T], str]
     value: Callable[[T], float] | None = None
     fields: Mapping[str, Callable[[T], str | float | None]] = field(default_factory=dict)
+    about: str = ""
+
+    def shown(self, rows: Iterable[T]) -> bool:
+        """Whether a table of these rows has the column: some cell of it says something."""
+        return any(self.text(row) not in ("", EMPTY) for row in rows)
+
+
+def shown(columns: Iterable[Column[T]], rows: Sequence[T]) -> list[Column[T]]:
+    """The columns that a table of these rows has; a CSV file always has all."""
+    return [column for column in columns if column.shown(rows)]
+
+
+def meanings(columns: Iterable[Column[T]], rows: Sequence[T]) -> str:
+    """What the columns that are shown mean, for a legend."""
+    return "; ".join(f"{column.heading}: {column.about}" for column in shown(columns, rows) if column.about)
 
 
 def csv_fields(columns: Sequence[Column[T]], row: T) -> dict[str, str | float | None]:
@@ -49,7 +65,7 @@ def _difference(row: Row) -> float:
     return math.nan if won is None or lost is None else float(won - lost)
 
 
-def _measure(heading: str, name: str, digits: int, signed: bool = False, unit: str = "") -> Column[Row]:
+def _measure(heading: str, name: str, digits: int, about: str, signed: bool = False, unit: str = "") -> Column[Row]:
     """A column of one of :class:`reports.numbers.model.Measures`."""
 
     def value(row: Row) -> float:
@@ -58,7 +74,7 @@ def _measure(heading: str, name: str, digits: int, signed: bool = False, unit: s
     def text(row: Row) -> str:
         return EMPTY if math.isnan(value(row)) else number(value(row), digits, signed) + unit
 
-    return Column(heading, text, value, {name: value})
+    return Column(heading, text, value, {name: value}, about)
 
 
 SEEDS = Column[Row](
@@ -88,14 +104,16 @@ MEASURES: list[Column[Row]] = [
         lambda row: EMPTY if row.measures.won is None else f"{row.measures.won}-{row.measures.lost}",
         _difference,
         {"won": lambda row: row.measures.won, "lost": lambda row: row.measures.lost},
+        "test sets won-lost against mix",
     ),
-    _measure("delta-m", "delta_m", 2, signed=True, unit=" %"),
-    _measure("rank", "mean_rank", 2),
-    _measure("pace spread", "pace_spread", 3),
-    _measure("weights", "weight_sum", 2),
+    _measure("delta-m", "delta_m", 2, "mean relative change of PSNR", signed=True, unit=" %"),
+    _measure("rank", "mean_rank", 2, "mean over the test sets among this baseline's strategies (1 is best)"),
+    _measure("pace spread", "pace_spread", 3, "how unevenly the tasks learn (0: all at one pace)"),
+    _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
     VERDICT,
 ]
-"""The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`)."""
+"""The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`); a table has those that say
+something of its rows (:func:`shown`)."""
 
 CONFLICTS: list[Column[Conflict]] = [
     Column("n", lambda conflict: str(len(conflict.seeds))),

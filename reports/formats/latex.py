@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from reports.formats.columns import MEASURES, P_VALUE, SEEDS
+from reports.formats.columns import MEASURES, P_VALUE, SEEDS, shown
 from reports.formats.text import legend
 from reports.numbers import header
 from reports.numbers.metrics import change, heading
@@ -93,8 +93,7 @@ def _environments(
 
 
 def _comparison(table: GainTable) -> Iterator[str]:
-    columns = [column for column in (SEEDS, *MEASURES, P_VALUE)
-               if any(column.text(row) not in ("", EMPTY) for row in table.rows)]  # fmt: skip
+    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
     caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
 
     def body(rows: Sequence[Row]) -> Iterator[str]:

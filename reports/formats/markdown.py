@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS
+from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, shown
 from reports.formats.sentences import sentences
 from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
 from reports.numbers import header
@@ -83,7 +83,7 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 
 def _comparison(table: GainTable) -> str:
-    columns = [SEEDS, *MEASURES, P_VALUE]
+    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
     rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
     return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import jinja2
 from pydantic import JsonValue
 
-from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns
+from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sentences import sentences
@@ -112,7 +112,7 @@ def _comparison(table: GainTable) -> PageTable:
         return PageTable("", [], [])
     rest = [column for column in MEASURES if column not in (GAIN, INTERVAL, VERDICT)]
     score = Column[Row]("PSNR, dB", lambda row: with_spread(row.average.score, 2), lambda row: row.average.score.mean)
-    further = [INTERVAL, P_VALUE, SEEDS, score, *rest]
+    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest], table.rows)
     names = ["baseline", "strategy", GAIN.heading, "", VERDICT.heading, *(column.heading for column in further)]
     axis = _axis(table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, MEASURES, SEEDS
+from reports.formats.columns import CONFLICTS, MEASURES, SEEDS, meanings, shown
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
@@ -49,12 +49,8 @@ def legend(table: GainTable) -> list[str]:
             f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {count} "
             f"{plural(count, 'comparison')}; interval: {LEVEL:.0%}, of the average gain, not corrected"
         )
-    return [
-        basis,
-        "sets: test sets won-lost against mix; delta-m: mean relative change of PSNR; rank: mean over the test sets "
-        "among this baseline's strategies (1 is best); pace spread: how unevenly the tasks learn (0: all at one pace); "
-        "weights: what a step's weights sum to on average",
-    ]
+    meant = meanings(MEASURES, table.rows)
+    return [basis, meant] if meant else [basis]
 
 
 def sweep_text(sweep: Sweep, several_seeds: bool) -> str:
@@ -171,10 +167,7 @@ def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
 
 
 def _measures(table: GainTable) -> str:
-    columns = [SEEDS, *MEASURES]
-    columns = [  # no intervals of one seed
-        column for column in columns if any(column.text(row) not in ("", EMPTY) for row in table.rows)
-    ]
+    columns = shown([SEEDS, *MEASURES], table.rows)
     head = ["Best first" if table.large else "Against mix", *(column.heading for column in columns)]
     lines: list[list[str]] = []
     for row, first in _with_groups(table.ranked):
