@@ -246,7 +246,11 @@ class Environment(Record):
         versions: of the libraries, by name.
         train_seconds, evaluate_seconds: of the training and of scoring.
         step_seconds: of one update, on average.
-        peak_memory_mib: main memory of the process at most, MiB.
+        peak_memory_mib: main memory at most, MiB.
+        peak_memory_of: what that was taken of: the ``training``, or the ``process`` since it began, which may have done
+            other runs before (where the system does not tell more, and in older versions).
+        peak_gpu_memory_mib: memory of tensors on the GPU at most during the training, MiB.
+        clipped_share: of the steps, those whose gradient was clipped; ``None`` where none is, or it is not known.
         validation_seconds: of scoring on the way, which the training's leave out.
         skipped_updates: updates left out because they were not finite.
     """
@@ -264,6 +268,9 @@ class Environment(Record):
     validation_seconds: float | None = None
     evaluate_seconds: float | None = None
     peak_memory_mib: int | None = None
+    peak_memory_of: str = "process"
+    peak_gpu_memory_mib: int | None = None
+    clipped_share: float | None = None
     skipped_updates: int | None = None
     remark: str | None = None
 

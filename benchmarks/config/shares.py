@@ -80,8 +80,8 @@ def expected_epochs(config: Config, setting: Setting, samples: Mapping[str, int]
     Args:
         config: the run.
         setting: its setting.
-        samples: distinct samples of every task, each > 0. A sample that stands in a list several times is drawn more
-            often than others; the passes are the mean over all. Several crops of one draw count once.
+        samples: distinct samples of every task that is trained, each > 0. A sample that stands in a list several times
+            is drawn more often than others; the passes are the mean over all. Several crops of one draw count once.
     """
     train = config.train
     shares = expected_shares(config.data.mixing, _trained(config, setting), train.steps)

@@ -192,8 +192,9 @@ class Batches:
         self.seed = (config.setting, config.baseline, config.seed)
         lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
-        rates = _rates(pools, config)
-        self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed, rates)
+        alone = bool(config.terms.task)
+        mixing, rates = ("balanced", None) if alone else (config.data.mixing, _rates(pools, config))
+        self.mixture = Mixture(lengths, sizes, config.train.batch, mixing, self.seed, rates)
         ahead = device.type == "cuda" or any(pool.streams for pool in pools)
         self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
         self._thread = ThreadPoolExecutor(1, "batch") if device.type == "cpu" else None

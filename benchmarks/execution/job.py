@@ -164,7 +164,7 @@ class _Job:
         except Exception:
             tracker.finish(State.FAILED)
             raise
-        run.write_environment(Environment.model_validate(facts | trained | scored | _peak_memory()))
+        run.write_environment(Environment.model_validate(facts | trained | scored))
         skipped = trained["skipped_updates"]
         skipped = f"{skipped} updates that were not finite skipped" if skipped else ""
         remarks = filter(None, [flaw.reason, skipped, trained["remark"]])
@@ -210,6 +210,7 @@ class _Job:
     def _train(self, data: Prepared, tracker: Tracker) -> tuple[Network, dict[str, JsonValue]]:
         """The trained network, and what the environment record says of its training."""
         train = self.config.train
+        memory = environment.PeakMemory(self.device)
         training = Training(self.config, data.train, self.run, self.device, data.validation)
         started, first = time.perf_counter(), training.step
 
@@ -236,6 +237,10 @@ class _Job:
             "skipped_updates": training.skipped,
             "remark": training.remark(),
         }
+        if (clipped := training.clipping.clipped) is not None:
+            facts["clipped_share"] = round(clipped / train.steps, 4)
+        if first < train.steps:  # else the network was only loaded
+            facts |= memory.facts().content()
         if training.curve:
             tracker.curve(training.curve.table())
             facts["validation_seconds"] = round(training.curve.seconds, 2)
@@ -260,13 +265,6 @@ class _Job:
         if self.group.leads:
             write_samples(network, pools, self.run.folder / "samples", self.device)
         return flaw, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
-
-
-def _peak_memory() -> dict[str, JsonValue]:
-    peak = environment.peak_memory()
-    if peak is None:
-        return {"not_recorded": "peak memory: this system does not tell it"}
-    return {"peak_memory_mib": round(peak)}
 
 
 def mend(run: Run) -> tuple[Status, set[str]]:
@@ -318,8 +316,8 @@ def record(plan: Plan, scored: Iterable[str] = (), data: Sequence[DataRecord] = 
     config = plan.config
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
-    trained = [used for used in data if used.role == Role.TRAIN]
     tasks = [config.terms.task] if config.terms.task else plan.setting.task_names
+    trained = [used for used in data if used.role == Role.TRAIN]
     samples = {task: sum(used.found or 0 for used in trained if used.task == task) for task in tasks}
     content = {
         **config.identity(plan.setting),

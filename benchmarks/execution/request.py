@@ -130,7 +130,8 @@ class GridRequest:
     @cached_property
     def costs(self) -> StepCosts:
         """The ratios of costs that runs are planned with."""
-        return StepCosts(self.output, given_ratios(self.cost_ratios, art.canonical))
+        tasks = self.loaded.task_names
+        return StepCosts(self.output, given_ratios(self.cost_ratios, lambda spec: art.canonical(spec, tasks)))
 
     def raced_by_cost(self, configs: Sequence[Config]) -> list[Config]:
         """Those of the runs whose steps a budget by cost changes."""
