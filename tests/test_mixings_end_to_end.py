@@ -15,7 +15,7 @@ def test_runs_by_rates_train_say_their_passes_and_share_no_table(tmp_path, capsy
     command += ["--baselines", "nafnet", "--jobs", "1", "--tracking-uri", "none", "--strategies", "art", "pcgrad"]
     command += ["--set", "train.steps=8", "train.batch=2", "train.patch=32"]
     assert main([*command, "data.mixing=sequential", "--dry-run"]) == 0
-    assert "training images as published:\n  NAFNet, sequential: denoise_15 <0.01, " in capsys.readouterr().out
+    assert "training images as published:\n  NAFNet, sequential, 8 steps: denoise_15 <0.01, " in capsys.readouterr().out
     assert main([*command, "data.mixing=sequential"]) == 0
     table = (output / "reports/three_task/gains.md").read_text()
     assert "**mixing**: sequential\n- **epochs**: denoise_15 0.96, " in table
@@ -59,6 +59,14 @@ def dry(strategy, mixing, *sizes):
 def test_strategies_that_need_every_task_are_refused_where_batches_may_lack_one(mixing, batch, lacks, capsys):
     assert dry("famo", mixing, f"train.batch={batch}") == (2 if lacks else 0)
     assert ("leaves some out. Use --set data.mixing=balanced" in capsys.readouterr().err) == lacks
+
+
+def test_single_task_networks_see_as_much_of_their_task_as_the_mixing_gives_it(capsys):
+    assert dry("single", "rates:derain=0.5", "train.steps=80", "train.batch=6") == 0
+    assert dry("mix", "rates:derain=0.5", "train.steps=80", "train.batch=6") == 0
+    passes = "denoise_15 0.62, denoise_25 0.62, denoise_50 0.62, derain 2.50, dehaze 0.62\n"  # of 96 scenes
+    told = capsys.readouterr().out
+    assert f"NAFNet, single: {passes}" in told and f"NAFNet, rates:derain=0.5, 80 steps: {passes}" in told
 
 
 def test_tasks_that_are_never_trained_are_named(capsys):

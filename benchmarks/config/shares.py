@@ -22,8 +22,11 @@ _Rates = Float[np.ndarray, "step task"]
 def rates(mixing: Mixing, at: _Steps, steps: int, tasks: Sequence[Task]) -> _Rates:
     """Each task's share of the samples at steps ``at`` (0, 1, ...) of a training of ``steps``; a row sums to 1.
 
-    Later steps have the rates of the last one. Of mixings that draw from lists these are the shares on average.
+    Later steps have the rates of the last one. Of mixings that draw from lists these are the shares on average. A task
+    alone has all samples.
     """
+    if len(tasks) == 1:
+        return np.ones((len(at), 1))
     at = np.minimum(at, steps - 1)
     match mixing:
         case Temperature(temperature):
@@ -45,10 +48,18 @@ def rates(mixing: Mixing, at: _Steps, steps: int, tasks: Sequence[Task]) -> _Rat
     return np.tile(np.array(parts) / sum(parts), (len(at), 1))
 
 
-def rates_at_the_ends(mixing: Mixing, steps: int, tasks: Sequence[Task]) -> _Rates:
-    """Rates at the first and the last step, (2, K). The least rate of any step is among them, and a task that both
-    leave out is never trained."""
-    return rates(mixing, np.array([0, steps - 1]), steps, tasks)
+def rates_at_the_ends(config: Config, setting: Setting) -> tuple[tuple[str, ...], _Rates]:
+    """The tasks that a run trains on, and their rates at its first and last step, (2, K).
+
+    The least rate of any step is among them, and a task that both leave out is never trained.
+    """
+    steps, trained = config.train.steps, _trained(config, setting)
+    return trained.task_names, rates(Mixing.parse(config.data.mixing), np.array([0, steps - 1]), steps, trained.tasks)
+
+
+def _trained(config: Config, setting: Setting) -> Setting:
+    """The setting with the tasks that the run trains on: one, of a single-task network."""
+    return setting.only([config.terms.task]) if config.terms.task else setting
 
 
 def expected_shares(mixing: str, setting: Setting, steps: int) -> dict[str, float]:
@@ -64,7 +75,7 @@ def expected_shares(mixing: str, setting: Setting, steps: int) -> dict[str, floa
 
 
 def expected_epochs(config: Config, setting: Setting, samples: Mapping[str, int]) -> dict[str, float]:
-    """Expected passes over each task's samples: steps x batch x share / samples.
+    """Expected passes over each trained task's samples: steps x batch x share / samples.
 
     Args:
         config: the run.
@@ -73,9 +84,7 @@ def expected_epochs(config: Config, setting: Setting, samples: Mapping[str, int]
             is drawn more often than others; the passes are the mean over all. Several crops of one draw count once.
     """
     train = config.train
-    shares = (
-        {config.terms.task: 1.0} if config.terms.task else expected_shares(config.data.mixing, setting, train.steps)
-    )
+    shares = expected_shares(config.data.mixing, _trained(config, setting), train.steps)
     return {task: float(f"{train.steps * train.batch * share / samples[task]:.6g}") for task, share in shares.items()}
 
 

@@ -6,12 +6,9 @@ import functools
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 import art
 import baselines
 from benchmarks.config.errors import UserError
-from benchmarks.config.mixing import Mixing
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
@@ -76,22 +73,19 @@ def _leaves_out(plan: Plan) -> bool:
     """Whether batches of this run may lack a task."""
     if plan.config.data.mixing == "shuffled":
         return True
+    _, rates = rates_at_the_ends(plan.config, plan.setting)
     # every other mixing rounds a task's share of a batch up or down
-    return plan.config.train.batch * float(_rates(plan).min()) < 1 - 1e-9
+    return plan.config.train.batch * float(rates.min()) < 1 - 1e-9
 
 
 def _never_trains(plan: Plan) -> str:
     """What to say of a run that never sees some of its tasks."""
-    config, most = plan.config, _rates(plan).max(axis=0).tolist()
-    unseen = [task for task, rate in zip(plan.setting.task_names, most, strict=True) if not rate]
+    config = plan.config
+    tasks, rates = rates_at_the_ends(config, plan.setting)
+    unseen = [task for task, rate in zip(tasks, rates.max(axis=0).tolist(), strict=True) if not rate]
     if not unseen:
         return ""
     return f"{config.data.mixing} mixing in {config.train.steps} steps never trains {', '.join(unseen)}."
-
-
-def _rates(plan: Plan) -> np.ndarray:
-    config = plan.config
-    return rates_at_the_ends(Mixing.parse(config.data.mixing), config.train.steps, plan.setting.tasks)
 
 
 def check_networks(plans: Sequence[Plan]) -> None:

@@ -226,20 +226,29 @@ def listing(plans: Sequence[Plan]) -> str:
 
 
 def _passes(plans: Sequence[Plan]) -> list[str]:
-    """How often each task's images will be seen: one line for all runs that draw alike, with their baselines."""
-    names: dict[str, dict[str, None]] = {}
-    samples = locating.expected_samples(plans[0].setting, plans[0].config.data)
-    for config in {_drawing(plan.config): plan.config.usual for plan in plans}.values():
-        epochs = expected_epochs(config, plans[0].setting, samples)
-        names.setdefault(f"{config.data.mixing}: {passes(epochs)}", {})[baselines.describe(config.baseline).name] = None
-    images = "embedded scenes" if plans[0].config.data.source == "embedded" else "training images as published"
+    """How often each task's images will be seen: one line for all runs that draw alike, with their baselines, and one
+    for all single-task networks of a baseline."""
+    setting, data = plans[0].setting, plans[0].config.data
+    samples = locating.expected_samples(setting, data)
+    found: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for config in {_drawing(plan.config): plan.config for plan in plans}.values():
+        alone, train = config.terms.task, config.train
+        key = (config.baseline, config.strategy, 0, 0) if alone else (config.baseline, "", train.steps, train.batch)
+        found.setdefault(key, {}).update(expected_epochs(config, setting, samples))
+    names: dict[str, list[str]] = {}
+    for (baseline, strategy, steps, _), epochs in found.items():
+        mixing = next(plan.config.data.mixing for plan in plans if plan.config.baseline == baseline)
+        how = strategy or f"{mixing}, {steps} steps"
+        names.setdefault(f"{how}: {passes(epochs)}", []).append(baselines.describe(baseline).name)
+    images = "embedded scenes" if data.source == "embedded" else "training images as published"
     lines = [f"  {', '.join(several)}, {text}" for text, several in names.items()]
     return [f"Expected passes over each task's {images}:", *lines]
 
 
-def _drawing(config: Config) -> tuple[str, str, int, int]:
-    """What decides how many samples of each task a run draws on the usual terms."""
-    return config.baseline, config.data.mixing, config.usual.train.steps, config.train.batch
+def _drawing(config: Config) -> tuple[str, str, int, int, str]:
+    """What decides how many samples of each task a run draws; the mixing is its baseline's."""
+    alone, train = config.terms.task, config.train
+    return config.baseline, config.strategy if alone else "", train.steps, train.batch, alone
 
 
 def _gpu_hours(plans: Sequence[Plan]) -> list[str]:

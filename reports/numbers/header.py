@@ -99,8 +99,10 @@ def _mixing(outcome: Outcome) -> str:
 
 
 def _epochs(outcome: Outcome) -> str:
-    epochs = outcome.record.epochs
-    return f"{passes(epochs)} (expected passes over each task's training images)" if epochs else ""
+    epochs, terms = outcome.record.epochs, outcome.config.terms
+    if not epochs or terms.steps or terms.task:  # rows of other steps, whose terms say so
+        return ""
+    return f"{passes(epochs)} (expected passes over each task's training images)"
 
 
 def _selection(outcome: Outcome) -> str:
@@ -109,15 +111,18 @@ def _selection(outcome: Outcome) -> str:
 
 
 def _by_baseline(cohort: Cohort, describe: Callable[[Outcome], str]) -> list[str]:
-    """One line where all baselines agree, otherwise one a text with its baselines in front."""
+    """One line where all baselines agree, otherwise one a text with its baselines in front; of some rows there may be
+    nothing to say."""
     texts: dict[str, list[str]] = {}
     for outcome in cohort.counted() or cohort.outcomes:
         names = texts.setdefault(describe(outcome), [])
         if outcome.display not in names:
             names.append(outcome.display)
-    if len(texts) == 1:
-        return list(texts)
-    return [f"{', '.join(names)}: {text}" for text, names in texts.items() if text]
+    everyone = {name for names in texts.values() for name in names}
+    filled = {text: names for text, names in texts.items() if text}
+    if len(filled) == 1 and everyone == {name for names in filled.values() for name in names}:
+        return list(filled)
+    return [f"{', '.join(names)}: {text}" for text, names in filled.items()]
 
 
 def _environment(cohort: Cohort, label: str) -> list[str]:

@@ -73,8 +73,8 @@ def test_sequential_training_has_miois_stages():
 @pytest.mark.parametrize("mixing", ["cooldown:50:0.5", "sequential", "temperature:3", "rates:derain=0.9"])
 def test_the_ends_tell_the_least_rate_and_what_is_never_trained(mixing):
     every = rates(Mixing.parse(mixing), np.arange(1000), 1000, SETTING.tasks)
-    ends = rates_at_the_ends(Mixing.parse(mixing), 1000, SETTING.tasks)
-    assert ends.min() == every.min() and ((ends.max(axis=0) > 0) == (every.max(axis=0) > 0)).all()
+    tasks, ends = rates_at_the_ends(config(mixing, "train.steps=1000"), SETTING)
+    assert tasks == NAMES and ends.min() == every.min() and ((ends.max(axis=0) > 0) == (every.max(axis=0) > 0)).all()
     assert every.sum(axis=1) == pytest.approx(1)
 
 
@@ -150,3 +150,6 @@ def test_passes_are_draws_over_samples():
     chosen = config("rates:derain=0.5", "train.steps=100", "train.batch=8")
     passes = expected_epochs(chosen, SETTING, dict.fromkeys(NAMES, 50) | {"derain": 200})
     assert passes == {"denoise_15": 2, "denoise_25": 2, "denoise_50": 2, "derain": 2, "dehaze": 2}
+    alone = chosen.on_terms(share=0.5, task="derain")
+    assert expected_epochs(alone, SETTING, {"derain": 200}) == {"derain": 2}
+    assert rates_at_the_ends(alone, SETTING)[1].tolist() == [[1], [1]]
