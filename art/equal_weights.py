@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torchjd.scalarization import Scalarizer
 
@@ -27,6 +29,20 @@ class Mix(Strategy):
     def remark(self, weights: WeightsOfSteps) -> str:
         """Nothing: equal weights are what it is for."""
         return ""
+
+
+class Single(Mix):
+    """One network for each task, the reference of the literature's delta-m; the runner trains each on its task alone.
+
+    Args:
+        tasks: one of the runner's trainings.
+        full: whether each network takes as many steps as a multi-task training; without it, it sees as many samples of
+            its task as that one does. Noted here, heeded by the runner.
+    """
+
+    def __init__(self, tasks: Sequence[str], full: bool = False):
+        super().__init__(tasks)
+        self.full = full
 
 
 class Equal(Scalarizer):

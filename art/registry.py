@@ -59,6 +59,12 @@ _KNOWN = {
         "art.equal_weights:Mix", "one loss over the shuffled mixture, equal weight per sample", universal=True
     ),
     "equal": Entry("art.equal_weights:Equal", "mean of the task losses, equal weight per task", universal=True),
+    "single": Entry(
+        "art.equal_weights:Single",
+        "no multi-task training: one network for each task, on as many samples of it (full: as many steps)",
+        defaults={"full": False},
+        universal=True,
+    ),
     "art": Entry(
         "art.active_reweighting:Art",
         "active reweighting by pace and distance from the best (parameters: the release's)",

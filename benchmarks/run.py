@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME",
         help="names from below, package.module:Class, or: all")  # fmt: skip
     add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
+    add("--tasks", nargs="+", metavar="TASK", help="train on these tasks of the setting only (default: all)")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N")
     add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")
     add("--size", choices=["tiny", "paper"], help="of the networks (default: tiny for demo, paper for paper)")
@@ -75,6 +76,11 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
+    add("--budget", nargs="+", choices=["steps", "cost"], default=["steps"],
+        help="what strategies have alike: mix's steps, or as many steps as fit into mix's cost (measured here); "
+        "or both")  # fmt: skip
+    add("--cost-ratio", nargs="+", default=[], metavar="SPEC=RATIO", dest="cost_ratios",
+        help="cost of a strategy's step over mix's, in place of measuring it")  # fmt: skip
     add("--dry-run", action="store_true", help="list the runs, their state and cost, and stop")
     add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
     return result
@@ -101,6 +107,10 @@ def _main(options: argparse.Namespace) -> int:
     from benchmarks.execution.request import GridRequest, listing  # late, as is torch below, for a fast --help
 
     request = GridRequest(**vars(options))
+    if request.by_cost and not request.dry_run:
+        from benchmarks.execution import costing
+
+        costing.measure(request)
     plans = request.plans()
     if request.dry_run:
         print(listing(plans))

@@ -143,6 +143,18 @@ class EvaluateConfig(Record):
     metrics: list[str] = []
 
 
+class Terms(Record):
+    """``config.terms``: what a run was given apart from the recipe (``benchmarks.config.sections.Terms``)."""
+
+    steps: int = 0
+    lr: float = 0.0
+    budget: str = "steps"
+    ratio: float = 1.0
+    tuned: str = ""
+    trials: int = 0
+    task: str = ""
+
+
 class RunConfig(Record):
     """The resolved configuration of a run (``benchmarks.config.configuration.Config``)."""
 
@@ -156,6 +168,27 @@ class RunConfig(Record):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    tasks: list[str] = []
+    terms: Terms = Terms()
+
+    @property
+    def label(self) -> str:
+        """The strategy with its terms, as tables name it: ``art``, ``art (tuned)``, ``art (equal cost)``."""
+        words = ["tuned"] * bool(self.terms.tuned) + ["equal cost"] * (self.terms.budget == "cost")
+        return labelled(self.terms.tuned or self.strategy, words)
+
+    @property
+    def recipe(self) -> dict[str, JsonValue]:
+        """``train`` with mix's steps and the recipe's learning rate, and the mixing."""
+        usual = {"steps": self.terms.steps, "lr": self.terms.lr}
+        return (
+            self.train.content() | {key: value for key, value in usual.items() if value} | {"mixing": self.data.mixing}
+        )
+
+
+def labelled(strategy: str, terms: Sequence[str]) -> str:
+    """``art (tuned, equal cost)``."""
+    return f"{strategy} ({', '.join(terms)})" if terms else strategy
 
 
 class Display(Record):

@@ -13,7 +13,7 @@ import art
 import baselines
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, TrainConfig
+from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
 from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
 
 VALIDATION = 8  # images of each task that a demo training is validated on
@@ -23,7 +23,7 @@ class Config(Section):
     """One run: setting x baseline x strategy x seed with everything resolved. It names its setting; what compares it
     with the recipe of its baseline there takes the :class:`Setting` itself."""
 
-    LATER: ClassVar[dict[str, Any]] = {"setting_place": "", "setting_digest": ""}
+    LATER: ClassVar[dict[str, Any]] = {"setting_place": "", "setting_digest": "", "tasks": [], "terms": {}}
 
     setting: str
     setting_place: str = ""  # of a setting from outside: its file or entry point; no part of the identity
@@ -37,8 +37,10 @@ class Config(Section):
     data: DataConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    tasks: tuple[str, ...] = ()  # of the setting, where not all of them are trained
+    terms: Terms = Field(default_factory=lambda: Terms.model_validate({}))
 
-    def _identifying(self) -> dict[str, Any]:
+    def identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
         left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True)
         # further scenes for validation leave the training as it is; files that are held out leave it
@@ -52,15 +54,34 @@ class Config(Section):
     def hash(self) -> str:
         """Stands for everything that training depends on."""
         definition = {"definition": self.definition} if self.definition > 1 else {}
-        return _digest(self._identifying() | {"strategy": self.strategy} | definition)
+        return _digest(self.identifying() | {"strategy": self.strategy} | definition)
+
+    @property
+    def usual(self) -> Config:
+        """This run on the terms of an ordinary one: with mix's steps and the recipe's learning rate."""
+        train = {"steps": self.terms.steps or self.train.steps, "lr": self.terms.lr or self.train.lr}
+        return self.model_copy(update={"terms": Terms.model_validate({}), "train": self.train.model_copy(update=train)})
+
+    def on_terms(self, share: float = 1.0, rate: float = 1.0, **terms: str | int | float) -> Config:
+        """This run with a ``share`` of its steps, to which its schedule is scaled, and ``rate`` times its learning
+        rate; ``terms``: what else to note of it (:class:`Terms`)."""
+        steps, lr = max(1, round(self.train.steps * share)), self.train.lr * rate
+        noted = self.terms.model_dump() | terms
+        if steps != self.train.steps:
+            noted["steps"] = self.usual.train.steps
+        if lr != self.train.lr:
+            noted["lr"] = self.usual.train.lr
+        train = self.train.model_copy(update={"steps": steps, "lr": lr})
+        return self.model_copy(update={"train": train, "terms": Terms.model_validate(noted)})
 
     def identity(self, setting: Setting) -> dict[str, str]:
-        """:attr:`hash`; ``pair``, the same without the strategy; ``cohort``, what one table may not mix: setting, size,
-        profile, data and departures from the baselines' recipes."""
-        pair = self._identifying()
+        """:attr:`hash`; ``pair``, the same without the strategy and its terms; ``cohort``, what one table may not mix:
+        setting, tasks, size, profile, data and departures from the baselines' recipes."""
+        pair = self.usual.identifying()
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
         data = pair["data"] | {"mixing": _usual_mixing(setting, self.profile)}
-        cohort = {key: pair[key] for key in ("setting", "setting_digest", "size", "profile") if key in pair}
+        keys = ("setting", "setting_digest", "tasks", "size", "profile")
+        cohort = {key: pair[key] for key in keys if key in pair}
         cohort |= {"data": data, "departures": self.overrides(setting)}
         return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
 
@@ -69,7 +90,9 @@ class Config(Section):
         recipe, mixing = _recipe(setting, self.baseline, self.profile, self.size)
         usual = TrainConfig.model_validate(recipe)
         train = [
-            f"train.{key}={value}" for key, value in self.train if key not in OBSERVING and value != getattr(usual, key)
+            f"train.{key}={value}"
+            for key, value in self.usual.train
+            if key not in OBSERVING and value != getattr(usual, key)
         ]
         return train + [f"data.mixing={self.data.mixing}"] * (self.data.mixing != mixing)
 
@@ -111,6 +134,7 @@ def resolve(
             "strategy": art.canonical(strategy),
             "definition": art.definition(strategy),
             "seed": seed,
+            "tasks": setting.task_names if setting.part else (),
             "profile": profile,
             "size": size,
             "data": images,
@@ -147,7 +171,7 @@ def setting_of(config: Config) -> Setting:
             f"the setting {config.setting_place or config.setting} has changed since this run; put its file back as it "
             "was, or name another one by --setting."
         )
-    return setting
+    return setting.only(config.tasks) if config.tasks else setting
 
 
 def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tuple[Recipe, JsonValue]:

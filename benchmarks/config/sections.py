@@ -121,6 +121,25 @@ class TrainConfig(Section):
 OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
 
 
+class Terms(Section):
+    """What a run is given apart from the recipe, so that a race is fair; at its defaults a run is an ordinary one.
+
+    ``train`` holds what trains; here stands what mix has instead, for those two values that may differ from it.
+    """
+
+    LATER: ClassVar[dict[str, Any]] = {
+        "steps": 0, "lr": 0.0, "budget": "steps", "ratio": 1.0, "tuned": "", "trials": 0, "task": "",
+    }  # fmt: skip
+
+    steps: int = Field(0, ge=0)  # of mix, where this run has others
+    lr: float = Field(0.0, ge=0)  # of the recipe, where a search has found another
+    budget: Literal["steps", "cost"] = "steps"
+    ratio: float = Field(1.0, gt=0)  # cost of a step over mix's, by which the steps were planned
+    tuned: str = ""  # the strategy whose parameters a search has found
+    trials: int = Field(0, ge=0)  # of that search
+    task: str = ""  # the one task that this network trains on (strategy single)
+
+
 class EvaluateConfig(Section):
     """How the trained network is scored; changing it scores again without training again."""
 

@@ -104,6 +104,18 @@ class Prepared:
     records: list[DataRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def of(self, task: str) -> Prepared:
+        """What belongs to one task; everything for an empty name."""
+        if not task:
+            return self
+        return Prepared(
+            [pool for pool in self.train if pool.task.name == task],
+            [pool for pool in self.validation if pool.task.name == task],
+            [pool for pool in self.tests if pool.task.name == task],
+            [entry for entry in self.records if entry.task == task],
+            self.notes,
+        )
+
     def record(
         self,
         role: Role,

@@ -190,7 +190,7 @@ class _Job:
             raise UserError(
                 f"the images of {', '.join(changed)} below {config.data.root} are not the same on this machine."
             )
-        return data
+        return data.of(config.terms.task)
 
     def _check_same_images(self, records: Sequence[DataRecord]) -> None:
         """Whether a run that goes on would go on with the images it began with.

@@ -13,7 +13,7 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.settings import Setting
 from benchmarks.training.checkpoint import resumable
 from results import Damaged, Run, Status
-from results.records import Role, State
+from results.records import Role, State, labelled
 from results.schema import CONFIG
 from results.visible import visible
 
@@ -54,7 +54,13 @@ class Plan:
     def title(self) -> str:
         """``TransWeather art:tau=1 seed 0``."""
         name = baselines.describe(self.config.baseline).name
-        return visible(f"{name} {self.config.strategy} seed {self.config.seed}")
+        terms = self.config.terms
+        words = [
+            *["tuned"] * bool(terms.tuned),
+            *["equal cost"] * (terms.budget == "cost"),
+            *filter(None, [terms.task]),
+        ]
+        return visible(f"{name} {labelled(terms.tuned or self.config.strategy, words)} seed {self.config.seed}")
 
     @property
     def status(self) -> Status:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import art
 import baselines
 from benchmarks.config import protocols, settings
-from benchmarks.config.configuration import Profile, resolve
+from benchmarks.config.configuration import Config, Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting
 from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
+from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
 
+SINGLE = "single"  # strategy of one network a task
 _FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
 
@@ -28,6 +32,7 @@ class GridRequest:
     """The options of ``python -m benchmarks.run``, whose help explains them."""
 
     setting: str
+    tasks: Sequence[str] | None
     baselines: Sequence[str]
     strategies: Sequence[str]
     seeds: Sequence[int]
@@ -43,6 +48,8 @@ class GridRequest:
     jobs: int | None
     cluster: str | None
     probe_conflicts: int | None
+    budget: Sequence[Literal["steps", "cost"]]
+    cost_ratios: Sequence[str]
     dry_run: bool
     fresh: bool
 
@@ -54,11 +61,13 @@ class GridRequest:
     @property
     def command(self) -> str:
         """The grid in words, the same for the same request."""
-        parts = [f"--setting {self.setting}", "--baselines", *self.baselines, "--strategies", *self.strategies]
+        parts = [f"--setting {self.setting}", *(["--tasks", *self.tasks] if self.tasks else [])]
+        parts += ["--baselines", *self.baselines, "--strategies", *self.strategies]
         parts += ["--seeds", *map(str, self.seeds), "--profile", self.profile]
         parts += [f"--size {self.size}"] if self.size else []
         parts += [f"--data-root {self.data_root} --missing {self.missing}"] if self.data_root else []
         parts += ["--set", *self.overrides] if self.overrides else []
+        parts += ["--budget", *self.budget] if list(self.budget) != ["steps"] else []
         return " ".join(parts)
 
     def plans(self) -> list[Plan]:
@@ -67,8 +76,34 @@ class GridRequest:
         Raises:
             UserError: for unknown names, and for what cannot be.
         """
+        setting = self.loaded
+        configs = self._raced(self.configs(setting))
+        protocols.get(configs[0].evaluate.protocol)
+        for name in configs[0].evaluate.extra:
+            setting.data_set(name)
+        fingerprint = locating.fingerprint(setting, configs[0].data)
+        plans = [Plan.of(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
+        plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
+        feasible.check(plans)
+        return plans
+
+    @cached_property
+    def loaded(self) -> Setting:
+        """The setting, with the tasks that are asked for.
+
+        Raises:
+            UserError: for unknown ones, and for options that exclude each other.
+        """
         self._check()
         setting = settings.load(self.setting)
+        return setting.only(self.tasks) if self.tasks else setting
+
+    def configs(self, setting: Setting) -> list[Config]:
+        """The grid's runs by mix's steps.
+
+        Raises:
+            UserError: for unknown names and values.
+        """
         overrides = list(self.overrides)
         if self.probe_conflicts is not None:
             overrides.append(f"train.probe_every={self.probe_conflicts}")
@@ -81,21 +116,42 @@ class GridRequest:
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
             for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in (art.names() if self.strategies == ["all"] else self.strategies)
+            for strategy in (_multi_task() if self.strategies == ["all"] else self.strategies)
             for seed in self.seeds
         ]  # fmt: skip
-        protocols.get(configs[0].evaluate.protocol)
-        for name in configs[0].evaluate.extra:
-            setting.data_set(name)
-        fingerprint = locating.fingerprint(setting, configs[0].data)
-        plans = [Plan.of(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
-        plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
-        feasible.check(plans)
-        return plans
+        return [one for config in configs for one in _apart(setting, config)]
+
+    @property
+    def by_cost(self) -> bool:
+        """Whether some runs take as many steps as fit into mix's cost."""
+        return "cost" in self.budget
+
+    @cached_property
+    def costs(self) -> StepCosts:
+        """The ratios of costs that runs are planned with."""
+        return StepCosts(self.output, given_ratios(self.cost_ratios, art.canonical))
+
+    def raced_by_cost(self, configs: Sequence[Config]) -> list[Config]:
+        """Those of the runs whose steps a budget by cost changes."""
+        return [config for config in configs if self.by_cost and not _is_reference(config)]
+
+    def _raced(self, configs: Sequence[Config]) -> list[Config]:
+        """The runs with as many steps as mix, or as fit into its cost, as the budgets say; mix itself is in both."""
+        changed = self.raced_by_cost(configs)
+        raced = [config for config in configs if "steps" in self.budget or config not in changed]
+        for config in changed:
+            ratio = self.costs.ratio(config)
+            if ratio is None:
+                what = f"{config.strategy} on {config.baseline}"
+                print(f"note: the cost of {what} is not measured yet; mix's steps are listed.")
+            raced.append(config.on_terms(share=1 / (ratio or 1), budget="cost", ratio=ratio or 1.0))
+        return raced
 
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs {self.jobs}: at least one run at a time is needed.")
+        if self.cost_ratios and "cost" not in self.budget:
+            raise UserError("--cost-ratio belongs to --budget cost.")
         if distributed.several() and self.cluster:
             raise UserError("torchrun and --cluster are two ways to use several machines; take one.")
         if distributed.several() and self.jobs not in (None, 1):
@@ -104,6 +160,32 @@ class GridRequest:
             (self.output / "runs").exists()
         except OSError as error:
             raise UserError(f"the output folder {self.output} cannot be: {error.strerror}.") from error
+
+
+def _multi_task() -> list[str]:
+    """The named strategies that train one network for all tasks."""
+    return [name for name in art.names() if name != SINGLE]
+
+
+def _is_reference(config: Config) -> bool:
+    """Whether this run stands beside those of any budget: mix, and single-task networks."""
+    return art.parse(config.strategy)[0] in ("mix", SINGLE)
+
+
+def _apart(setting: Setting, config: Config) -> list[Config]:
+    """The run itself; of strategy ``single`` one for each task, which sees as many samples of its task as a multi-task
+    run does, or takes as many steps."""
+    name, parameters = art.parse(config.strategy)
+    if name != SINGLE:
+        return [config]
+    shares = {task.name: task.list_length / setting.list_length for task in setting.tasks}
+    if config.data.mixing == "balanced":
+        shares = dict.fromkeys(shares, 1 / len(shares))
+    return [
+        config.on_terms(share=1.0 if parameters.get("full") else shares[task.name], task=task.name)
+        for task in setting.tasks
+        if task.test
+    ]
 
 
 def listing(plans: Sequence[Plan]) -> str:

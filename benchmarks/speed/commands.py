@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.execution.timing import interleaved
+from benchmarks.speed.timing import Measure
 
 RUN = [sys.executable, "-m", "benchmarks.run"]
 

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import baselines
 from baselines import airnet, deform_conv
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.execution.timing import interleaved
+from benchmarks.speed.timing import Measure
 from benchmarks.speed.training import batch_of, network_of, ours
 
 SIDE = 2048  # of the square matrices

@@ -17,9 +17,10 @@ from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.images import open_images
 from benchmarks.data.pools import Pool
 from benchmarks.data.procedural import training_set
+from benchmarks.execution.timing import interleaved
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.speed.timing import Measure
 from benchmarks.training.loop import Training
 
 BATCH, PATCH = 32, 128

@@ -16,10 +16,11 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.data import layouts, sources
 from benchmarks.data.images import open_images
 from benchmarks.data.pools import TestPool
+from benchmarks.execution.timing import interleaved
 from benchmarks.scoring.scores import evaluate
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.speed.timing import Measure
 
 IMAGES = 8  # of every test set
 

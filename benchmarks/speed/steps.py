@@ -14,7 +14,8 @@ from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import sources
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.execution.timing import interleaved
+from benchmarks.speed.timing import Measure
 from benchmarks.training.loop import Training
 from results import Run
 

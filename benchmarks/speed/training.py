@@ -21,9 +21,10 @@ import baselines
 from baselines.deform_conv import deform_conv
 from benchmarks.data.batches import Batch
 from benchmarks.execution import environment
+from benchmarks.execution.timing import interleaved
 from benchmarks.speed import plain
 from benchmarks.speed.steps import Bench
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.speed.timing import Measure
 from benchmarks.training.loop import REPORT_STEPS
 from benchmarks.training.losses import restored_images, task_losses
 from benchmarks.training.rhythm import Rhythm

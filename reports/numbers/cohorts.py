@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from reports.numbers.equality import compare
+from reports.numbers.joined import join
 from reports.numbers.model import LEAK_FREE, REFERENCE, Cohort, Outcome, Standing
 from reports.numbers.words import plural
 from results import DataRecord, Run, State, schema
@@ -84,6 +85,7 @@ def _cohort(key: str, outcomes: list[Outcome], protocol: str | None) -> Cohort:
         if outcome.counts:
             _judge(outcome)
     left_out = compare([outcome for outcome in outcomes if outcome.counts])
+    outcomes = join(outcomes)
     outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
     columns = _columns(outcomes)
     scored = {dataset for outcome in outcomes if outcome.counts for dataset in outcome.datasets}
@@ -120,7 +122,7 @@ def _judge(outcome: Outcome) -> None:
 
 def _progress(outcome: Outcome) -> str:
     """How far an unfinished run came, as far as it is recorded."""
-    rhythm, steps = outcome.run.rhythm(), outcome.config.train.steps
+    rhythm, steps = outcome.rhythm(), outcome.config.train.steps
     if rhythm.empty:
         return "started, not finished"
     return f"started, recorded up to step {rhythm['step'].max()}" + (f" of {steps}" if steps else "")
@@ -152,20 +154,20 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
     A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
     seeds of different recipes are not averaged.
     """
-    chosen: set[tuple[str, str, int]] = set()
+    chosen: set[tuple[str, str, str, int]] = set()
     recipes: dict[str, dict[str, JsonValue]] = {}
     trained: dict[str, list[DataRecord]] = {}
-    definitions: dict[tuple[str, str], int] = {}
+    definitions: dict[tuple[str, str, str], int] = {}
     for outcome in sorted(outcomes, key=lambda o: (o.run.status.state == State.DONE, *o.ended), reverse=True):
         config, reason = outcome.config, ""
-        identity = (config.baseline, config.strategy, config.seed)
-        recipe = config.train.content() | {"mixing": config.data.mixing}
+        identity = (config.baseline, outcome.strategy, config.terms.task, config.seed)
+        recipe = config.recipe
         newest = recipes.setdefault(config.baseline, recipe)
         if recipe != newest:
             reason = f"older training recipe ({_difference(recipe, newest)})"
         elif other := differing(trained.setdefault(config.baseline, outcome.data), outcome.data, Role.TRAIN):
             reason = f"trained on other images of {', '.join(other)} than its baseline's newest run"
-        elif config.definition != definitions.setdefault(identity[:2], config.definition):
+        elif config.definition != definitions.setdefault(identity[:3], config.definition):
             reason = "older definition of the strategy"
         elif identity in chosen:
             reason = "older run of the same baseline, strategy and seed"

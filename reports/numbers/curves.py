@@ -49,7 +49,7 @@ def curves(cohort: Cohort, baseline: str, strategies: Sequence[str]) -> list[Cur
 def _tables(cohort: Cohort, baseline: str, strategy: str) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     for outcome in cohort.counted(baseline, strategy):
-        table = outcome.run.curve()
+        table = outcome.curve()
         if len(table):
             tasks = list(dict.fromkeys(table["task"]))
             wide = table.pivot(index="step", columns="task", values="psnr")[tasks]

@@ -55,6 +55,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     if overrides:
         lines.append(("changed", ", ".join(overrides)))
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
+    lines += [("terms", text) for text in _terms(cohort)]
     lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
     lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
@@ -66,9 +67,30 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
 
 
 def _training(outcome: Outcome) -> str:
-    train = outcome.config.train
-    values = {key: getattr(train, key) for key, _ in TRAINING}
+    values = {key: outcome.config.recipe.get(key) for key, _ in TRAINING}
     return ", ".join(template.format(values[key]) for key, template in TRAINING if values[key]) or "not recorded"
+
+
+def _terms(cohort: Cohort) -> list[str]:
+    """What rows were given apart from the recipe: steps by cost, parameters and rate that a search found, one task."""
+    found: dict[str, set[str]] = {}
+    for outcome in cohort.counted():
+        terms, train = outcome.config.terms, outcome.config.train
+        single = outcome.strategy.startswith("single")
+        parts = [
+            f"{outcome.config.strategy}, learning rate {train.lr:g}, best of {_counted(terms.trials, 'trial')}"
+            * bool(terms.tuned),
+            "one network for each task" * single,
+            _counted(train.steps or 0, "step") * bool(terms.steps),
+            f"each costing {terms.ratio:g} of mix's" * (terms.budget == "cost"),
+        ]
+        if words := ", ".join(filter(None, parts)):
+            found.setdefault(f"{outcome.display}, {outcome.strategy}", set()).add(words)
+    return [f"{name}: {' or '.join(sorted(words))}" for name, words in found.items()]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {plural(count, noun)}"
 
 
 def _mixing(outcome: Outcome) -> str:

@@ -20,6 +20,9 @@ from results.records import Environment, MetricFacts, Note, Origin, Role, RunCon
 REFERENCE = "mix"
 """The strategy every gain is measured against."""
 
+TUNED = "mix (tuned)"
+"""What tuned strategies are measured against: mix, tuned alike."""
+
 AVERAGE = "average"
 """Column name of the mean over the test sets."""
 
@@ -119,8 +122,8 @@ class Outcome:
 
     @property
     def strategy(self) -> str:
-        """Name of the strategy with its parameters."""
-        return self.config.strategy
+        """Name of the strategy with its parameters and terms: ``art:tau=1``, ``art (tuned)``."""
+        return self.config.label
 
     @property
     def seed(self) -> int:
@@ -151,6 +154,14 @@ class Outcome:
     def data(self) -> list[DataRecord]:
         """The sets it used."""
         return self.run.data
+
+    def rhythm(self) -> pd.DataFrame:
+        """Its task losses and weights, step by step."""
+        return self.run.rhythm()
+
+    def curve(self) -> pd.DataFrame:
+        """Its validation curve."""
+        return self.run.curve()
 
     @cached_property
     def ended(self) -> tuple[int, str]:
@@ -296,6 +307,11 @@ class Cohort:
             for outcome in self.outcomes
             if baseline in (None, outcome.baseline) and strategy in (None, outcome.strategy)
         ]
+
+    def reference(self, baseline: str, strategy: str) -> list[Outcome]:
+        """Runs of mix that those of a strategy are measured against: tuned ones against mix tuned alike."""
+        tuned = strategy != TUNED and any(outcome.config.terms.tuned for outcome in self.select(baseline, strategy))
+        return self.counted(baseline, TUNED if tuned else REFERENCE)
 
     @property
     def baselines(self) -> list[str]:

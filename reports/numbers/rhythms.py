@@ -72,7 +72,7 @@ def rhythms(cohort: Cohort, baseline: str, strategies: Sequence[str] | None = No
     chosen: list[Rhythm] = []
     for candidates in candidate_runs(cohort, baseline, strategies):
         for outcome in candidates:
-            table = outcome.run.rhythm()
+            table = outcome.rhythm()
             if not table.empty:
                 chosen.append(_rhythm(outcome, table))
                 break

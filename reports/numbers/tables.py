@@ -69,7 +69,7 @@ def score(cohort: Cohort, outcome: Outcome, dataset: str, metric: str, degraded:
 
 def seed_gains(cohort: Cohort, row: Row, dataset: str, metric: str = "psnr") -> list[float]:
     """The gain of each seed that has a pair with mix, by seed."""
-    mixes = {outcome.pair: outcome for outcome in cohort.counted(row.baseline, REFERENCE)}
+    mixes = {outcome.pair: outcome for outcome in cohort.reference(row.baseline, row.strategy)}
     return [
         score(cohort, outcome, dataset, metric) - score(cohort, mixes[outcome.pair], dataset, metric)
         for outcome in cohort.counted(row.baseline, row.strategy)
@@ -79,7 +79,7 @@ def seed_gains(cohort: Cohort, row: Row, dataset: str, metric: str = "psnr") -> 
 
 def _row(cohort: Cohort, baseline: str, strategy: str) -> Row:
     every = cohort.select(baseline, strategy)
-    counted, reference = cohort.counted(baseline, strategy), cohort.counted(baseline, REFERENCE)
+    counted, reference = cohort.counted(baseline, strategy), cohort.reference(baseline, strategy)
     datasets = [*cohort.tested, AVERAGE, *(c.dataset for c in cohort.columns if c.role == Role.EXTRA)]
     cells: dict[tuple[str, str], Cell] = {}
     for metric in cohort.metrics:
@@ -110,7 +110,7 @@ def _differences(cohort: Cohort, rows: list[Row]) -> dict[tuple[str, str, str, s
     for row in rows:
         if not row.is_reference:
             counted = cohort.counted(row.baseline, row.strategy)
-            reference = cohort.counted(row.baseline, REFERENCE)
+            reference = cohort.reference(row.baseline, row.strategy)
             for dataset, metric in row.cells:
                 gains = None if dataset == AVERAGE else _image_differences(counted, reference, dataset, metric)
                 if gains is not None and len(gains):
@@ -169,7 +169,7 @@ def _corrected(rows: list[Row], facts: dict[str, MetricFacts]) -> list[Row]:
 def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
     measured: list[Row] = []
     for row in rows:
-        rhythms = [outcome.run.rhythm() for outcome in cohort.counted(row.baseline, row.strategy)]
+        rhythms = [outcome.rhythm() for outcome in cohort.counted(row.baseline, row.strategy)]
         pace, weights = (
             spread(value for value in map(measure, rhythms) if not math.isnan(value)).mean
             for measure in (summary.pace_spread, summary.weight_sum)
@@ -197,7 +197,7 @@ def _against_reference(cohort: Cohort, row: Row, measures: Measures) -> Measures
     if any(map(math.isnan, gains.values())):
         return measures
     pairs = {outcome.pair for outcome in cohort.counted(row.baseline, row.strategy)}
-    mixes = [outcome for outcome in cohort.counted(row.baseline, REFERENCE) if outcome.pair in pairs]
+    mixes = [outcome for outcome in cohort.reference(row.baseline, row.strategy) if outcome.pair in pairs]
     reference = {dataset: spread(o.mean(dataset, "psnr") for o in mixes).mean for dataset in cohort.tested}
     scores = {dataset: reference[dataset] + gain for dataset, gain in gains.items()}
     won, lost = summary.won_and_lost(scores, reference)

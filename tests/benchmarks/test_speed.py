@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import baselines
+from benchmarks.execution.timing import interleaved
 from benchmarks.speed import plain
 from benchmarks.speed.__main__ import main
-from benchmarks.speed.timing import Measure, interleaved
+from benchmarks.speed.timing import Measure
 from reports.speed import main as draw
 
 

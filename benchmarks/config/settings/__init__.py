@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -168,7 +168,7 @@ class Setting(_Part):
     ``sets.toml``; ``degradations``: the same, as ``module:attribute``.
 
     A setting that is none of this project's own has a ``place``, its file or entry point, and a ``digest`` of its
-    content.
+    content. ``part``: some of its tasks are left out (:meth:`only`).
     """
 
     name: str
@@ -182,6 +182,7 @@ class Setting(_Part):
     degradations: dict[_Word, _Target] = {}
     place: str = ""
     digest: str = ""
+    part: bool = False
 
     @field_validator("protocol")
     @classmethod
@@ -236,6 +237,19 @@ class Setting(_Part):
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in their order."""
         return tuple(task.name for task in self.tasks)
+
+    def only(self, names: Sequence[str]) -> Setting:
+        """The setting with some of its tasks, in its own order.
+
+        Raises:
+            UserError: for a name that is none of its tasks, or where none of those named has a test set.
+        """
+        if strangers := [name for name in names if name not in self.task_names]:
+            raise UserError(unknown(f"task of {self.name}", strangers[0], self.task_names))
+        tasks = tuple(task for task in self.tasks if task.name in names)
+        if not any(task.test for task in tasks):
+            raise UserError(f"{', '.join(names)}: no test set of {self.name} scores these tasks.")
+        return self.model_copy(update={"tasks": tasks, "part": self.part or len(tasks) < len(self.tasks)})
 
     @property
     def list_length(self) -> int:
@@ -297,7 +311,7 @@ def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Set
             raise UserError(f"{shown} is not TOML: {error}.") from error
     if not _NAME.fullmatch(name):
         raise UserError(f"{quoted(name)} cannot name a setting: at most 60 letters, digits, _ and -, as in mine.toml.")
-    if given := {"name", "place", "digest"} & content.keys():
+    if given := {"name", "place", "digest", "part"} & content.keys():
         raise UserError(f"{shown} gives a {min(given)}; a setting goes by that of its file.")
     tables = [content.get(key) for key in ("data_sets", "degradations")]
     sets, degraded = (table if isinstance(table, dict) else {} for table in tables)

@@ -1,0 +1,89 @@
+"""Measuring what a training step costs with a strategy, over mix's: the two in turn, images and all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.config.configuration import Config
+from benchmarks.config.errors import UserError
+from benchmarks.data import sources
+from benchmarks.data.pools import Pool
+from benchmarks.execution import environment
+from benchmarks.execution.request import GridRequest
+from benchmarks.execution.step_cost import StepCost
+from benchmarks.execution.timing import interleaved
+from benchmarks.training import distributed
+from benchmarks.training.loop import Training
+from benchmarks.training.schedules import encoder_warmup_steps
+from results import Run
+from results.command import announce
+
+ROUNDS = 30  # steps of each of the two, after
+WARM = 3  # that are not measured
+
+
+def measure(request: GridRequest) -> None:
+    """Measure the strategies of a request by cost that have no ratio in its output folder yet, and keep all ratios.
+
+    Raises:
+        UserError: where that cannot be measured here as it is where the runs will be.
+    """
+    setting, costs = request.loaded, request.costs
+    configs = request.raced_by_cost(request.configs(setting))
+    lacking = list(
+        {(costs.place(config), config.strategy): config for config in configs if not costs.ratio(config)}.values()
+    )
+    if lacking and (request.cluster or distributed.several()):
+        names = ", ".join(sorted({config.strategy for config in lacking}))
+        raise UserError(
+            f"the cost of {names} cannot be measured here as it is where the runs will be; measure it there by a run "
+            "without --cluster or torchrun, or give it: --cost-ratio STRATEGY=RATIO."
+        )
+    device = environment.device(request.device)
+    pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
+    for config in lacking:
+        announce(f"Measuring what a step of {config.strategy} costs on {config.baseline}, over mix's.")
+        costs.keep(config, _measured(config, pools, device))
+    for config in configs:
+        if config.strategy in costs.given:
+            costs.keep(config, StepCost(ratio=costs.given[config.strategy]))
+
+
+def _measured(config: Config, pools: Sequence[Pool], device: torch.device) -> StepCost:
+    mix = config.model_copy(update={"strategy": "mix", "definition": 1})
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.train.threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            ways = {
+                way: _stepper(Training(chosen, pools, Run(Path(folder, way)), device))
+                for way, chosen in (("mix", mix), ("strategy", config))
+            }
+            seconds = interleaved(ways, ROUNDS, WARM)
+    finally:
+        torch.set_num_threads(before)
+    return StepCost(
+        ratio=round(seconds["strategy"] / seconds["mix"], 4),
+        mix_ms=round(1000 * seconds["mix"], 3),
+        ms=round(1000 * seconds["strategy"], 3),
+        device=device.type,
+    )
+
+
+def _stepper(training: Training) -> Callable[[], None]:
+    """A call that takes the next step of a training past its encoder's warm-up, images and all, and waits for it."""
+    last = training.config.train.steps - 1
+    first = training.step = min(last, encoder_warmup_steps(training.config.train))
+
+    def step() -> None:
+        training.update(training.batches(training.step))
+        if training.step > last:
+            training.step = first
+        if training.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step

@@ -1,0 +1,76 @@
+"""Single-task networks as one outcome: of a baseline and seed, one network for each task, scored on its task's sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from reports.numbers.model import Images, Outcome, Standing
+from results import DataRecord
+from results.records import Environment
+
+
+@dataclass
+class SingleTask(Outcome):
+    """Networks of one task each that stand in one row; it counts where all of them do.
+
+    Attributes:
+        parts: a run for each task.
+    """
+
+    parts: Sequence[Outcome] = field(default_factory=list[Outcome])
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if not part.counts and self.counts:
+                self.leave_out(part.standing, ": ".join(filter(None, [part.config.terms.task, part.reason])))
+            self.apart |= part.apart
+
+    @cached_property
+    def images(self) -> dict[tuple[str, str], Images]:
+        """Scores of every network on its own task's sets."""
+        return {key: images for part in self.parts for key, images in part.images.items()}
+
+    @cached_property
+    def data(self) -> list[DataRecord]:
+        """The sets they used."""
+        return [record for part in self.parts for record in part.data]
+
+    @cached_property
+    def environment(self) -> Environment:
+        """Of one of them, with the training time of all."""
+        seconds = [part.environment.train_seconds for part in self.parts]
+        known = [value for value in seconds if value is not None]
+        total = sum(known) if len(known) == len(seconds) else None
+        return self.parts[0].environment.model_copy(update={"train_seconds": total})
+
+    @cached_property
+    def ended(self) -> tuple[int, str]:
+        """Of the newest."""
+        return max(part.ended for part in self.parts)
+
+    def rhythm(self) -> pd.DataFrame:
+        """Nothing: there is no common course."""
+        return self.run.rhythm().iloc[:0]
+
+    def curve(self) -> pd.DataFrame:
+        """The validation curves of all, each over its own steps."""
+        return pd.concat([part.curve() for part in self.parts], ignore_index=True)
+
+
+def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes, single-task networks of one baseline, seed and race as one; superseded ones stay by themselves."""
+    found: list[Outcome] = []
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.config.terms.task and outcome.standing != Standing.SUPERSEDED:
+            groups.setdefault((outcome.pair, outcome.strategy), []).append(outcome)
+        else:
+            found.append(outcome)
+    for parts in groups.values():
+        first = parts[0]
+        found.append(SingleTask(first.run, first.record, protocol=first.protocol, names=first.names, parts=parts))
+    return found
