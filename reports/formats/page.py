@@ -33,6 +33,12 @@ from results.records import Severity
 
 T = TypeVar("T")
 
+MEASURED = (
+    "train_seconds", "evaluate_seconds", "validation_seconds", "step_seconds", "peak_memory_mib", "peak_gpu_memory_mib",
+    "clipped_share",
+)  # fmt: skip
+"""What the environment of every run has otherwise."""
+
 RANGE = 150
 """Width of the picture of an interval in pixels."""
 
@@ -246,8 +252,7 @@ def _configurations(cohort: Cohort) -> list[dict[str, str]]:
     for outcome in cohort.outcomes:
         config = {key: value for key, value in outcome.config.content().items() if key not in ("strategy", "seed")}
         config |= {"overrides": list[JsonValue](outcome.record.overrides)}
-        measured = ("train_seconds", "evaluate_seconds", "step_seconds", "peak_memory_mib")
-        environment = {key: value for key, value in outcome.environment.content().items() if key not in measured}
+        environment = {key: value for key, value in outcome.environment.content().items() if key not in MEASURED}
         data = [record.content() for record in outcome.data]
         for what, content in (("Configuration", config), ("Environment", environment), ("Data", data)):
             sharing.setdefault((what, json.dumps(content, indent=1, ensure_ascii=False)), []).append(outcome)

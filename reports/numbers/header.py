@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reports.numbers.model import Cohort, Outcome
 from reports.numbers.words import plural
-from results.records import Origin, Role
+from results.records import Origin, Role, passes
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -57,6 +57,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
     lines += [("terms", text) for text in _terms(cohort)]
     lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
+    lines += [("epochs", text) for text in _by_baseline(cohort, _epochs) if text]
     lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
     lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
@@ -95,6 +96,11 @@ def _counted(count: int, noun: str) -> str:
 
 def _mixing(outcome: Outcome) -> str:
     return outcome.config.data.mixing or "not recorded"
+
+
+def _epochs(outcome: Outcome) -> str:
+    epochs = outcome.record.epochs
+    return f"{passes(epochs)} (expected passes over each task's training images)" if epochs else ""
 
 
 def _selection(outcome: Outcome) -> str:
