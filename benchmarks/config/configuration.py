@@ -123,6 +123,7 @@ def resolve(
     """
     size = size or ("paper" if profile == "paper" else "tiny")
     try:
+        strategy = art.canonical(strategy, setting.task_names)
         baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
         recipe, mixing = _recipe(setting, baseline, profile, size)
         images: dict[str, JsonValue] = {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {})
@@ -131,7 +132,7 @@ def resolve(
             "setting_place": setting.place,
             "setting_digest": setting.digest,
             "baseline": baseline,
-            "strategy": art.canonical(strategy),
+            "strategy": strategy,
             "definition": art.definition(strategy),
             "seed": seed,
             "tasks": setting.task_names if setting.part else (),

@@ -31,10 +31,11 @@ def check(plans: Sequence[Plan]) -> None:
     ]
     for plan in plans:
         config = plan.config
-        entry = entries.get(config.strategy)
-        if entry and entry.universal:
-            continue
+        entry = entries.get(art.parse(config.strategy)[0])
         try:
+            art.check(config.strategy, plan.setting.task_names)
+            if entry and entry.universal and (config.strategy in entries or entry.of_tasks):
+                continue
             strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:
             problems.append(str(error))

@@ -116,7 +116,7 @@ class GridRequest:
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
             for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in (_multi_task() if self.strategies == ["all"] else self.strategies)
+            for strategy in self._strategies(setting)
             for seed in self.seeds
         ]  # fmt: skip
         return [one for config in configs for one in _apart(setting, config)]
@@ -147,6 +147,24 @@ class GridRequest:
             raced.append(config.on_terms(share=1 / (ratio or 1), budget="cost", ratio=ratio or 1.0))
         return raced
 
+    def _strategies(self, setting: Setting) -> list[str]:
+        """The strategies as typed, with designs of fixed weights written out.
+
+        Raises:
+            UserError: with everything that is wrong with them.
+        """
+        if self.strategies == ["all"]:
+            return [name for name in art.names() if name != SINGLE]  # those that train one network for all tasks
+        found, problems = list[str](), list[str]()
+        for spec in self.strategies:
+            try:
+                found += art.expand(spec, setting.task_names)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError("these strategies cannot be:", problems) if problems[1:] else UserError(problems[0])
+        return found
+
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs {self.jobs}: at least one run at a time is needed.")
@@ -160,11 +178,6 @@ class GridRequest:
             (self.output / "runs").exists()
         except OSError as error:
             raise UserError(f"the output folder {self.output} cannot be: {error.strerror}.") from error
-
-
-def _multi_task() -> list[str]:
-    """The named strategies that train one network for all tasks."""
-    return [name for name in art.names() if name != SINGLE]
 
 
 def _is_reference(config: Config) -> bool:
