@@ -10,6 +10,7 @@ import os
 import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 
 from benchmarks.config.errors import UserError
 from benchmarks.execution import options

@@ -45,11 +45,12 @@ def _main(given: argparse.Namespace) -> int:
     trials = request.pop("trials")
     grid = GridRequest(**request)
     from benchmarks.execution.tuning import TuneRequest, listing, run
+    from reports.formats.text import tuning_text
 
     if grid.dry_run:
         print(listing(TuneRequest(grid, trials)))
         return 0
-    return run(TuneRequest(grid, trials))
+    return run(TuneRequest(grid, trials), tuning_text)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from results.integrity import Damaged
 from results.records import Record, State
@@ -27,6 +27,9 @@ from results.visible import spreadsheet
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Value = bool | int | float | str
+"""Of a parameter."""
 
 BEST, TRIALS, SEARCHES = "best.json", "trials.csv", "searches"
 
@@ -49,12 +52,12 @@ class Trial(Record):
 
     number: int
     strategy: str
-    values: dict[str, bool | int | float | str]
+    values: dict[str, Value]
     factor: float
     lr: float
     state: State
     reason: str = ""
-    tasks: dict[str, float] = {}
+    tasks: dict[str, float] = Field(default_factory=dict[str, float])
     score: float | None = None
     seconds: float = 0.0
 
@@ -66,7 +69,7 @@ class Parameter(Record):
     low: float | None = None
     high: float | None = None
     log: bool = False
-    options: list[bool | int | float | str] = []
+    options: list[Value] = Field(default_factory=list[Value])
 
 
 class Search(Record):
@@ -100,8 +103,8 @@ class Search(Record):
     validation: int
     lr: float
     wanted: int
-    space: list[Parameter] = []
-    trials: list[Trial] = []
+    space: list[Parameter] = Field(default_factory=list[Parameter])
+    trials: list[Trial] = Field(default_factory=list[Trial])
 
     @property
     def done(self) -> list[Trial]:
@@ -174,8 +177,12 @@ def searches(output: Path | str, setting: str) -> list[Search]:
     Raises:
         Damaged: for a file that is none.
     """
-    files = sorted((place(output, setting) / SEARCHES).glob("*.json"))
-    return [search for path in files if (search := read(path)) is not None]
+    return [search for path in files(output, setting) if (search := read(path)) is not None]
+
+
+def files(output: Path | str, setting: str) -> list[Path]:
+    """The files of the searches of a setting."""
+    return sorted((place(output, setting) / SEARCHES).glob("*.json"))
 
 
 def summarise(output: Path | str, setting: str) -> list[Path]:

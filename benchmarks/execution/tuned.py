@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import Any
 
 import art
 from benchmarks.config.configuration import Config
@@ -69,8 +68,8 @@ def recipe(config: Config, strategy: str, tasks: Sequence[str]) -> str:
     return digest(content | {"space": space, "rates": repr(RATES)})
 
 
-def digest(content: JsonValue) -> str:
-    """A short name for some content."""
+def digest(content: Mapping[str, Any]) -> str:
+    """A short name for content that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -110,8 +109,8 @@ def found(
     known, tasks = read_all(output, setting.name), setting.task_names
     runs: list[Config] = []
     taken: list[Search] = []
-    problems: dict[str, None] = {}
-    lacking: list[str] = []
+    problems, lacking = dict[str, None](), list[str]()
+    tuned_on: dict[int, dict[str, None]] = {}
     for strategy in strategies:
         for config in usual(beginning(strategy, tasks)):
             search = _of(known, recipe(config, strategy, tasks))
@@ -122,12 +121,14 @@ def found(
                 problems[f"{where} has no finished search{every}"] = None
                 lacking.append(strategy)
             elif config.seed in search.seeds:
-                problems[f"seed {config.seed}: {where} was tuned on it, and would be judged by what chose it"] = None
+                tuned_on.setdefault(config.seed, {})[strategy] = None
             else:
                 spec = {"strategy": best.strategy, "definition": art.definition(best.strategy)}
                 chosen = config.model_copy(update=spec)
                 runs.append(chosen.on_terms(rate=best.factor, tuned=strategy, trials=len(search.trials)))
                 taken.append(search)
+    for seed, names in tuned_on.items():
+        problems[f"seed {seed} chose what would be judged on it: of {', '.join(names)}; take other --seeds"] = None
     if problems:
         advice = f" Search first: python -m benchmarks.tune {again(list(dict.fromkeys(lacking)))}"
         raise UserError(f"--tuned cannot be as asked for.{advice if lacking else ''}", problems)

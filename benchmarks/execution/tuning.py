@@ -264,8 +264,12 @@ def search_all(studies: Sequence[Study], jobs: int, execute: Execute) -> None:
             study.drop_weights()
 
 
-def run(request: TuneRequest) -> int:
+def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> int:
     """Search, and print what was found; returns the exit code, 1 where all trials of a search failed.
+
+    Args:
+        request: the command.
+        reporter: puts what searches found into words.
 
     Raises:
         UserError: for whatever the user can mend.
@@ -293,7 +297,7 @@ def run(request: TuneRequest) -> int:
             search_all(studies, grid.jobs(options, first), execute)
         with locked(request.place / ".lock"):
             files = tuning.summarise(options.output, studies[0].setting.name)
-    print(summary([study.search for study in studies]))
+    print(reporter([study.search for study in studies]))
     print(f"Written to {request.place}: {', '.join(path.name for path in files)}")
     if uri != tracking.NONE:
         tracking.mirror(uri, [plan.run for plan in _all(studies)], request.command, trials=True)
@@ -316,28 +320,6 @@ def _print_failures(studies: Sequence[Study]) -> None:
         for trial in study.search.failures:
             what = f"{study.title} trial {trial.number}, {trial.strategy}, lr {trial.lr:.3g}"
             print(f"failed: {what}: {trial.reason}", file=sys.stderr)
-
-
-def summary(searches: Sequence[Search]) -> str:
-    """The table of what was found: a line a search."""
-    from tabulate import tabulate
-
-    rows = []
-    for search in searches:
-        best, default = search.best, search.default
-        failed = f", {len(search.failures)} failed" if search.failures else ""
-        found = f"{best.strategy}, lr {best.lr:.3g} (x {best.factor:g})" if best else "every trial failed"
-        rows.append([
-            search.display, search.strategy, _number(default), _number(best),
-            "" if math.isnan(search.gain) else f"{search.gain:+.2f}", f"{len(search.trials)}{failed}", found,
-        ])  # fmt: skip
-    names = ["baseline", "strategy", "default, dB", "best, dB", "gain by tuning", "trials", "found"]
-    text = tabulate(rows, names, disable_numparse=True)
-    return f"{text}\nValidation PSNR of the trials' seeds, the best of so many: compare on other seeds, by --tuned."
-
-
-def _number(trial: Trial | None) -> str:
-    return "" if trial is None or trial.score is None else f"{trial.score:.2f}"
 
 
 def listing(request: TuneRequest) -> str:

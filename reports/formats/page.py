@@ -14,7 +14,19 @@ from typing import TypeVar
 import jinja2
 from pydantic import JsonValue
 
-from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
+from reports.formats.columns import (
+    GAIN,
+    INTERVAL,
+    MEASURES,
+    P_VALUE,
+    SEEDS,
+    TUNING,
+    TUNING_LEGEND,
+    VERDICT,
+    Column,
+    run_columns,
+    shown,
+)
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sentences import sentences
@@ -27,6 +39,7 @@ from reports.numbers.statistics import GAIN as GAINED
 from reports.numbers.statistics import LOSS
 from reports.numbers.sweeps import Sweep
 from reports.numbers.tables import seed_gains
+from reports.numbers.tuning import Tunings
 from reports.numbers.words import number, with_spread
 from results.records import Severity
 
@@ -61,13 +74,18 @@ class PageTable:
 
 
 def page(
-    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], others: Sequence[str] = ()
+    table: GainTable,
+    probed: Mapping[str, Sequence[Conflict]],
+    swept: Sequence[Sweep],
+    others: Sequence[str] = (),
+    tunings: Tunings | None = None,
 ) -> str:
     """The file's text.
 
     Args:
         table, probed, swept: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
+        tunings: searches for parameters.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -81,7 +99,8 @@ def page(
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
-        configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
+        configurations=_configurations(cohort), others=others,
+        tuning=_tuning(tunings or {}), tuning_legend=TUNING_LEGEND, data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -211,6 +230,12 @@ def _runs(cohort: Cohort) -> PageTable:
             for outcome in cohort.outcomes
         ],
     )
+
+
+def _tuning(tunings: Tunings) -> PageTable:
+    searches = [search for several in tunings.values() for search in several]
+    rows = [[_cell(column, search) for column in TUNING] for search in searches]
+    return PageTable("Tuning", [column.heading for column in TUNING], rows)
 
 
 def _configurations(cohort: Cohort) -> list[dict[str, str]]:
