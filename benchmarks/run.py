@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import art
-import baselines
-from benchmarks.config import settings
 from benchmarks.config.errors import UserError
+from benchmarks.execution import options
 from benchmarks.training import distributed
 from results import Run
 from results.command import announce, command, leave
@@ -23,56 +21,13 @@ from results.command import announce, command, leave
 
 def parser() -> argparse.ArgumentParser:
     """The command line; its help lists everything by name without importing torch."""
-    plugins = baselines.plugins()  # listed without reading them, which would import their packages
-    known = [
-        f"  {name:16}{about.about}\n{'':18}{about.paper}"
-        for name, about in ((name, baselines.describe(name)) for name in baselines.names() if name not in plugins)
-    ]
-    known += [f"  {name:16}from {point.dist.name if point.dist else point.value}" for name, point in plugins.items()]
-    strategies = [
-        f"  {name:16}{entry.about}{f' ({entry.source})' if entry.source else ''}"
-        for name, entry in sorted(art.entries().items())
-    ]
-    outside = "package.module:Class, which imports that module and so runs its code"
-    lines = [
-        f"baselines (your own: {outside}; described in package/module.toml):",
-        *known,
-        "",
-        f"strategies (with parameters: art:tau=1; your own: {outside}; package.module:Class:a=b):",
-    ]
-    result = argparse.ArgumentParser(
-        "python -m benchmarks.run",
-        description="Train baselines with strategies on a setting, score them, and tabulate the gains over mix.",
-        epilog="\n".join([*lines, *strategies]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = options.parser(
+        "run", "Train baselines with strategies on a setting, score them, and tabulate the gains over mix."
     )
+    options.add_runs(result, seeds=[0])
     add = result.add_argument
-    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
-    add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME",
-        help="names from below, package.module:Class, or: all")  # fmt: skip
-    add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
-    add("--tasks", nargs="+", metavar="TASK", help="train on these tasks of the setting only (default: all)")
-    add("--seeds", nargs="+", type=int, default=[0], metavar="N")
-    add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")
-    add("--size", choices=["tiny", "paper"], help="of the networks (default: tiny for demo, paper for paper)")
-    add("--data-root", type=Path, metavar="DIR", help="real images in the published layouts; without it, embedded ones")
-    add("--missing", choices=["error", "synthesise"], default="error",
-        help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="anything in the configuration, e.g. train.steps=200 evaluate.extra=Rain100H; "
-        "of two for one key the later counts")  # fmt: skip
-    add(
-        "--output", type=Path, default=Path("results"), metavar="DIR", help="runs, reports and cache (default: results)"
-    )
     add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
-    add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
-    add(
-        "--cluster",
-        metavar="tcp://HOST:PORT",
-        help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
-    )
+    options.add_place(result)
     add(
         "--probe-conflicts", type=int, metavar="EVERY", help="record cosines between task gradients every so many steps"
     )
@@ -81,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         "or both")  # fmt: skip
     add("--cost-ratio", nargs="+", default=[], metavar="SPEC=RATIO", dest="cost_ratios",
         help="cost of a strategy's step over mix's, in place of measuring it")  # fmt: skip
-    add("--dry-run", action="store_true", help="list the runs, their state and cost, and stop")
+    about_tuned = "beside the ordinary runs, those with what python -m benchmarks.tune has found for each strategy"
+    add("--tuned", action="store_true", help=about_tuned)
     add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
     return result
 
@@ -93,20 +49,20 @@ def parser() -> argparse.ArgumentParser:
     leads=not distributed.is_follower(),
     again=not distributed.several(),
 )
-def main(options: argparse.Namespace) -> int:
+def main(given: argparse.Namespace) -> int:
     """Run the command; returns the exit code, which is 1 if a run failed (others: :mod:`results.command`)."""
     if distributed.is_follower():
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-            return _main(options)
-    names = f"{', '.join(options.baselines)} with {', '.join(options.strategies)}"
-    announce(textwrap.shorten(f"Preparing runs on {options.setting}: {names}", 100, placeholder=" ..."))
-    return _main(options)
+            return _main(given)
+    names = f"{', '.join(given.baselines)} with {', '.join(given.strategies)}"
+    announce(textwrap.shorten(f"Preparing runs on {given.setting}: {names}", 100, placeholder=" ..."))
+    return _main(given)
 
 
-def _main(options: argparse.Namespace) -> int:
+def _main(given: argparse.Namespace) -> int:
     from benchmarks.execution.request import GridRequest, listing  # late, as is torch below, for a fast --help
 
-    request = GridRequest(**vars(options))
+    request = GridRequest(**vars(given))
     if request.by_cost and not request.dry_run:
         from benchmarks.execution import costing
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results import Damaged, Run, check_writable, find_runs
+from results import Damaged, Run, check_writable, find_runs, tuning
 from results.command import announce, framed, leave
 from results.kept import RUNS, kept_runs
+from results.tuning import Search
 from results.visible import visible
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def build(
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and
-    ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same names with ``-<cohort>`` at the end. The
-    same runs give byte-identical files.
+    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg``, ``tuning.csv``,
+    ``tuning-<baseline>.png``/``.svg`` and ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same
+    names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -89,7 +90,21 @@ def build(
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
-    return _written(cohorts, folder, formats, every=runs is None)
+    return _written(cohorts, folder, formats, *_searched(output, setting), every=runs is None)
+
+
+def _searched(output: Path | str, setting: str) -> tuple[list[Search], list[str]]:
+    """The searches of a setting, and what is to be said of those that cannot be read."""
+    found: list[Search] = []
+    unread: list[str] = []
+    for path in tuning.files(output, setting):
+        try:
+            search = tuning.read(path)
+        except Damaged as damaged:
+            unread.append(f"A search is left out: {path}: {damaged.reason}.")
+            continue
+        found += [search] if search else []
+    return found, unread
 
 
 def check_output(folder: Path) -> None:
@@ -106,7 +121,14 @@ def check_output(folder: Path) -> None:
         ) from error
 
 
-def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
+def _written(
+    cohorts: Sequence[Cohort],
+    folder: Path,
+    formats: Sequence[str],
+    searched: Sequence[Search],
+    unread: Sequence[str],
+    every: bool,
+) -> Report:
     from reports.formats.files import named, remove_stale, write_cohort
     from reports.formats.layout import width, wrapped
 
@@ -114,11 +136,12 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
     texts, tables, figures = [], [], []
     for position, (cohort, suffix) in enumerate(zip(cohorts, suffixes, strict=True)):
         others = [f"report{other}.html" for other in suffixes if other != suffix]
-        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others)
+        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others, searched)
         texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
         tables += written
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
+    texts[-1] += "".join(f"\n{wrapped('* ', words)}\n" for words in unread)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
     return Report(visible(f"\n{'=' * width()}\n\n".join(texts), lines=True), tables + figures)
 

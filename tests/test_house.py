@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("art", "baselines", "results", "benchmarks", "reports")
-COMMANDS = {"benchmarks/run.py", "benchmarks/evaluate.py", "benchmarks/restore.py", "reports/build.py",
-            "reports/calibration.py", "reports/published.py", "reports/speed.py"}  # fmt: skip
+COMMANDS = {"benchmarks/run.py", "benchmarks/tune.py", "benchmarks/evaluate.py", "benchmarks/restore.py",
+            "reports/build.py", "reports/calibration.py", "reports/published.py", "reports/speed.py"}  # fmt: skip
 LAZY = {
     "baselines/registry.py": "names without torch",
     "baselines/deform_conv.py": "numba takes long to import",

@@ -59,12 +59,13 @@ def sealed(status: Status, files: Files) -> list[bytes]:
     return [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
 
 
-def opened(answer: Any, record: RunRecord) -> tuple[Status, Files]:
+def opened(answer: Any, record: RunRecord, needed: Sequence[str] = DONE) -> tuple[Status, Files]:
     """Status and files of an answer, without those that the command writes itself: configuration, status, digests.
 
     Args:
         answer: what came.
         record: the ``config.json`` of the run that was asked for.
+        needed: files without which it is not done.
 
     Raises:
         AnswerError: if it is no answer, or that of another run.
@@ -93,7 +94,7 @@ def opened(answer: Any, record: RunRecord) -> tuple[Status, Files]:
         raise AnswerError("the files of another run")
     for name in (names.CONFIG, names.STATUS, names.DIGESTS):
         files.pop(name, None)
-    missing = [name for name in DONE if name not in files]
+    missing = [name for name in needed if name not in files]
     if status.state == State.DONE and missing:
         raise AnswerError(f"a finished run without {', '.join(missing)}")
     return status, files

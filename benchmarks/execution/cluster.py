@@ -144,7 +144,7 @@ class _Round:
         for key, plan in self.plans.items():
             mend(plan.run)
             files = answers.packed(plan.folder, answers.FILES)
-            arguments = (plan.setting, plan.config, files, self.images, device, command, self.topic)
+            arguments = (plan.setting, plan.config, plan.trial, files, self.images, device, command, self.topic)
             plan.run.write_record(record(plan, data=self.images))
             plan.run.write_status(Status(State.RUNNING))
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
@@ -177,7 +177,7 @@ class _Round:
     def _take(self, key: str, future: Any) -> None:
         plan = self.plans[key]
         try:
-            status, files = answers.opened(future.result(timeout=120), record(plan))
+            status, files = answers.opened(future.result(timeout=120), record(plan), _needed(plan))
             _unpack(files, plan.folder)
             plan.run.write_status(status)  # last: a run whose results did not all come is not done
             self.outcomes[plan.folder] = status
@@ -205,6 +205,7 @@ def perform(
     key: str,
     setting: Setting,
     config: Config,
+    trial: bool,
     files: Files,
     images: list[DataRecord],
     device: str,
@@ -218,7 +219,7 @@ def perform(
     worker = get_worker()
     cache = Path(worker.local_directory) / "restoration-cache"
     with _one_run, tempfile.TemporaryDirectory(prefix="run-") as place:
-        plan = Plan.of(setting, config, Path(place))
+        plan = Plan.of(setting, config, Path(place), trial)
         _unpack(files, plan.folder)
         context = ExecutionContext(cache, device, "none", command, expected=images)
         with _sending(plan, lambda progress: worker.log_event(topic, (key, progress.content()))):
@@ -231,6 +232,11 @@ def perform(
         content = answers.packed(plan.folder, [*answers.FILES, *samples, answers.TRACE])
         # what was written of a finished run may have a warning
         return answers.sealed(written if written.state == status.state else status, content)
+
+
+def _needed(plan: Plan) -> Sequence[str]:
+    """Files without which this run is not done."""
+    return [name for name in answers.DONE if name != names.SCORES] + [names.CURVE] if plan.trial else answers.DONE
 
 
 _one_run = threading.Lock()  # runs in one process would share torch's generator

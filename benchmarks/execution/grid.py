@@ -71,7 +71,7 @@ def run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
 
 
 def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
-    _check_output(request.output)
+    check_output(request.output)
     leads = not distributed.is_follower()
     if request.fresh and leads:
         aside.put([plan.folder for plan in plans], request.output)
@@ -85,13 +85,18 @@ def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int
     changed = sum(plan.replaces_another() for plan, todo in zip(plans, todos, strict=True) if todo == Todo.START)
     _print_changed(changed)
     if left:
-        data = _check(request, left, data)
-    uri = _prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
-    outcomes = _execute(request, left, uri, data) if left and data else {}
+        data = check(request, left, data)
+    uri = prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
+    outcomes = execute(request, left, uri, data) if left and data else {}
     return _report(request, plans, outcomes, uri, reporter) if leads else 0
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path) -> None:
+    """Whether the output folder can be written.
+
+    Raises:
+        UserError: if not.
+    """
     if re.search(r"[\x00-\x1f\x7f]", str(output)):
         raise UserError(f"the output folder {output} has a line end or another control character in its name.")
     try:
@@ -143,7 +148,7 @@ def _opened(request: GridRequest, plans: Sequence[Plan]) -> Prepared:
     return data
 
 
-def _check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) -> Prepared:
+def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) -> Prepared:
     """Check all that can be checked before training: device, data, metrics, networks, checkpoints.
 
     Returns:
@@ -158,7 +163,7 @@ def _check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) -
     return data
 
 
-def _prepared_store(request: GridRequest, experiment: str) -> str:
+def prepared_store(request: GridRequest, experiment: str) -> str:
     """Address of the MLflow store, prepared for several processes; ``none`` where it cannot be used."""
     uri = request.tracking_uri or tracking.default_uri(request.output)
     if uri == tracking.NONE:
@@ -174,17 +179,33 @@ def _prepared_store(request: GridRequest, experiment: str) -> str:
     return tracking.NONE
 
 
-def _execute(request: GridRequest, plans: Sequence[Plan], uri: str, data: Prepared) -> dict[Path, Status]:
-    """Do the runs; what became of each, by its folder."""
+def execute(
+    request: GridRequest, plans: Sequence[Plan], uri: str, data: Prepared, command: str | None = None
+) -> dict[Path, Status]:
+    """Do the runs; what became of each, by its folder.
+
+    Args:
+        request: where and how many at a time.
+        plans: the runs.
+        uri: of the MLflow store.
+        data: what they train on.
+        command: in words, where it is not the request's.
+    """
+    command = command or request.command
     with nullcontext() if distributed.is_follower() else ProgressView(plans):
         if request.cluster:
             with waits_for("the checkpoints of the workers' runs are collected"):
-                return cluster.run_all(plans, request.cluster, request.device, request.command, data.records)
-        device = environment.device(request.device)
-        devices = environment.devices(device)
-        jobs = request.jobs or (_cpu_jobs(plans) if device.type == "cpu" else len(devices))
-        context = ExecutionContext(request.cache, request.device, uri, request.command, data=data)
-        return local.run_all(plans, jobs, devices, context)
+                return cluster.run_all(plans, request.cluster, request.device, command, data.records)
+        devices = environment.devices(environment.device(request.device))
+        context = ExecutionContext(request.cache, request.device, uri, command, data=data)
+        return local.run_all(plans, jobs(request, plans), devices, context)
+
+
+def jobs(request: GridRequest, plans: Sequence[Plan]) -> int:
+    """How many runs are at work at a time: as asked for, else one on a GPU, or as many as have their threads on a
+    CPU."""
+    device = environment.device(request.device)
+    return request.jobs or (_cpu_jobs(plans) if device.type == "cpu" else len(environment.devices(device)))
 
 
 def _cpu_jobs(plans: Sequence[Plan]) -> int:

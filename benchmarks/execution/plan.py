@@ -33,17 +33,18 @@ class Todo(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """One run to be done."""
+    """One run to be done; a ``trial`` of a search is judged by its validation and never sees the test images."""
 
     setting: Setting = field(compare=False)
     config: Config
     folder: Path
+    trial: bool = False
 
     @classmethod
-    def of(cls, setting: Setting, config: Config, output: Path) -> Plan:
+    def of(cls, setting: Setting, config: Config, output: Path, trial: bool = False) -> Plan:
         """The plan of the run with that configuration below the folder ``output``."""
         parent = output / "runs" / config.setting / folder_name(config.baseline) / folder_name(config.strategy)
-        return cls(setting, config, parent / f"{config.seed}-{config.hash}")
+        return cls(setting, config, parent / f"{config.seed}-{config.hash}", trial)
 
     @property
     def run(self) -> Run:
@@ -59,6 +60,7 @@ class Plan:
             *["tuned"] * bool(terms.tuned),
             *["equal cost"] * (terms.budget == "cost"),
             *filter(None, [terms.task]),
+            *[f"trial, lr {self.config.train.lr:.3g}"] * self.trial,
         ]
         return visible(f"{name} {labelled(terms.tuned or self.config.strategy, words)} seed {self.config.seed}")
 
@@ -86,7 +88,9 @@ class Plan:
 
     @property
     def is_scored(self) -> bool:
-        """Whether every test set has scores by the protocol and the metrics that are asked for."""
+        """Whether every test set has scores by the protocol and the metrics that are asked for; a trial needs none."""
+        if self.trial:
+            return True
         scored = self.scored_sets()
         expected = {record.dataset for record in self.run.data if record.role == Role.TEST}
         return bool(scored) and expected | set(self.config.evaluate.extra) <= scored

@@ -17,7 +17,7 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
 from benchmarks.config.shares import expected_epochs, expected_shares
 from benchmarks.data import locating
-from benchmarks.execution import feasible
+from benchmarks.execution import feasible, tuned
 from benchmarks.execution.cost import estimate, operations
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
@@ -43,16 +43,17 @@ class GridRequest:
     missing: Literal["error", "synthesise"]
     overrides: Sequence[str]
     output: Path
-    metrics: Sequence[str] | None
     tracking_uri: str | None
     device: str
     jobs: int | None
     cluster: str | None
-    probe_conflicts: int | None
-    budget: Sequence[Literal["steps", "cost"]]
-    cost_ratios: Sequence[str]
     dry_run: bool
-    fresh: bool
+    metrics: Sequence[str] | None = None
+    probe_conflicts: int | None = None
+    budget: Sequence[Literal["steps", "cost"]] = ("steps",)
+    cost_ratios: Sequence[str] = ()
+    tuned: bool = False
+    fresh: bool = False
 
     @property
     def cache(self) -> Path:
@@ -62,13 +63,17 @@ class GridRequest:
     @property
     def command(self) -> str:
         """The grid in words, the same for the same request."""
+        what = ["--strategies", *self.strategies, "--seeds", *map(str, self.seeds)]
+        terms = ["--budget", *self.budget] if list(self.budget) != ["steps"] else []
+        return self.words(*what) + "".join(f" {word}" for word in [*terms, *["--tuned"] * self.tuned])
+
+    def words(self, *what: str) -> str:
+        """The options that all its trainings have alike, with those of ``what`` among them."""
         parts = [f"--setting {self.setting}", *(["--tasks", *self.tasks] if self.tasks else [])]
-        parts += ["--baselines", *self.baselines, "--strategies", *self.strategies]
-        parts += ["--seeds", *map(str, self.seeds), "--profile", self.profile]
+        parts += ["--baselines", *self.baselines, *what, "--profile", self.profile]
         parts += [f"--size {self.size}"] if self.size else []
         parts += [f"--data-root {self.data_root} --missing {self.missing}"] if self.data_root else []
         parts += ["--set", *self.overrides] if self.overrides else []
-        parts += ["--budget", *self.budget] if list(self.budget) != ["steps"] else []
         return " ".join(parts)
 
     def plans(self) -> list[Plan]:
@@ -82,8 +87,7 @@ class GridRequest:
         protocols.get(configs[0].evaluate.protocol)
         for name in configs[0].evaluate.extra:
             setting.data_set(name)
-        fingerprint = locating.fingerprint(setting, configs[0].data)
-        plans = [Plan.of(setting, config.with_fingerprint(fingerprint), self.output) for config in configs]
+        plans = [Plan.of(setting, config, self.output) for config in self.fingerprinted(setting, configs)]
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
         feasible.check(plans)
         return plans
@@ -100,7 +104,36 @@ class GridRequest:
         return setting.only(self.tasks) if self.tasks else setting
 
     def configs(self, setting: Setting) -> list[Config]:
-        """The grid's runs by mix's steps.
+        """The grid's runs by mix's steps, ordinary ones first.
+
+        Raises:
+            UserError: for unknown names and values.
+        """
+        strategies = self.typed(setting, self.tuned)
+        usual = [config for spec in strategies if not tuned.needs_values(spec) for config in self.of(setting, spec)]
+        # a baseline's runs stand together
+        runs = [one for config in sorted(usual, key=self._place) for one in _runs(setting, config)]
+        if not self.tuned:
+            return runs
+        names = [spec for spec in dict.fromkeys(strategies) if not trains_apart(art.parse(spec)[0])]
+        if len(names) < len(strategies):
+            print("note: single-task networks are not tuned; their ordinary runs are compared with mix's.")
+        return runs + tuned.found(
+            self.output,
+            setting,
+            names,
+            lambda spec: self.fingerprinted(setting, self.of(setting, spec)),
+            lambda lacking: f"{self.words('--strategies', *lacking)} --output {self.output}",
+        )
+
+    @staticmethod
+    def fingerprinted(setting: Setting, configs: Sequence[Config]) -> list[Config]:
+        """The same runs with what stands for their training images, which are the same for all."""
+        fingerprint = locating.fingerprint(setting, configs[0].data)
+        return [config.with_fingerprint(fingerprint) for config in configs]
+
+    def of(self, setting: Setting, strategy: str) -> list[Config]:
+        """The runs of one strategy as ordinary ones, of every baseline and seed.
 
         Raises:
             UserError: for unknown names and values.
@@ -113,14 +146,19 @@ class GridRequest:
         data = DataConfig()
         if self.data_root is not None:
             data = DataConfig(source="files", root=str(self.data_root.resolve()), missing=self.missing)
-        configs = [
+        return [
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
-            for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in self._strategies(setting)
+            for baseline in self._networks
             for seed in self.seeds
         ]  # fmt: skip
-        return [one for config in configs for one in _runs(setting, config)]
+
+    @property
+    def _networks(self) -> Sequence[str]:
+        return baselines.names() if self.baselines == ["all"] else self.baselines
+
+    def _place(self, config: Config) -> int:
+        return list(self._networks).index(config.baseline)
 
     @property
     def by_cost(self) -> bool:
@@ -149,8 +187,9 @@ class GridRequest:
             raced.append(config.on_terms(share=1 / (ratio or 1), budget="cost", ratio=ratio or 1.0))
         return raced
 
-    def _strategies(self, setting: Setting) -> list[str]:
-        """The strategies as typed, with designs of fixed weights written out.
+    def typed(self, setting: Setting, searched: bool) -> list[str]:
+        """The strategies in their one spelling, with designs of fixed weights written out; where their parameters are
+        ``searched``, ``fixed`` may stand without weights.
 
         Raises:
             UserError: with everything that is wrong with them.
@@ -160,12 +199,13 @@ class GridRequest:
         found, problems = list[str](), list[str]()
         for spec in self.strategies:
             try:
-                found += art.expand(spec, setting.task_names)
+                whole = not (searched and tuned.needs_values(spec))
+                found += art.expand(spec, setting.task_names) if whole else [spec]
             except ValueError as error:
                 problems.append(str(error))
         if problems:
             raise UserError("these strategies cannot be:", problems) if problems[1:] else UserError(problems[0])
-        return found
+        return [tuned.typed(spec, setting.task_names) for spec in found]
 
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
@@ -186,10 +226,10 @@ def _is_reference(config: Config) -> bool:
     """Whether this run stands beside those of any budget: mix, fixed weights, whose step is mix's, and single-task
     networks."""
     name, _ = art.parse(config.strategy)
-    return name in ("mix", "fixed") or _apart(name)
+    return name in ("mix", "fixed") or trains_apart(name)
 
 
-def _apart(name: str) -> bool:
+def trains_apart(name: str) -> bool:
     """Whether a strategy trains one network for each task."""
     return name in art.entries() and art.entries()[name].apart
 
@@ -198,7 +238,7 @@ def _runs(setting: Setting, config: Config) -> list[Config]:
     """The run itself; of single-task networks one for each task, which sees as many samples of its task as a multi-task
     run does, or takes as many steps."""
     name, parameters = art.parse(config.strategy)
-    if not _apart(name):
+    if not trains_apart(name):
         return [config]
     shares = expected_shares(config.data.mixing, setting, config.train.steps)
     return [

@@ -64,7 +64,8 @@ class StepCosts:
     def ratio(self, config: Config) -> float | None:
         """Of a run's strategy; ``None`` where it is neither given nor kept."""
         kept = self._kept.get(self.place(config), {}).get(config.strategy)
-        return self.given.get(config.strategy) or (kept.ratio if kept else None)
+        given = self.given.get(config.strategy) or self.given.get(config.terms.tuned)
+        return given or (kept.ratio if kept else None)
 
     @staticmethod
     def place(config: Config) -> str:

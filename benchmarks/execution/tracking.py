@@ -101,10 +101,11 @@ class Tracker:
         run: the folder to mirror.
         config: its configuration.
         grid: the command that the run is part of.
+        trial: whether it is one of a search: its tag ``kind`` says so, and its weights stay where they are.
     """
 
-    def __init__(self, uri: str, run: Run, config: Config, grid: str):
-        self.uri, self.run, self.config, self.grid = uri, run, config, grid
+    def __init__(self, uri: str, run: Run, config: Config, grid: str, trial: bool = False):
+        self.uri, self.run, self.config, self.grid, self.trial = uri, run, config, grid, trial
         self.working = uri != NONE
         self._client: MlflowClient  # since start()
         self._id = ""
@@ -162,6 +163,7 @@ class Tracker:
             "folder": str(self.run.folder),
             "commit": str(environment.commit),
             "device": str(environment.device),
+            **({"kind": "trial"} if self.trial else {}),
         }
         return {key: value[:_TAG] for key, value in tags.items()}
 
@@ -227,7 +229,7 @@ class Tracker:
                 rows = means.to_dict("records")
                 self._log((_key(f"{row['metric']}{kind}/{row['dataset']}"), row[column], steps) for row in rows)
             files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.CURVE, names.SCORES)
-            for path in [self.run.folder / name for name in (*files, names.CHECKPOINT)]:
+            for path in [self.run.folder / name for name in (*files, *[names.CHECKPOINT] * (not self.trial))]:
                 if path.exists():
                     self._client.log_artifact(self._id, str(path))
             if (self.run.folder / "samples").is_dir():
@@ -244,7 +246,7 @@ def thinned(table: pd.DataFrame, steps: int) -> pd.DataFrame:
     return table[table["step"].isin(chosen)]
 
 
-def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
+def mirror(uri: str, runs: Iterable[Run], grid: str, trials: bool = False) -> None:
     """Log what the store lacks of runs that have ended; where the server fails, the rest is left for later.
 
     What the runs' folders say is compared with the store, in one search for all of them: it may have been lost or
@@ -265,7 +267,7 @@ def mirror(uri: str, runs: Iterable[Run], grid: str) -> None:
         print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
         return
     for run, config in (end for end, name in zip(ended, noted, strict=True) if name not in existing):
-        tracker = Tracker(uri, run, Config.model_validate(config.content()), grid)
+        tracker = Tracker(uri, run, Config.model_validate(config.content()), grid, trials)
         tracker.start()
         tracker.rhythm(run.rhythm())
         tracker.curve(run.curve())

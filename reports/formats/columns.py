@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 from reports.numbers.conflicts import Conflict, pair_name
 from reports.numbers.model import AVERAGE, Cohort, Outcome, Row
 from reports.numbers.statistics import LEVEL, Reach, Target
+from reports.numbers.tuning import found
 from reports.numbers.words import EMPTY, interval, number, with_spread
+from results.tuning import Search, Trial
 
 T = TypeVar("T")
 
@@ -141,6 +143,38 @@ CONFLICTS: list[Column[Conflict]] = [
     Column("most conflicting pair", lambda conflict: _worst_pair(conflict)),
 ]
 """Probed task gradients, a row a strategy."""
+
+TUNING: list[Column[Search]] = [
+    Column("baseline", lambda search: search.display),
+    Column("strategy", lambda search: search.strategy),
+    Column("default, dB", lambda search: _score(search.default), lambda search: _value(search.default)),
+    Column("best, dB", lambda search: _score(search.best), lambda search: _value(search.best)),
+    Column(
+        "gain by tuning",
+        lambda search: EMPTY if math.isnan(search.gain) else number(search.gain, 2, signed=True),
+        lambda search: search.gain,
+    ),
+    Column(
+        "trials",
+        lambda search: f"{len(search.trials)}{f', {len(search.failures)} failed' if search.failures else ''}",
+        lambda search: float(len(search.trials)),
+    ),
+    Column("found", found),
+]
+"""Searches for parameters, a row each."""
+
+TUNING_LEGEND = (
+    "Validation PSNR at the end of the training, on the seeds of the search and images that training does not see: the "
+    "best of so many trials is too good by chance. What was found is compared on other seeds, by --tuned."
+)
+
+
+def _value(trial: Trial | None) -> float:
+    return math.nan if trial is None or trial.score is None else trial.score
+
+
+def _score(trial: Trial | None) -> str:
+    return EMPTY if math.isnan(_value(trial)) else number(_value(trial), 2)
 
 
 def _worst_pair(conflict: Conflict) -> str:

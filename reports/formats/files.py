@@ -13,6 +13,7 @@ from reports.figures.gains import gain_figure
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
 from reports.figures.sweeps import sweep_figure
+from reports.figures.tuning import tuning_figures
 from reports.formats import markdown, tidy
 from reports.formats.latex import latex
 from reports.formats.page import page
@@ -23,16 +24,24 @@ from reports.numbers.model import Cohort, GainTable
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
 from reports.numbers.targets import target_table
+from reports.numbers.tuning import of_cohort, tuning_table
 from results import write_atomically, write_text
+from results.tuning import Search
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|curves|targets|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|report|conflicts|curves|targets|tuning|(?:rhythm|conflicts|sweep|curve|tuning)-.+?)"
+    r"(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
 
 def write_cohort(
-    cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = ()
+    cohort: Cohort,
+    folder: Path,
+    suffix: str,
+    formats: Sequence[str],
+    others: Sequence[str] = (),
+    searched: Sequence[Search] = (),
 ) -> tuple[str, list[Path], list[Path]]:
     """Write a cohort's files; returns the text for a terminal, the tables and pages, and the figures.
 
@@ -42,26 +51,30 @@ def write_cohort(
         suffix: what stands behind each name, empty for the newest cohort.
         formats: of :data:`reports.build.FORMATS`.
         others: pages of other cohorts in the folder.
+        searched: searches of the setting, for whatever cohort.
     """
     table, probed = gain_table(cohort), conflicts(cohort)
     swept, validated = sweeps(table), {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
     drawn = [kind for kind in KINDS if kind in formats]
     figures = _figures(table, probed, swept, validated, folder, suffix, drawn) if drawn else []
+    tunings = of_cohort(cohort, searched)
+    for baseline, found in tunings.items() if drawn else ():
+        figures += tuning_figures(cohort, found, folder / f"tuning-{style.file_name(baseline)}{suffix}", drawn)
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
-        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed)
+        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, tunings)
     if "csv" in formats:
         reached = {(row.baseline, row.strategy): row.targets for row in table.rows}
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
-        frames |= {"curves": curve_table(validated), "targets": target_table(reached)}
+        frames |= {"curves": curve_table(validated), "targets": target_table(reached), "tuning": tuning_table(tunings)}
         for name, frame in frames.items():
             if name in ("gains", "runs") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
         contents[f"gains{suffix}.tex"] = latex(table)
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, validated, others)
+        contents[f"report{suffix}.html"] = page(table, probed, swept, validated, others, tunings)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     return terminal(table, swept, probed), [folder / name for name in contents], figures

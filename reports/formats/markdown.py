@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, shown
+from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, TUNING, TUNING_LEGEND, shown
 from reports.formats.sections import sections
 from reports.formats.sentences import sentences
 from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
@@ -17,6 +17,7 @@ from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Sweep
+from reports.numbers.tuning import Tunings
 from reports.numbers.words import EMPTY, interval, number, with_spread
 from results.visible import visible
 
@@ -26,9 +27,10 @@ def page(
     figures: Sequence[Path] = (),
     swept: Sequence[Sweep] = (),
     probed: Mapping[str, Sequence[Conflict]] | None = None,
+    tunings: Tunings | None = None,
 ) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, notes, ``figures``
-    (same folder)."""
+    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, tuning, notes,
+    ``figures`` (same folder)."""
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
@@ -49,6 +51,7 @@ def page(
         parts.append("No run counts so far.")
     parts += [_sweep_section(sweep) for sweep in swept]
     parts += [_conflict_section(probed)] if probed else []
+    parts += [_tuning_section(tunings)] if tunings else []
     if table.notes:
         parts += ["## Notes", "\n".join(f"- {escaped(note.text, first=True)}" for note in table.notes)]
     if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
@@ -97,6 +100,12 @@ def _sweep_section(sweep: Sweep) -> str:
     title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
     values = pipe_table(["baseline", *names], lines, left=1)
     return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+
+
+def _tuning_section(tunings: Tunings) -> str:
+    searches = [search for several in tunings.values() for search in several]
+    rows = [[column.text(search) for column in TUNING] for search in searches]
+    return f"## Tuning\n\n{TUNING_LEGEND}\n\n{pipe_table([column.heading for column in TUNING], rows)}"
 
 
 def _conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:

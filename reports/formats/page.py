@@ -14,7 +14,19 @@ from typing import TypeVar
 import jinja2
 from pydantic import JsonValue
 
-from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
+from reports.formats.columns import (
+    GAIN,
+    INTERVAL,
+    MEASURES,
+    P_VALUE,
+    SEEDS,
+    TUNING,
+    TUNING_LEGEND,
+    VERDICT,
+    Column,
+    run_columns,
+    shown,
+)
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sections import Entry, Section, sections
@@ -29,6 +41,7 @@ from reports.numbers.statistics import GAIN as GAINED
 from reports.numbers.statistics import LOSS, Target
 from reports.numbers.sweeps import Sweep
 from reports.numbers.tables import seed_gains
+from reports.numbers.tuning import Tunings
 from reports.numbers.words import number, with_spread
 from results.records import Severity
 
@@ -74,12 +87,14 @@ def page(
     swept: Sequence[Sweep],
     validated: Mapping[str, Sequence[Curve]],
     others: Sequence[str] = (),
+    tunings: Tunings | None = None,
 ) -> str:
     """The file's text.
 
     Args:
         table, probed, swept, validated: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
+        tunings: searches for parameters.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -94,7 +109,8 @@ def page(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legend(table), sections=_sections(table), comparison=_comparison(table),
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
-        others=others, data=data, script=script, style=_source("page.css"),
+        others=others, tuning=_tuning(tunings or {}), tuning_legend=TUNING_LEGEND, data=data, script=script,
+        style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -265,6 +281,12 @@ def _runs(cohort: Cohort) -> PageTable:
             for outcome in cohort.outcomes
         ],
     )
+
+
+def _tuning(tunings: Tunings) -> PageTable:
+    searches = [search for several in tunings.values() for search in several]
+    rows = [[_cell(column, search) for column in TUNING] for search in searches]
+    return PageTable("Tuning", [column.heading for column in TUNING], rows)
 
 
 def _configurations(cohort: Cohort) -> list[dict[str, str]]:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, GAIN, INTERVAL, MEASURES, SEEDS, VERDICT, Column, meanings, shown
+from reports.formats.columns import (
+    CONFLICTS,
+    GAIN,
+    INTERVAL,
+    MEASURES,
+    SEEDS,
+    TUNING,
+    TUNING_LEGEND,
+    VERDICT,
+    Column,
+    meanings,
+    shown,
+)  # fmt: skip
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.formats.sections import Section, sections
 from reports.numbers import header
@@ -14,6 +26,8 @@ from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Line, Sweep
 from reports.numbers.words import EMPTY, number, plural, with_spread
+from results.tuning import Search
+from results.visible import visible
 
 CONFLICT_LEGEND = (
     "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
@@ -53,6 +67,17 @@ def legend(table: GainTable) -> list[str]:
         )
     meant = meanings(MEASURES, table.rows)
     return [basis, meant] if meant else [basis]
+
+
+def tuning_text(searches: Sequence[Search]) -> str:
+    """What searches found, a line each."""
+    rows = [[column.heading for column in TUNING], *([column.text(search) for column in TUNING] for search in searches)]
+    widths = [max(len(visible(row[i])) for row in rows) for i in range(len(TUNING))]
+    lines = [
+        "  ".join(visible(cell).ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join([*lines, *wrapped("* ", TUNING_LEGEND).splitlines()])
 
 
 def sweep_text(sweep: Sweep, several_seeds: bool) -> str:

@@ -148,8 +148,8 @@ def _columns(outcomes: Iterable[Outcome]) -> list[DataRecord]:
 
 
 def _supersede(outcomes: Sequence[Outcome]) -> None:
-    """Leave out runs of another training recipe than their baseline's newest finished run, older repetitions, and runs
-    with other training images.
+    """Leave out runs of another training recipe than their baseline's newest finished run, older repetitions, runs with
+    other training images, and tuned ones with other parameters than the newest.
 
     A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
     seeds of different recipes are not averaged.
@@ -158,6 +158,7 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
     recipes: dict[str, dict[str, JsonValue]] = {}
     trained: dict[str, list[DataRecord]] = {}
     definitions: dict[tuple[str, str, str], int] = {}
+    found: dict[tuple[str, str, str], tuple[str, float | None]] = {}
     for outcome in sorted(outcomes, key=lambda o: (o.run.status.state == State.DONE, *o.ended), reverse=True):
         config, reason = outcome.config, ""
         identity = (config.baseline, outcome.strategy, config.terms.task, config.seed)
@@ -169,6 +170,10 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
             reason = f"trained on other images of {', '.join(other)} than its baseline's newest run"
         elif config.definition != definitions.setdefault(identity[:3], config.definition):
             reason = "older definition of the strategy"
+        elif config.terms.tuned and (chose := (config.strategy, config.train.lr)) != found.setdefault(
+            identity[:3], chose
+        ):
+            reason = "other parameters than those found last"
         elif identity in chosen:
             reason = "older run of the same baseline, strategy and seed"
         else:
