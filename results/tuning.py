@@ -185,13 +185,8 @@ def files(output: Path | str, setting: str) -> list[Path]:
     return sorted((place(output, setting) / SEARCHES).glob("*.json"))
 
 
-def summarise(output: Path | str, setting: str) -> list[Path]:
-    """Write ``best.json`` and ``trials.csv`` of all searches of a setting; returns their paths.
-
-    Raises:
-        Damaged: as :func:`searches`.
-    """
-    found, folder = searches(output, setting), place(output, setting)
+def summarise(folder: Path, found: Sequence[Search]) -> list[Path]:
+    """Write ``best.json`` and ``trials.csv`` of these searches into the folder; returns their paths."""
     text = json.dumps([best(search) for search in found], indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / BEST, lambda path: write_text(path, text))
     content = table(found).map(spreadsheet).to_csv(index=False, lineterminator="\n")

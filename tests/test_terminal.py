@@ -70,6 +70,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_though_nobody_reads(data, tmp
 
 BEGINNINGS = {
     "benchmarks.run --setting three_task --strategies mix pcgrad --output {0}": "Preparing runs",
+    "benchmarks.tune --setting three_task --output {0}": "Preparing searches",
     "benchmarks.evaluate --checkpoint x --baseline nafnet --setting three_task --output {0}": "Scoring x on three_task",
     "benchmarks.restore x.png --checkpoint x --baseline nafnet --output {0}": "Restoring x.png",
     "benchmarks.data show --setting three_task --output {0}": "Drawing a sheet",

@@ -194,7 +194,7 @@ class ProgressView:
         if status.state == State.DONE:
             record = plan.run.environment
             train, score = (duration(seconds or 0) for seconds in (record.train_seconds, record.evaluate_seconds))
-            line += f" (training {train}, scoring {score})"
+            line += f" (training {train})" if plan.trial else f" (training {train}, scoring {score})"
         if self._lines is not None:
             line = folded(line, self._lines.size[0])
         print(line, file=sys.stderr, flush=True)

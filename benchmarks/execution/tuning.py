@@ -34,6 +34,7 @@ from results.tuning import Parameter, Search, Trial
 Execute = Callable[[Sequence[Plan]], Mapping[Path, Status]]
 """Does runs; what became of each, by its folder."""
 
+_QUEUED = 64  # runs that a cluster is given at once, where --jobs does not say
 _CHANCES = 2  # of a run: what failed by chance (memory, a machine) is no strategy's fault
 
 
@@ -287,13 +288,15 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
             data = grid.check(options, first, None)
 
             def execute(plans: Sequence[Plan]) -> Mapping[Path, Status]:
-                ended, wanted = (sum(len(study.search.trials) for study in studies), request.trials * len(studies))
+                ended = sum(len(study.search.trials) for study in studies)
+                wanted = sum(study.search.wanted for study in studies)
                 announce(f"{ended} of {wanted} trials done; {len(plans)} runs next.")
                 return grid.execute(options, plans, uri, data, request.command)
 
-            search_all(studies, grid.jobs(options, first), execute)
+            jobs = (options.jobs or _QUEUED) if options.cluster else grid.jobs(options, first)
+            search_all(studies, jobs, execute)
         with locked(request.place / ".lock"):
-            files = tuning.summarise(options.output, studies[0].setting.name)
+            files = tuning.summarise(request.place, tuned.read_all(options.output, studies[0].setting.name))
     print(reporter([study.search for study in studies]))
     print(f"Written to {request.place}: {', '.join(path.name for path in files)}")
     if uri != tracking.NONE:

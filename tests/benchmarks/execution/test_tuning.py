@@ -128,7 +128,7 @@ def test_failed_trials_count_and_are_listed(tmp_path):
         assert all((trial.score is None) == (trial.lr > 4e-3) for trial in search.trials)
     failed = [plan.folder for plan in machine.done if plan.config.train.lr > 4e-3]
     assert all(failed.count(folder) == 2 for folder in failed)  # once more, as it may have been chance
-    tuning.summarise(tmp_path, "three_task")
+    tuning.summarise(tuning.place(tmp_path, "three_task"), tuning.searches(tmp_path, "three_task"))
     best = {
         entry["strategy"]: entry
         for entry in json.loads((tuning.place(tmp_path, "three_task") / "best.json").read_text())
