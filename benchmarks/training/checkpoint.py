@@ -31,8 +31,8 @@ class Checkpoint(TypedDict):
 
     ``network``, ``optimizer``, ``strategy`` and ``average`` are states; ``seconds`` were spent on ``step`` steps, of
     which ``skipped`` had no update; ``learned``: whether any gradient was other than 0; ``norms``: of the gradients,
-    (step,) where they are clipped at a percentile, else (0,); ``clipped``: steps that were, ``None`` where it is not known
-    or none can be; ``hash``: of the run's configuration.
+    (step,) where they are clipped at a percentile, else (0,); ``clipped``: steps that were, ``None`` where it is not
+    known or none can be; ``hash``: of the run's configuration.
     """
 
     network: dict[str, Any]

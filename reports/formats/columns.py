@@ -65,16 +65,24 @@ def _difference(row: Row) -> float:
     return math.nan if won is None or lost is None else float(won - lost)
 
 
-def _measure(heading: str, name: str, digits: int, about: str, signed: bool = False, unit: str = "") -> Column[Row]:
-    """A column of one of :class:`reports.numbers.model.Measures`."""
+def _measure(
+    heading: str, name: str, digits: int, about: str, signed: bool = False, unit: str = "", scale: int = 1
+) -> Column[Row]:
+    """A column of one of :class:`reports.numbers.model.Measures`, in tables times a ``scale``."""
 
     def value(row: Row) -> float:
         return getattr(row.measures, name)
 
     def text(row: Row) -> str:
-        return EMPTY if math.isnan(value(row)) else number(value(row), digits, signed) + unit
+        return EMPTY if math.isnan(value(row)) else number(scale * value(row), digits, signed) + unit
 
     return Column(heading, text, value, {name: value}, about)
+
+
+def _with_plan(cost: float, planned: float) -> str:
+    if math.isnan(planned):
+        return number(cost, 2)
+    return f"{'' if math.isnan(cost) else f'{number(cost, 2)} '}({number(planned, 2)})"
 
 
 SEEDS = Column[Row](
@@ -109,11 +117,26 @@ MEASURES: list[Column[Row]] = [
     _measure("delta-m", "delta_m", 2, "mean relative change of PSNR", signed=True, unit=" %"),
     _measure("rank", "mean_rank", 2, "mean over the test sets among this baseline's strategies (1 is best)"),
     _measure("pace spread", "pace_spread", 3, "how unevenly the tasks learn (0: all at one pace)"),
-    _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
     VERDICT,
 ]
 """The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`); a table has those that say
 something of its rows (:func:`shown`)."""
+
+COSTS: list[Column[Row]] = [
+    Column(
+        "step cost",
+        lambda row: _with_plan(row.measures.step_cost, row.measures.planned_cost),
+        lambda row: row.measures.step_cost,
+        {"step_cost": lambda row: row.measures.step_cost, "planned_cost": lambda row: row.measures.planned_cost},
+        "time of a training step over mix's, median over paired seeds on one device (in brackets: as planned)",
+    ),
+    _measure("memory", "memory_cost", 2, "peak of the training over mix's, on a GPU that of its tensors"),
+    _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
+    _measure("largest", "largest_share", 2, "largest share of a task in a step's weights, on average"),
+    _measure("clipped", "clipped", 0, "share of the steps whose gradient was clipped", unit=" %", scale=100),
+]
+"""What a strategy takes and does, a row a baseline and strategy (:mod:`reports.numbers.costs`); shown as
+:data:`MEASURES` are, in a table of its own where there is no room for both."""
 
 CONFLICTS: list[Column[Conflict]] = [
     Column("n", lambda conflict: str(len(conflict.seeds))),

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, shown
+from reports.formats.columns import CONFLICTS, COSTS, MEASURES, P_VALUE, SEEDS, Column, shown
 from reports.formats.sentences import sentences
-from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
+from reports.formats.text import CONFLICT_LEGEND, COST_TITLE, cost_legend, legend, sweep_cells
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import change, heading
@@ -39,6 +39,8 @@ def page(
             title = escaped(heading(table.metrics[metric]))
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        if costs := shown(COSTS, table.rows):
+            parts += [f"## {COST_TITLE}", _columns(table, [SEEDS, *costs]), f"- {cost_legend(table)}"]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:
@@ -83,7 +85,10 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 
 def _comparison(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+    return _columns(table, shown([SEEDS, *MEASURES, P_VALUE], table.rows))
+
+
+def _columns(table: GainTable, columns: Sequence[Column[Row]]) -> str:
     rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
     return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
 

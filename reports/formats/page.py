@@ -14,11 +14,22 @@ from typing import TypeVar
 import jinja2
 from pydantic import JsonValue
 
-from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
+from reports.formats.columns import (
+    COSTS,
+    GAIN,
+    INTERVAL,
+    MEASURES,
+    P_VALUE,
+    SEEDS,
+    VERDICT,
+    Column,
+    run_columns,
+    shown,
+)
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sentences import sentences
-from reports.formats.text import legend
+from reports.formats.text import cost_legend, legend
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import direction
@@ -83,10 +94,10 @@ def page(
     script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
-    data = page_data(table, probed, swept)
+    data, legends = page_data(table, probed, swept), [*legend(table), *filter(None, [cost_legend(table)])]
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
+        notes=notes, legend=legends, comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
         configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -118,7 +129,7 @@ def _comparison(table: GainTable) -> PageTable:
         return PageTable("", [], [])
     rest = [column for column in MEASURES if column not in (GAIN, INTERVAL, VERDICT)]
     score = Column[Row]("PSNR, dB", lambda row: with_spread(row.average.score, 2), lambda row: row.average.score.mean)
-    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest], table.rows)
+    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest, *COSTS], table.rows)
     names = ["baseline", "strategy", GAIN.heading, "", VERDICT.heading, *(column.heading for column in further)]
     axis = _axis(table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, MEASURES, SEEDS, meanings, shown
+from reports.formats.columns import CONFLICTS, COSTS, MEASURES, SEEDS, Column, meanings, shown
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
@@ -13,6 +13,8 @@ from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Line, Sweep
 from reports.numbers.words import EMPTY, number, plural, with_spread
+
+COST_TITLE = "Cost and weights"
 
 CONFLICT_LEGEND = (
     "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
@@ -34,6 +36,7 @@ def terminal(
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
+        parts.append(_costs(table))
     parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
     parts += [conflict_text(probed)] if probed else []
     parts.append("\n".join(wrapped("* ", note.text) for note in table.notes))
@@ -51,6 +54,11 @@ def legend(table: GainTable) -> list[str]:
         )
     meant = meanings(MEASURES, table.rows)
     return [basis, meant] if meant else [basis]
+
+
+def cost_legend(table: GainTable) -> str:
+    """What the columns of the costs and weights mean; empty where there are none."""
+    return meanings(COSTS, table.rows)
 
 
 def sweep_text(sweep: Sweep, several_seeds: bool) -> str:
@@ -167,8 +175,19 @@ def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
 
 
 def _measures(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES], table.rows)
-    head = ["Best first" if table.large else "Against mix", *(column.heading for column in columns)]
+    title, columns = "Best first" if table.large else "Against mix", shown([SEEDS, *MEASURES], table.rows)
+    return _columns(table, title, columns) + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+
+
+def _costs(table: GainTable) -> str:
+    columns = shown(COSTS, table.rows)
+    if not columns:
+        return ""
+    return f"{_columns(table, COST_TITLE, [SEEDS, *columns])}\n{wrapped('  ', cost_legend(table))}"
+
+
+def _columns(table: GainTable, title: str, columns: Sequence[Column[Row]]) -> str:
+    head = [title, *(column.heading for column in columns)]
     lines: list[list[str]] = []
     for row, first in _with_groups(table.ranked):
         lines += [[row.display] + [""] * len(columns)] if first else []
@@ -176,4 +195,4 @@ def _measures(table: GainTable) -> str:
     text = grid([head, *lines])
     if max(map(len, text.splitlines())) > width():
         text = "\n\n".join(blocks(head[0], [["", *head[1:]]], lines))
-    return text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+    return text

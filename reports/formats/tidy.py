@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.formats.columns import MEASURES, csv_fields, run_columns
+from reports.formats.columns import COSTS, MEASURES, csv_fields, run_columns
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Row
 from reports.numbers.statistics import ImageGain
 from results.records import Role
@@ -29,7 +29,8 @@ def tidy(table: GainTable) -> pd.DataFrame:
     lower_is_better`` (empty: not known); ``input``; ``mean, std``; strategy minus mix over paired seeds ``gain,
     gain_std, gain_n, gain_low, gain_high, p, p_holm, verdict`` (where lower is better, a gain is below 0); over images
     of one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
-    ``mean_rank, delta_m, won, lost, pace_spread, weight_sum`` (:mod:`reports.numbers.summary`, from PSNR).
+    ``mean_rank, delta_m, won, lost, pace_spread`` (:mod:`reports.numbers.summary`, from PSNR) and ``step_cost,
+    planned_cost, memory_cost, weight_sum, largest_share, clipped`` (:mod:`reports.numbers.costs`).
     """
     shared = _shared(table.cohort)
     rows = [
@@ -125,4 +126,4 @@ def _numbers(table: GainTable, row: Row, dataset: str, metric: str) -> Entries:
 
 
 def _measures(row: Row) -> Entries:
-    return dict.fromkeys(("mean_rank", "delta_m")) | csv_fields(MEASURES, row)
+    return dict.fromkeys(("mean_rank", "delta_m")) | csv_fields([*MEASURES, *COSTS], row)

@@ -63,6 +63,7 @@ def write_run(
     curve: pd.DataFrame | None = None,
     parameters: dict | None = None,
     metrics: dict[str, MetricFacts] | None = None,
+    environment: dict | None = None,
     samples: bool = False,
     age: float = 0,
     setting: str = "three_task",
@@ -70,7 +71,8 @@ def write_run(
     """One run. ``psnr``: mean by test set, or one gain over the input for all; ``None`` writes no scores.
 
     ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``parameters`` are
-    the strategy's, resolved; ``metrics``: what is recorded of them; ``age`` (seconds) sets how long ago the run ended.
+    the strategy's, resolved; ``metrics``: what is recorded of them;
+    ``environment``: beside what every run has; ``age`` (seconds) sets how long ago the run ended.
     """
     resolved = {
         "setting": setting, "baseline": baseline, "strategy": strategy, "seed": seed, "size": "tiny", "profile": "demo",
@@ -88,7 +90,7 @@ def write_run(
     recorded = metrics and {name: facts.content() for name, facts in metrics.items()}
     images = {key: value for key, value in resolved["data"].items() if key != "mixing"}  # which is a recipe's own
     shared = [resolved["setting"], resolved["size"], resolved["profile"], images, list(overrides)]
-    pair = {key: value for key, value in resolved.items() if key != "strategy"}
+    pair = {key: value for key, value in resolved.items() if key not in ("strategy", "terms")}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
     run.write_status(Status(State.RUNNING))
     run.write_json("config.json", {
@@ -97,7 +99,9 @@ def write_run(
         "config": resolved, "store": 2,
         **{key: value for key, value in (("parameters", parameters), ("metrics", recorded)) if value is not None},
     })  # fmt: skip
-    run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
+    run.write_json("environment.json", {
+        "commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0, **(environment or {}),
+    })  # fmt: skip
     run.write_json("data.json", data)
     if psnr is not None:
         run.write_scores(scores(psnr, data, resolved["evaluate"]["protocol"]))
