@@ -45,14 +45,15 @@ def build(
     protocol: str | None = None,
     formats: Sequence[str] = FORMATS,
     collect: bool = False,
+    pool: bool = False,
 ) -> Report:
     """Write the report of a setting below ``<output>/reports/<setting>`` and return the text to print.
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and
-    ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same names with ``-<cohort>`` at the end. The
-    same runs give byte-identical files.
+    show, ``pooled.csv``, ``conflicts.csv``, and as ``.png``/``.svg`` ``curve-<baseline>``, ``conflicts-<baseline>`` and
+    ``sweep-<strategy>-<parameter>``; older cohorts get the same names with ``-<cohort>`` at the end. The same runs give
+    byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -62,6 +63,7 @@ def build(
         protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
         collect: runs may still be going: name those of the grid that have not begun.
+        pool: add verdicts over baselines (:mod:`reports.numbers.pooled`).
 
     Raises:
         ValueError: a format that is none.
@@ -89,7 +91,7 @@ def build(
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
-    return _written(cohorts, folder, formats, every=runs is None)
+    return _written(cohorts, folder, formats, every=runs is None, pool=pool)
 
 
 def check_output(folder: Path) -> None:
@@ -106,7 +108,7 @@ def check_output(folder: Path) -> None:
         ) from error
 
 
-def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool) -> Report:
+def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], every: bool, pool: bool) -> Report:
     from reports.formats.files import named, remove_stale, write_cohort
     from reports.formats.layout import width, wrapped
 
@@ -114,7 +116,7 @@ def _written(cohorts: Sequence[Cohort], folder: Path, formats: Sequence[str], ev
     texts, tables, figures = [], [], []
     for position, (cohort, suffix) in enumerate(zip(cohorts, suffixes, strict=True)):
         others = [f"report{other}.html" for other in suffixes if other != suffix]
-        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others)
+        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others, pool)
         texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
         tables += written
         figures += drawn
@@ -157,6 +159,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"write these only, of {' '.join(FORMATS)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--collect", action="store_true", help="runs are still going: name what is missing")
+    parser.add_argument("--pool", action="store_true", help="add a verdict on each strategy over all baselines")
     options = parser.parse_args(arguments)
     if not (options.setting or options.archive):
         parser.error("name a --setting, or a folder of kept runs with --from")
@@ -176,6 +179,7 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             protocol=options.protocol,
             formats=options.formats,
             collect=options.collect,
+            pool=options.pool,
         )
     except NothingToReport as error:
         if not options.collect or find_runs(options.output, setting):

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 from reports.numbers.conflicts import Conflict, pair_name
 from reports.numbers.model import Cohort, Outcome, Row
+from reports.numbers.pooled import Pooled
+from reports.numbers.power import EFFECTS, seeds_needed
 from reports.numbers.statistics import LEVEL
 from reports.numbers.words import EMPTY, interval, number, with_spread
 
@@ -122,6 +124,12 @@ MEASURES: list[Column[Row]] = [
 """The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`); a table has those that say
 something of its rows (:func:`shown`)."""
 
+
+def _seeds_for(effect: float) -> Callable[[Row], float | None]:
+    """Seeds to see this gain with, by the scatter of the row's own gains."""
+    return lambda row: seeds_needed(row.average.gain.std, effect)
+
+
 COSTS: list[Column[Row]] = [
     Column(
         "step cost",
@@ -134,9 +142,51 @@ COSTS: list[Column[Row]] = [
     _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
     _measure("largest", "largest_share", 2, "largest share of a task in a step's weights, on average"),
     _measure("clipped", "clipped", 0, "share of the steps whose gradient was clipped", unit=" %", scale=100),
+    Column("", lambda row: "", fields={f"seeds_for_{effect:g}_db": _seeds_for(effect) for effect in EFFECTS}),
 ]
 """What a strategy takes and does, a row a baseline and strategy (:mod:`reports.numbers.costs`); shown as
 :data:`MEASURES` are, in a table of its own where there is no room for both."""
+
+POOLED: list[Column[Pooled]] = [
+    Column(
+        "ahead",
+        lambda one: f"{one.ahead} of {len(one.baselines)}",
+        lambda one: float(one.ahead),
+        {
+            "baselines": lambda one: "; ".join(one.baselines),
+            "ahead": lambda one: one.ahead,
+            "baseline_gains": lambda one: " ".join(f"{gain.mean:.6f}" for gain in one.gains),
+        },
+        "on how many baselines the mean gain is above 0",
+    ),
+    Column(
+        "n",
+        lambda one: str(one.gain.n),
+        lambda one: float(one.gain.n),
+        {"seeds": lambda one: one.gain.n},
+        "paired seeds of all of them",
+    ),
+    Column(
+        "mean gain",
+        lambda one: number(one.gain.mean, 2, signed=True),
+        lambda one: one.gain.mean,
+        {"gain": lambda one: one.gain.mean},
+    ),
+    Column(
+        f"{LEVEL:.0%} interval",
+        lambda one: interval(one.gain.low, one.gain.high, EMPTY),
+        lambda one: one.gain.low,
+        {"gain_low": lambda one: one.gain.low, "gain_high": lambda one: one.gain.high, "p": lambda one: one.gain.p},
+    ),
+    Column("verdict", lambda one: one.verdict, fields={"verdict": lambda one: one.verdict}),
+    Column(
+        "p (Holm)",
+        lambda one: f"{one.p_holm:.3g}",
+        lambda one: one.p_holm,
+        {"p_holm": lambda one: one.p_holm},
+    ),
+]
+"""Verdicts over baselines, a row a strategy (:mod:`reports.numbers.pooled`)."""
 
 CONFLICTS: list[Column[Conflict]] = [
     Column("n", lambda conflict: str(len(conflict.seeds))),

@@ -19,18 +19,19 @@ from reports.formats.page import page
 from reports.formats.text import terminal
 from reports.numbers.conflicts import Conflict, conflict_table, conflicts
 from reports.numbers.model import Cohort, GainTable
+from reports.numbers.pooled import pooled
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|pooled|report|conflicts|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
 
 def write_cohort(
-    cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = ()
+    cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = (), pool: bool = False
 ) -> tuple[str, list[Path], list[Path]]:
     """Write a cohort's files; returns the text for a terminal, the tables and pages, and the figures.
 
@@ -40,26 +41,28 @@ def write_cohort(
         suffix: what stands behind each name, empty for the newest cohort.
         formats: of :data:`reports.build.FORMATS`.
         others: pages of other cohorts in the folder.
+        pool: with verdicts over baselines.
     """
     table, probed = gain_table(cohort), conflicts(cohort)
-    swept = sweeps(table)
+    swept, across = sweeps(table), pooled(table.rows) if pool else None
     figures = _figures(table, probed, swept, folder, suffix, [kind for kind in KINDS if kind in formats])
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
-        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed)
+        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, across)
     if "csv" in formats:
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
+        frames["pooled"] = tidy.pooled_table(cohort, across or ())
         for name, frame in frames.items():
-            if name != "conflicts" or len(frame):
+            if name not in ("conflicts", "pooled") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
-        contents[f"gains{suffix}.tex"] = latex(table)
+        contents[f"gains{suffix}.tex"] = latex(table, across or ())
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, others)
+        contents[f"report{suffix}.html"] = page(table, probed, swept, others, across)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    return terminal(table, swept, probed), [folder / name for name in contents], figures
+    return terminal(table, swept, probed, across), [folder / name for name in contents], figures
 
 
 def named(paths: Sequence[Path]) -> str:

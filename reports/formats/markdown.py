@@ -7,13 +7,23 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.formats.columns import CONFLICTS, COSTS, MEASURES, P_VALUE, SEEDS, Column, shown
+from reports.formats.columns import CONFLICTS, COSTS, MEASURES, P_VALUE, POOLED, SEEDS, Column, shown
 from reports.formats.sentences import sentences
-from reports.formats.text import CONFLICT_LEGEND, COST_TITLE, cost_legend, legend, sweep_cells
+from reports.formats.text import (
+    CONFLICT_LEGEND,
+    COST_TITLE,
+    NOT_POOLED,
+    POOLED_TITLE,
+    cost_legend,
+    legend,
+    pooled_legend,
+    sweep_cells,
+)
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Sweep
 from reports.numbers.words import EMPTY, interval, number, with_spread
@@ -25,9 +35,10 @@ def page(
     figures: Sequence[Path] = (),
     swept: Sequence[Sweep] = (),
     probed: Mapping[str, Sequence[Conflict]] | None = None,
+    across: Sequence[Pooled] | None = None,
 ) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, notes, ``figures``
-    (same folder)."""
+    """Header, score tables with gains in brackets, comparison, verdicts ``across`` baselines, costs, image-level view,
+    sweeps, conflicts, notes, ``figures`` (same folder)."""
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
@@ -39,6 +50,7 @@ def page(
             title = escaped(heading(table.metrics[metric]))
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
         if costs := shown(COSTS, table.rows):
             parts += [f"## {COST_TITLE}", _columns(table, [SEEDS, *costs]), f"- {cost_legend(table)}"]
         if images := _images(table):
@@ -91,6 +103,12 @@ def _comparison(table: GainTable) -> str:
 def _columns(table: GainTable, columns: Sequence[Column[Row]]) -> str:
     rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
     return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
+
+
+def _pooled(across: Sequence[Pooled]) -> str:
+    rows = [[one.strategy, *(column.text(one) for column in POOLED)] for one in across]
+    names = ["strategy", *(column.heading for column in POOLED)]
+    return f"{pipe_table(names, rows, left=1)}\n\n- {pooled_legend(across)}" if across else NOT_POOLED
 
 
 def _sweep_section(sweep: Sweep) -> str:

@@ -20,6 +20,7 @@ from reports.formats.columns import (
     INTERVAL,
     MEASURES,
     P_VALUE,
+    POOLED,
     SEEDS,
     VERDICT,
     Column,
@@ -29,11 +30,12 @@ from reports.formats.columns import (
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sentences import sentences
-from reports.formats.text import cost_legend, legend
+from reports.formats.text import NOT_POOLED, cost_legend, legend, pooled_legend
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import GAIN as GAINED
 from reports.numbers.statistics import LOSS
 from reports.numbers.sweeps import Sweep
@@ -78,13 +80,18 @@ class PageTable:
 
 
 def page(
-    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], others: Sequence[str] = ()
+    table: GainTable,
+    probed: Mapping[str, Sequence[Conflict]],
+    swept: Sequence[Sweep],
+    others: Sequence[str] = (),
+    across: Sequence[Pooled] | None = None,
 ) -> str:
     """The file's text.
 
     Args:
         table, probed, swept: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
+        across: verdicts over baselines, where they are asked for.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -98,7 +105,9 @@ def page(
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legends, comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
-        configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
+        configurations=_configurations(cohort), others=others, across=_across(across),
+        across_legend=pooled_legend(across) if across else NOT_POOLED, data=data, script=script,
+        style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -145,6 +154,21 @@ def _comparison(table: GainTable) -> PageTable:
         ]
 
     return PageTable("Average gain over mix", names, [cells(row) for row in table.ranked], axis=axis)
+
+
+def _across(across: Sequence[Pooled] | None) -> PageTable | None:
+    """The verdicts over baselines; without rows where nothing can be pooled, ``None`` where nobody asked."""
+    if across is None:
+        return None
+
+    def cells(one: Pooled) -> list[TableCell]:
+        kind = {GAINED: "gain", LOSS: "loss"}.get(one.verdict, "calm")
+        return [
+            TableCell(one.strategy, kind="name long" if len(one.strategy) > LONGEST else "name"),
+            *(TableCell(one.verdict, kind=kind) if c.heading == VERDICT.heading else _cell(c, one) for c in POOLED),
+        ]
+
+    return PageTable("Over baselines", ["strategy", *(c.heading for c in POOLED)], [cells(one) for one in across])
 
 
 def _names(display: str, strategy: str) -> list[TableCell]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, COSTS, MEASURES, SEEDS, Column, meanings, shown
+from reports.formats.columns import CONFLICTS, COSTS, MEASURES, POOLED, SEEDS, Column, meanings, shown
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import heading
 from reports.numbers.model import GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Line, Sweep
 from reports.numbers.words import EMPTY, number, plural, with_spread
 
 COST_TITLE = "Cost and weights"
+
+POOLED_TITLE = "Over baselines"
+NOT_POOLED = "No verdict over baselines: no strategy has two paired seeds or more on two baselines or more."
 
 CONFLICT_LEGEND = (
     "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
@@ -23,9 +27,13 @@ CONFLICT_LEGEND = (
 
 
 def terminal(
-    table: GainTable, swept: Sequence[Sweep] = (), probed: Mapping[str, Sequence[Conflict]] | None = None
+    table: GainTable,
+    swept: Sequence[Sweep] = (),
+    probed: Mapping[str, Sequence[Conflict]] | None = None,
+    across: Sequence[Pooled] | None = None,
 ) -> str:
-    """The whole report of a cohort as text, with its sweeps and conflicts."""
+    """The whole report of a cohort as text, with its sweeps, its conflicts and, where they are asked for, the verdicts
+    ``across`` its baselines."""
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
@@ -36,6 +44,7 @@ def terminal(
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
+        parts += [pooled_text(across)] if across is not None else []
         parts.append(_costs(table))
     parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
     parts += [conflict_text(probed)] if probed else []
@@ -59,6 +68,25 @@ def legend(table: GainTable) -> list[str]:
 def cost_legend(table: GainTable) -> str:
     """What the columns of the costs and weights mean; empty where there are none."""
     return meanings(COSTS, table.rows)
+
+
+def pooled_text(across: Sequence[Pooled]) -> str:
+    """The verdicts over baselines as a small table with its legend."""
+    if not across:
+        return wrapped("", NOT_POOLED)
+    rows = [[POOLED_TITLE, *(column.heading for column in POOLED)]]
+    rows += [[f"  {one.strategy}", *(column.text(one) for column in POOLED)] for one in across]
+    return f"{grid(rows)}\n{wrapped('  ', pooled_legend(across))}"
+
+
+def pooled_legend(across: Sequence[Pooled]) -> str:
+    """What verdicts over baselines rest on."""
+    count = len(across)
+    return (
+        "verdict: Stouffer's sum of the baselines' paired t-tests, whose seeds are independent, two-sided, Holm-"
+        f"corrected over {count} {plural(count, 'strategy', 'strategies')}; mean gain: of these baselines, each counted alike; "
+        f"interval: {LEVEL:.0%}, of that mean, not corrected; {meanings(POOLED, across)}"
+    )
 
 
 def sweep_text(sweep: Sweep, several_seeds: bool) -> str:

@@ -31,6 +31,7 @@ from reports.numbers.model import (
     headings,
 )
 from reports.numbers.notes import below_input, published_notes, run_notes, starved, too_few_seeds
+from reports.numbers.power import seeds_note
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
 from results.records import MetricFacts, Role
 
@@ -51,6 +52,7 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for dataset, _ in headings(cohort.columns)
     }
     notes = run_notes(cohort) + below_input(rows, inputs) + starved(rows) + too_few_seeds(rows) + undirected(facts)
+    notes += seeds_note(rows)
     notes += published_notes(rows, [reason for _, reasons in compared for reason in reasons])
     psnr = {
         (baseline, strategy, dataset): gains
