@@ -134,6 +134,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _seeds_needed(output: Path, plans: Sequence[Plan]) -> list[str]:
     """How many seeds gains take, as far as runs that one table holds with these tell; reports are asked, not torch."""
+    from reports.formats.layout import wrapped
     from reports.numbers.cohorts import gather
     from reports.numbers.power import seeds_note
     from reports.numbers.tables import gain_table
@@ -141,8 +142,9 @@ def _seeds_needed(output: Path, plans: Sequence[Plan]) -> list[str]:
     plan, baselines_planned = plans[0], {plan.config.baseline for plan in plans}
     key = plan.config.identity(plan.setting)["cohort"]
     runs = find_runs(output, plan.config.setting, {"baseline": baselines_planned})
-    cohorts = [cohort for cohort in gather(runs) if cohort.key == key]
-    return ["", *(f"{note}" for cohort in cohorts for note in seeds_note(gain_table(cohort, images=False).rows))]
+    cohorts = [cohort for cohort in gather(runs) if cohort.key == key[: len(cohort.key)]]
+    notes = [note for cohort in cohorts for note in seeds_note(gain_table(cohort, images=False).rows)]
+    return ["", *(wrapped("", note.text) for note in notes)] if notes else []
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def pooled_legend(across: Sequence[Pooled]) -> str:
     count = len(across)
     return (
         "verdict: Stouffer's sum of the baselines' paired t-tests, whose seeds are independent, two-sided, Holm-"
-        f"corrected over {count} {plural(count, 'strategy', 'strategies')}; mean gain: of these baselines, each counted alike; "
-        f"interval: {LEVEL:.0%}, of that mean, not corrected; {meanings(POOLED, across)}"
+        f"corrected over {count} {plural(count, 'strategy', 'strategies')}; mean gain: of these baselines, each "
+        f"counted alike; interval: {LEVEL:.0%}, of that mean, not corrected; {meanings(POOLED, across)}"
     )
 
 

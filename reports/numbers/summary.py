@@ -118,6 +118,8 @@ def largest_share(table: pd.DataFrame) -> float:
 
 def fair_shares(table: pd.DataFrame) -> dict[str, float]:
     """Each task's share in multiples of its fair one, mean over the steps of :func:`shares` that it is in."""
+    if table.empty:
+        return {}
     return {str(task): float(mean) for task, mean in table.groupby("task", sort=False)["fair"].mean().items()}
 
 
