@@ -38,7 +38,7 @@ STRATEGIES = 5
 TERMS = {"x": Terms(), "x (tuned)": Terms(tuned="x"), "x (equal cost)": Terms(budget="cost")}
 """Rows of one strategy in a table with terms, beside mix and mix tuned."""
 
-TUNING = 1.0
+TUNING = 4.0
 """What tuning gives any strategy, in standard deviations of a score over seeds."""
 
 PLANTED = 2.0
