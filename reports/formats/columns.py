@@ -138,7 +138,12 @@ COSTS: list[Column[Row]] = [
         {"step_cost": lambda row: row.measures.step_cost, "planned_cost": lambda row: row.measures.planned_cost},
         "time of a training step over mix's, median over paired seeds on one device (in brackets: as planned)",
     ),
-    _measure("memory", "memory_cost", 2, "peak of the training over mix's, on a GPU that of its tensors"),
+    _measure(
+        "memory",
+        "memory_cost",
+        2,
+        "peak of the training over mix's, on a GPU of its tensors, else of the whole process, where a tenth is noise",
+    ),
     _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
     _measure("largest", "largest_share", 2, "largest share of a task in a step's weights, on average"),
     _measure("clipped", "clipped", 0, "share of the steps whose gradient was clipped", unit=" %", scale=100),
