@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from benchmarks.config.settings import Mixing
+from benchmarks.config.mixing import MixingText
 
 Loss = Literal["l1", "mse", "charbonnier"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
@@ -63,7 +63,8 @@ class DataConfig(Section):
     ``fingerprint`` (names and sizes of the files found) stands for what lies there.
 
     ``validation`` images of each task are scored through the training, which never sees them: further embedded scenes,
-    so that training is the same with any number of them.
+    so that training is the same with any number of them; of files, images that leave the training sets of every task
+    (:mod:`benchmarks.data.holding_out`), so that with another number it is another training.
     """
 
     LATER: ClassVar[dict[str, Any]] = {"validation": 0}
@@ -71,7 +72,7 @@ class DataConfig(Section):
     source: Literal["embedded", "files"] = "embedded"
     root: str | None = None
     missing: Literal["error", "synthesise"] = "error"
-    mixing: Mixing = "shuffled"
+    mixing: MixingText = "shuffled"  # benchmarks.config.mixing
     extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
     fingerprint: str = ""
     validation: Annotated[int, Field(ge=0, le=1000)] = 0

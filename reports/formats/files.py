@@ -18,14 +18,16 @@ from reports.formats.latex import latex
 from reports.formats.page import page
 from reports.formats.text import terminal
 from reports.numbers.conflicts import Conflict, conflict_table, conflicts
+from reports.numbers.curves import Curve, curve_table, curves
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import pooled
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
+from reports.numbers.targets import target_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|pooled|report|conflicts|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|report|conflicts|curves|targets|pooled|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
@@ -45,21 +47,25 @@ def write_cohort(
     """
     table, probed = gain_table(cohort), conflicts(cohort)
     swept, across = sweeps(table), pooled(table.rows) if pool else None
-    figures = _figures(table, probed, swept, folder, suffix, [kind for kind in KINDS if kind in formats])
+    validated = {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
+    drawn = [kind for kind in KINDS if kind in formats]
+    figures = _figures(table, probed, swept, validated, folder, suffix, drawn) if drawn else []
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
         contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, across)
     if "csv" in formats:
+        reached = {(row.baseline, row.strategy): row.targets for row in table.rows}
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
+        frames |= {"curves": curve_table(validated), "targets": target_table(reached)}
         frames["pooled"] = tidy.pooled_table(cohort, across or ())
         for name, frame in frames.items():
-            if name not in ("conflicts", "pooled") or len(frame):
+            if name in ("gains", "runs") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
         contents[f"gains{suffix}.tex"] = latex(table, across or ())
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, others, across)
+        contents[f"report{suffix}.html"] = page(table, probed, swept, validated, others, across)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     return terminal(table, swept, probed, across), [folder / name for name in contents], figures
@@ -95,12 +101,11 @@ def _figures(
     table: GainTable,
     probed: Mapping[str, Sequence[Conflict]],
     swept: Sequence[Sweep],
+    validated: Mapping[str, Sequence[Curve]],
     folder: Path,
     suffix: str,
     kinds: Sequence[str],
 ) -> list[Path]:
-    if not kinds:
-        return []
     figures = gain_figure(table, folder / f"gains{suffix}", kinds)
     for sweep in swept:
         name = style.file_name(f"sweep-{sweep.strategy}-{sweep.parameter}")
@@ -109,7 +114,11 @@ def _figures(
         stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
         figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
         stem = folder / f"curve-{style.file_name(baseline)}{suffix}"
-        figures += curve_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
+        names = table.drawn(baseline)
+        shown = sorted(
+            (curve for curve in validated[baseline] if curve.strategy in names), key=lambda c: names.index(c.strategy)
+        )
+        figures += curve_figures(table.cohort, baseline, shown, stem, kinds)
     for baseline, found in probed.items():
         drawn = table.drawn(baseline)
         shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))

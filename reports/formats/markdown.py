@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports.formats.columns import CONFLICTS, COSTS, MEASURES, P_VALUE, POOLED, SEEDS, Column, shown
+from reports.formats.sections import sections
 from reports.formats.sentences import sentences
 from reports.formats.text import (
     CONFLICT_LEGEND,
@@ -51,6 +52,9 @@ def page(
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
+        for section in sections(table):
+            rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
+            parts += [f"## {section.title}", pipe_table(section.names, rows), f"{section.caption}."]
         if costs := shown(COSTS, table.rows):
             parts += [f"## {COST_TITLE}", _columns(table, [SEEDS, *costs]), f"- {cost_legend(table)}"]
         if images := _images(table):

@@ -29,15 +29,17 @@ from reports.formats.columns import (
 )
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
+from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
 from reports.formats.text import NOT_POOLED, cost_legend, legend, pooled_legend
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.curves import Curve
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
 from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import GAIN as GAINED
-from reports.numbers.statistics import LOSS
+from reports.numbers.statistics import LOSS, Target
 from reports.numbers.sweeps import Sweep
 from reports.numbers.tables import seed_gains
 from reports.numbers.words import number, with_spread
@@ -83,13 +85,14 @@ def page(
     table: GainTable,
     probed: Mapping[str, Sequence[Conflict]],
     swept: Sequence[Sweep],
+    validated: Mapping[str, Sequence[Curve]],
     others: Sequence[str] = (),
     across: Sequence[Pooled] | None = None,
 ) -> str:
     """The file's text.
 
     Args:
-        table, probed, swept: what :mod:`reports.build` computed of a cohort.
+        table, probed, swept, validated: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
         across: verdicts over baselines, where they are asked for.
     """
@@ -101,13 +104,14 @@ def page(
     script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
-    data, legends = page_data(table, probed, swept), [*legend(table), *filter(None, [cost_legend(table)])]
+    data = page_data(table, probed, swept, validated)
+    legends = [*legend(table), *filter(None, [cost_legend(table)])]
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legends, comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
-        configurations=_configurations(cohort), others=others, across=_across(across),
-        across_legend=pooled_legend(across) if across else NOT_POOLED, data=data, script=script,
-        style=_source("page.css"),
+        notes=notes, legend=legends, sections=_sections(table), comparison=_comparison(table),
+        targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
+        others=others, across=_across(across), across_legend=pooled_legend(across) if across else NOT_POOLED,
+        data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -169,6 +173,26 @@ def _across(across: Sequence[Pooled] | None) -> PageTable | None:
         ]
 
     return PageTable("Over baselines", ["strategy", *(c.heading for c in POOLED)], [cells(one) for one in across])
+
+
+def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
+    """The small tables, verdicts as in the large one."""
+
+    def cell(entry: Entry) -> TableCell:
+        kind = {GAINED: "gain", LOSS: "loss"}.get(entry.verdict, "number")
+        return TableCell(entry.text, None if math.isnan(entry.value) else round(entry.value, 6), kind)
+
+    return [
+        (
+            section,
+            PageTable(
+                section.title,
+                list(section.names),
+                [[*_names(display, strategy), *map(cell, entries)] for display, strategy, entries in section.rows],
+            ),
+        )
+        for section in sections(table)
+    ]
 
 
 def _names(display: str, strategy: str) -> list[TableCell]:
@@ -234,6 +258,27 @@ def _score(row: Row, dataset: str, metric: str, digits: int) -> TableCell:
     cell = row.cells[dataset, metric]
     note = "" if math.isnan(cell.gain.mean) else number(cell.gain.mean, digits, signed=True)
     return _number(cell.score.mean, with_spread(cell.score, digits), note)
+
+
+def _targets(table: GainTable) -> PageTable:
+    """Where validation reached mix's last level: of every task in steps, smaller in cost."""
+    rows = [row for row in table.ranked if row.targets]
+    tasks = sorted(dict.fromkeys(task for row in rows for task in row.targets), key=lambda task: task != AVERAGE)
+
+    def cell(row: Row, task: str) -> TableCell:
+        target = row.targets.get(task, Target())
+        cost = f"cost {target.cost.words}" if target.cost.words else ""
+        return _number(target.steps.share if math.isfinite(target.steps.share) else math.nan, target.steps.words, cost)
+
+    cells = [
+        [
+            *_names(row.display, row.strategy),
+            TableCell(str(max(target.steps.n for target in row.targets.values()))),
+            *(cell(row, task) for task in tasks),
+        ]
+        for row in rows
+    ]
+    return PageTable("Steps until validation has mix's last level", ["baseline", "strategy", "n", *tasks], cells)
 
 
 def _runs(cohort: Cohort) -> PageTable:

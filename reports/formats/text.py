@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, COSTS, MEASURES, POOLED, SEEDS, Column, meanings, shown
+from reports.formats.columns import (
+    CONFLICTS,
+    COSTS,
+    GAIN,
+    INTERVAL,
+    MEASURES,
+    POOLED,
+    SEEDS,
+    VERDICT,
+    Column,
+    meanings,
+    shown,
+)
 from reports.formats.layout import blocks, grid, width, wrapped
+from reports.formats.sections import Section, sections
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.metrics import heading
@@ -44,6 +57,7 @@ def terminal(
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
+            parts += [_section(section) for section in sections(table)]
         parts += [pooled_text(across)] if across is not None else []
         parts.append(_costs(table))
     parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
@@ -202,25 +216,47 @@ def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
     return blocks(title, [["", "n", *names], *([["", "", *marks]] if any(marks) else [])], lines)
 
 
+def _section(section: Section) -> str:
+    """A small table, the baseline above its rows."""
+    lines: list[list[str]] = []
+    for place, (display, strategy, entries) in enumerate(section.rows):
+        if not place or section.rows[place - 1][0] != display:
+            lines.append([display] + [""] * len(entries))
+        lines.append([f"  {strategy}", *(entry.words for entry in entries)])
+    text = grid([["", *section.names[2:]], *lines])
+    if max(map(len, text.splitlines())) > width():
+        head = [["", "", *section.names[2:]]]
+        text = "\n\n".join(blocks("", head, [[line[0], "", *line[1:]] for line in lines])).strip("\n")
+    return f"{section.title}\n{text}\n{wrapped('  ', section.caption + '.')}"
+
+
+def _lines(table: GainTable, columns: Sequence[Column[Row]]) -> list[list[str]]:
+    """A line a row, under a line for each baseline."""
+    lines: list[list[str]] = []
+    for row, first in _with_groups(table.ranked):
+        lines += [[row.display] + [""] * len(columns)] if first else []
+        lines.append([f"  {row.strategy}", *(column.text(row) for column in columns)])
+    return lines
+
+
 def _measures(table: GainTable) -> str:
-    title, columns = "Best first" if table.large else "Against mix", shown([SEEDS, *MEASURES], table.rows)
-    return _columns(table, title, columns) + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+    columns, title = shown([SEEDS, *MEASURES], table.rows), "Best first" if table.large else "Against mix"
+    lines = _lines(table, columns)
+    text = grid([[title, *(column.heading for column in columns)], *lines])
+    if max(map(len, text.splitlines())) > width():  # cut between columns, the verdict beside the gain
+        first = [column for column in columns if column in (SEEDS, GAIN, INTERVAL, VERDICT)]
+        columns = first + [column for column in columns if column not in first]
+        heads = ["", *(column.heading for column in columns)]
+        text = "\n\n".join(blocks(title, [heads], _lines(table, columns)))
+    return text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
 
 
 def _costs(table: GainTable) -> str:
     columns = shown(COSTS, table.rows)
     if not columns:
         return ""
-    return f"{_columns(table, COST_TITLE, [SEEDS, *columns])}\n{wrapped('  ', cost_legend(table))}"
-
-
-def _columns(table: GainTable, title: str, columns: Sequence[Column[Row]]) -> str:
-    head = [title, *(column.heading for column in columns)]
-    lines: list[list[str]] = []
-    for row, first in _with_groups(table.ranked):
-        lines += [[row.display] + [""] * len(columns)] if first else []
-        lines.append([f"  {row.strategy}", *(column.text(row) for column in columns)])
-    text = grid([head, *lines])
+    columns = [SEEDS, *columns]
+    text = grid([[COST_TITLE, *(column.heading for column in columns)], *_lines(table, columns)])
     if max(map(len, text.splitlines())) > width():
-        text = "\n\n".join(blocks(head[0], [["", *head[1:]]], lines))
-    return text
+        text = "\n\n".join(blocks(COST_TITLE, [["", *(c.heading for c in columns)]], _lines(table, columns)))
+    return f"{text}\n{wrapped('  ', cost_legend(table))}"

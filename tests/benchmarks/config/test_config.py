@@ -73,9 +73,9 @@ def test_identities():
     assert (mix.data.validation, more.data.validation, none.data.validation) == (8, 16, 0)
     assert resolve(SETTING, "transweather", "mix", profile="paper").data.validation == 0
     here, there = (DataConfig(source="files", root=root, fingerprint="f") for root in ("/here", "/there"))
-    assert config(data=here).data.validation == 0
-    with pytest.raises(UserError, match=r"data\.validation"):
-        config("mix", "data.validation=8", data=here)
+    assert resolve(SETTING, "transweather", "mix", profile="paper", data=here).data.validation == 0
+    held = {config("mix", f"data.validation={count}", data=here).hash for count in (0, 8, 16)}
+    assert len(held) == 3 and config(data=here).data.validation == 8  # what is held out of files is not trained on
     assert config(data=here).identity(SETTING) == config(data=there).identity(SETTING)
     assert config(data=here).hash != config(data=here).with_fingerprint("g").hash
 
@@ -86,13 +86,14 @@ def test_mixing_belongs_to_the_recipe():
     assert (promptir.data.mixing, airnet.data.mixing) == ("shuffled", "balanced") and not airnet.overrides(SETTING)
     assert airnet.identity(SETTING)["cohort"] == promptir.identity(SETTING)["cohort"]
     for usual in (promptir, airnet):
-        kinds = ("shuffled", "balanced", "stratified")
+        kinds = ("shuffled", "balanced", "stratified", "temperature:2", "temperature:3", "sequential")
         typed = [
             resolve(SETTING, usual.baseline, "mix", profile="paper", overrides=[f"data.mixing={kind}"])
             for kind in kinds
         ]
         assert [chosen.data.mixing for chosen in typed] == list(kinds)
-        assert len({chosen.hash for chosen in typed}) == 3
+        assert len({chosen.hash for chosen in typed}) == len(kinds)
+        assert len({chosen.identity(SETTING)["cohort"] for chosen in typed}) == len(kinds)
         for chosen in typed:
             own = chosen.data.mixing == usual.data.mixing
             assert (chosen.identity(SETTING)["cohort"] == usual.identity(SETTING)["cohort"]) == own
