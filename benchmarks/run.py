@@ -11,12 +11,16 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError
 from benchmarks.execution import options
 from benchmarks.training import distributed
-from results import Run
+from results import Run, find_runs
 from results.command import announce, command, leave
+
+if TYPE_CHECKING:
+    from benchmarks.execution.plan import Plan
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         help="cost of a strategy's step over mix's, in place of measuring it")  # fmt: skip
     about_tuned = "beside the ordinary runs, those with what python -m benchmarks.tune has found for each strategy"
     add("--tuned", action="store_true", help=about_tuned)
+    add("--pool", action="store_true", help="with a verdict on each strategy over all baselines")
     add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
     return result
 
@@ -62,25 +67,40 @@ def main(given: argparse.Namespace) -> int:
 def _main(given: argparse.Namespace) -> int:
     from benchmarks.execution.request import GridRequest, listing  # late, as is torch below, for a fast --help
 
-    request = GridRequest(**vars(given))
+    request = GridRequest(**{name: value for name, value in vars(given).items() if name != "pool"})
     if request.by_cost and not request.dry_run:
         from benchmarks.execution import costing
 
         costing.measure(request)
     plans = request.plans()
     if request.dry_run:
-        print(listing(plans))
+        print("\n".join([listing(plans), *_seeds_needed(request.output, plans)]))
         return 0
     from benchmarks.execution import grid
     from reports.build import NothingToReport, Report, build
 
     def report(setting: str, output: Path, runs: Sequence[Run]) -> Report:
         try:
-            return build(setting, output, runs)
+            return build(setting, output, runs, pool=given.pool)
         except NothingToReport as error:
             raise UserError(f"{error} The runs are kept.") from error
 
     return grid.run(request, plans, report)
+
+
+def _seeds_needed(output: Path, plans: Sequence[Plan]) -> list[str]:
+    """How many seeds gains take, as far as runs that one table holds with these tell; reports are asked, not torch."""
+    from reports.formats.layout import wrapped
+    from reports.numbers.cohorts import gather
+    from reports.numbers.power import seeds_note
+    from reports.numbers.tables import gain_table
+
+    plan, baselines_planned = plans[0], {plan.config.baseline for plan in plans}
+    key = plan.config.identity(plan.setting)["cohort"]
+    runs = find_runs(output, plan.config.setting, {"baseline": baselines_planned})
+    cohorts = [cohort for cohort in gather(runs) if cohort.key == key[: len(cohort.key)]]
+    notes = [note for cohort in cohorts for note in seeds_note(gain_table(cohort, images=False).rows)]
+    return ["", *(wrapped("", note.text) for note in notes)] if notes else []
 
 
 if __name__ == "__main__":

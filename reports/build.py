@@ -15,7 +15,7 @@ from results.tuning import Search
 from results.visible import visible
 
 if TYPE_CHECKING:
-    from reports.numbers.model import Cohort
+    from reports.numbers.findings import Findings
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -46,14 +46,15 @@ def build(
     protocol: str | None = None,
     formats: Sequence[str] = FORMATS,
     collect: bool = False,
+    pool: bool = False,
 ) -> Report:
     """Write the report of a setting below ``<output>/reports/<setting>`` and return the text to print.
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg``, ``tuning.csv``,
-    ``tuning-<baseline>.png``/``.svg`` and ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same
-    names with ``-<cohort>`` at the end. The same runs give byte-identical files.
+    show, ``curves.csv``, ``targets.csv``, ``tuning.csv``, ``pooled.csv``, ``conflicts.csv``, and as ``.png``/``.svg``
+    ``curve-<baseline>``, ``tuning-<baseline>``, ``conflicts-<baseline>`` and ``sweep-<strategy>-<parameter>``; older
+    cohorts get the same names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -63,6 +64,7 @@ def build(
         protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
         collect: runs may still be going: name those of the grid that have not begun.
+        pool: add verdicts over baselines (:mod:`reports.numbers.pooled`).
 
     Raises:
         ValueError: a format that is none.
@@ -71,6 +73,7 @@ def build(
     """
     from reports.numbers.cohorts import collect as count_grid
     from reports.numbers.cohorts import gather
+    from reports.numbers.findings import find
 
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
@@ -90,7 +93,9 @@ def build(
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
-    return _written(cohorts, folder, formats, *_searched(output, setting), every=runs is None)
+    searched, unread = _searched(output, setting)
+    found = [find(cohort, searched, pool) for cohort in cohorts]
+    return _written(found, folder, formats, unread, every=runs is None)
 
 
 def _searched(output: Path | str, setting: str) -> tuple[list[Search], list[str]]:
@@ -122,22 +127,17 @@ def check_output(folder: Path) -> None:
 
 
 def _written(
-    cohorts: Sequence[Cohort],
-    folder: Path,
-    formats: Sequence[str],
-    searched: Sequence[Search],
-    unread: Sequence[str],
-    every: bool,
+    several: Sequence[Findings], folder: Path, formats: Sequence[str], unread: Sequence[str], every: bool
 ) -> Report:
     from reports.formats.files import named, remove_stale, write_cohort
     from reports.formats.layout import width, wrapped
 
-    suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
+    suffixes = ["", *(f"-{findings.cohort.key}" for findings in several[1:])]
     texts, tables, figures = [], [], []
-    for position, (cohort, suffix) in enumerate(zip(cohorts, suffixes, strict=True)):
+    for position, (findings, suffix) in enumerate(zip(several, suffixes, strict=True)):
         others = [f"report{other}.html" for other in suffixes if other != suffix]
-        text, written, drawn = write_cohort(cohort, folder, suffix, formats, others, searched)
-        texts.append(text if len(cohorts) == 1 else f"[{position + 1} of {len(cohorts)}] {text}")
+        text, written, drawn = write_cohort(findings, folder, suffix, formats, others)
+        texts.append(text if len(several) == 1 else f"[{position + 1} of {len(several)}] {text}")
         tables += written
         figures += drawn
     remove_stale(folder, tables + figures, formats, every)
@@ -180,6 +180,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"write these only, of {' '.join(FORMATS)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--collect", action="store_true", help="runs are still going: name what is missing")
+    parser.add_argument("--pool", action="store_true", help="add a verdict on each strategy over all baselines")
     options = parser.parse_args(arguments)
     if not (options.setting or options.archive):
         parser.error("name a --setting, or a folder of kept runs with --from")
@@ -199,6 +200,7 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             protocol=options.protocol,
             formats=options.formats,
             collect=options.collect,
+            pool=options.pool,
         )
     except NothingToReport as error:
         if not options.collect or find_runs(options.output, setting):

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 from reports.numbers.conflicts import Conflict, pair_name
 from reports.numbers.model import AVERAGE, Cohort, Outcome, Row
+from reports.numbers.pooled import Pooled
+from reports.numbers.power import EFFECTS, seeds_needed
 from reports.numbers.statistics import LEVEL, Reach, Target
 from reports.numbers.tuning import found
 from reports.numbers.words import EMPTY, interval, number, with_spread
@@ -67,16 +69,24 @@ def _difference(row: Row) -> float:
     return math.nan if won is None or lost is None else float(won - lost)
 
 
-def _measure(heading: str, name: str, digits: int, about: str, signed: bool = False, unit: str = "") -> Column[Row]:
-    """A column of one of :class:`reports.numbers.model.Measures`."""
+def _measure(
+    heading: str, name: str, digits: int, about: str, signed: bool = False, unit: str = "", scale: int = 1
+) -> Column[Row]:
+    """A column of one of :class:`reports.numbers.model.Measures`, in tables times a ``scale``."""
 
     def value(row: Row) -> float:
         return getattr(row.measures, name)
 
     def text(row: Row) -> str:
-        return EMPTY if math.isnan(value(row)) else number(value(row), digits, signed) + unit
+        return EMPTY if math.isnan(value(row)) else number(scale * value(row), digits, signed) + unit
 
     return Column(heading, text, value, {name: value}, about)
+
+
+def _with_plan(cost: float, planned: float) -> str:
+    if math.isnan(planned):
+        return number(cost, 2)
+    return f"{'' if math.isnan(cost) else f'{number(cost, 2)} '}({number(planned, 2)})"
 
 
 def _target(heading: str, which: str, about: str) -> Column[Row]:
@@ -123,7 +133,6 @@ MEASURES: list[Column[Row]] = [
     _measure("delta-m", "delta_m", 2, "mean relative change of PSNR", signed=True, unit=" %"),
     _measure("rank", "mean_rank", 2, "mean over the test sets among this baseline's strategies (1 is best)"),
     _measure("pace spread", "pace_spread", 3, "how unevenly the tasks learn (0: all at one pace)"),
-    _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
     _target(
         "to mix",
         "steps",
@@ -135,6 +144,75 @@ MEASURES: list[Column[Row]] = [
 ]
 """The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`); a table has those that say
 something of its rows (:func:`shown`)."""
+
+
+def _seeds_for(effect: float) -> Callable[[Row], float | None]:
+    """Seeds to see this gain with, by the scatter of the row's own gains."""
+    return lambda row: seeds_needed(row.average.gain.std, effect)
+
+
+COSTS: list[Column[Row]] = [
+    Column(
+        "step cost",
+        lambda row: _with_plan(row.measures.step_cost, row.measures.planned_cost),
+        lambda row: row.measures.step_cost,
+        {"step_cost": lambda row: row.measures.step_cost, "planned_cost": lambda row: row.measures.planned_cost},
+        "time of a training step over mix's, median over paired seeds on one device (in brackets: as planned)",
+    ),
+    _measure(
+        "memory",
+        "memory_cost",
+        2,
+        "peak of the training over mix's, on a GPU of its tensors, else of the whole process, where a tenth is noise",
+    ),
+    _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
+    _measure("largest", "largest_share", 2, "largest share of a task in a step's weights, on average"),
+    _measure("clipped", "clipped", 0, "share of the steps whose gradient was clipped", unit=" %", scale=100),
+    Column("", lambda row: "", fields={f"seeds_for_{effect:g}_db": _seeds_for(effect) for effect in EFFECTS}),
+]
+"""What a strategy takes and does, a row a baseline and strategy (:mod:`reports.numbers.costs`); shown as
+:data:`MEASURES` are, in a table of its own where there is no room for both."""
+
+POOLED: list[Column[Pooled]] = [
+    Column(
+        "ahead",
+        lambda one: f"{one.ahead} of {len(one.baselines)}",
+        lambda one: float(one.ahead),
+        {
+            "baselines": lambda one: "; ".join(one.baselines),
+            "ahead": lambda one: one.ahead,
+            "baseline_gains": lambda one: " ".join(f"{gain.mean:.6f}" for gain in one.gains),
+        },
+        "on how many baselines the mean gain is above 0",
+    ),
+    Column(
+        "n",
+        lambda one: str(one.gain.n),
+        lambda one: float(one.gain.n),
+        {"seeds": lambda one: one.gain.n},
+        "paired seeds of all of them",
+    ),
+    Column(
+        "mean gain",
+        lambda one: number(one.gain.mean, 2, signed=True),
+        lambda one: one.gain.mean,
+        {"gain": lambda one: one.gain.mean},
+    ),
+    Column(
+        f"{LEVEL:.0%} interval",
+        lambda one: interval(one.gain.low, one.gain.high, EMPTY),
+        lambda one: one.gain.low,
+        {"gain_low": lambda one: one.gain.low, "gain_high": lambda one: one.gain.high, "p": lambda one: one.gain.p},
+    ),
+    Column("verdict", lambda one: one.verdict, fields={"verdict": lambda one: one.verdict}),
+    Column(
+        "p (Holm)",
+        lambda one: f"{one.p_holm:.3g}",
+        lambda one: one.p_holm,
+        {"p_holm": lambda one: one.p_holm},
+    ),
+]
+"""Verdicts over baselines, a row a strategy (:mod:`reports.numbers.pooled`)."""
 
 CONFLICTS: list[Column[Conflict]] = [
     Column("n", lambda conflict: str(len(conflict.seeds))),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pandas as pd
 
 from reports.figures import style
 from reports.figures.conflicts import conflict_figures
@@ -18,66 +21,63 @@ from reports.formats import markdown, tidy
 from reports.formats.latex import latex
 from reports.formats.page import page
 from reports.formats.text import terminal
-from reports.numbers.conflicts import Conflict, conflict_table, conflicts
-from reports.numbers.curves import Curve, curve_table, curves
-from reports.numbers.model import Cohort, GainTable
-from reports.numbers.sweeps import Sweep, sweeps
-from reports.numbers.tables import gain_table
+from reports.numbers.conflicts import conflict_table
+from reports.numbers.curves import curve_table
+from reports.numbers.findings import Findings
 from reports.numbers.targets import target_table
-from reports.numbers.tuning import of_cohort, tuning_table
+from reports.numbers.tuning import tuning_table
 from results import write_atomically, write_text
-from results.tuning import Search
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|curves|targets|tuning|(?:rhythm|conflicts|sweep|curve|tuning)-.+?)"
+    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|(?:rhythm|conflicts|sweep|curve|tuning)-.+?)"
     r"(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
 
 def write_cohort(
-    cohort: Cohort,
-    folder: Path,
-    suffix: str,
-    formats: Sequence[str],
-    others: Sequence[str] = (),
-    searched: Sequence[Search] = (),
+    findings: Findings, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = ()
 ) -> tuple[str, list[Path], list[Path]]:
     """Write a cohort's files; returns the text for a terminal, the tables and pages, and the figures.
 
     Args:
-        cohort: the runs.
+        findings: what was computed of it.
         folder: where to.
         suffix: what stands behind each name, empty for the newest cohort.
         formats: of :data:`reports.build.FORMATS`.
         others: pages of other cohorts in the folder.
-        searched: searches of the setting, for whatever cohort.
     """
-    table, probed = gain_table(cohort), conflicts(cohort)
-    swept, validated = sweeps(table), {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
     drawn = [kind for kind in KINDS if kind in formats]
-    figures = _figures(table, probed, swept, validated, folder, suffix, drawn) if drawn else []
-    tunings = of_cohort(cohort, searched)
-    for baseline, found in tunings.items() if drawn else ():
-        figures += tuning_figures(cohort, found, folder / f"tuning-{style.file_name(baseline)}{suffix}", drawn)
+    figures = _figures(findings, folder, suffix, drawn) if drawn else []
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
-        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, tunings)
+        contents[f"gains{suffix}.md"] = markdown.page(findings, pictures)
     if "csv" in formats:
-        reached = {(row.baseline, row.strategy): row.targets for row in table.rows}
-        frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
-        frames |= {"curves": curve_table(validated), "targets": target_table(reached), "tuning": tuning_table(tunings)}
-        for name, frame in frames.items():
+        for name, frame in _frames(findings).items():
             if name in ("gains", "runs") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
-        contents[f"gains{suffix}.tex"] = latex(table)
+        contents[f"gains{suffix}.tex"] = latex(findings)
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, validated, others, tunings)
+        contents[f"report{suffix}.html"] = page(findings, others)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    return terminal(table, swept, probed), [folder / name for name in contents], figures
+    return terminal(findings), [folder / name for name in contents], figures
+
+
+def _frames(findings: Findings) -> dict[str, pd.DataFrame]:
+    """The CSV files by name."""
+    cohort, rows = findings.cohort, findings.table.rows
+    return {
+        "gains": tidy.tidy(findings.table),
+        "runs": tidy.runs(cohort),
+        "conflicts": conflict_table(cohort),
+        "curves": curve_table(findings.curves),
+        "targets": target_table({(row.baseline, row.strategy): row.targets for row in rows}),
+        "tuning": tuning_table(findings.tunings),
+        "pooled": tidy.pooled_table(cohort, findings.across or ()),
+    }
 
 
 def named(paths: Sequence[Path]) -> str:
@@ -106,32 +106,36 @@ def remove_stale(folder: Path, written: Sequence[Path], formats: Sequence[str], 
             path.unlink()
 
 
-def _figures(
-    table: GainTable,
-    probed: Mapping[str, Sequence[Conflict]],
-    swept: Sequence[Sweep],
-    validated: Mapping[str, Sequence[Curve]],
-    folder: Path,
-    suffix: str,
-    kinds: Sequence[str],
-) -> list[Path]:
-    figures = gain_figure(table, folder / f"gains{suffix}", kinds)
-    for sweep in swept:
-        name = style.file_name(f"sweep-{sweep.strategy}-{sweep.parameter}")
-        figures += sweep_figure(table, sweep, folder / f"{name}{suffix}", kinds)
-    for baseline in table.cohort.baselines:
-        stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
-        figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
-        stem = folder / f"curve-{style.file_name(baseline)}{suffix}"
-        names = table.drawn(baseline)
-        shown = sorted(
-            (curve for curve in validated[baseline] if curve.strategy in names), key=lambda c: names.index(c.strategy)
-        )
-        figures += curve_figures(table.cohort, baseline, shown, stem, kinds)
-    for baseline, found in probed.items():
+def _figures(findings: Findings, folder: Path, suffix: str, kinds: Sequence[str]) -> list[Path]:
+    table, cohort = findings.table, findings.cohort
+
+    def stem(name: str, *parts: str) -> Path:
+        return folder / f"{style.file_name('-'.join([name, *parts]))}{suffix}"
+
+    figures = gain_figure(table, stem("gains"), kinds)
+    for sweep in findings.swept:
+        figures += sweep_figure(table, sweep, stem("sweep", sweep.strategy, sweep.parameter), kinds)
+    for baseline in cohort.baselines:
         drawn = table.drawn(baseline)
-        shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))
-        figures += conflict_figures(
-            table.cohort, shown, folder / f"conflicts-{style.file_name(baseline)}{suffix}", kinds
-        )
+        figures += rhythm_figures(cohort, baseline, drawn, stem("rhythm", baseline), kinds)
+        shown = _in_order(findings.curves.get(baseline, ()), drawn)
+        figures += curve_figures(cohort, baseline, shown, stem("curve", baseline), kinds)
+    for baseline, found in findings.probed.items():
+        shown = _in_order(found, table.drawn(baseline))
+        figures += conflict_figures(cohort, shown, stem("conflicts", baseline), kinds)
+    for baseline, searches in findings.tunings.items():
+        figures += tuning_figures(cohort, searches, stem("tuning", baseline), kinds)
     return figures
+
+
+class _OfStrategy(Protocol):
+    @property
+    def strategy(self) -> str: ...
+
+
+_S = TypeVar("_S", bound=_OfStrategy)
+
+
+def _in_order(found: Sequence[_S], drawn: Sequence[str]) -> list[_S]:
+    """Those of the strategies that are drawn, in that order."""
+    return sorted((one for one in found if one.strategy in drawn), key=lambda one: drawn.index(one.strategy))

@@ -9,11 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from reports.formats.columns import MEASURES, P_VALUE, SEEDS, shown
-from reports.formats.text import legend
+from reports.formats.columns import COSTS, MEASURES, P_VALUE, POOLED, SEEDS, Column, shown
+from reports.formats.text import COST_TITLE, POOLED_TITLE, cost_legend, legend, pooled_legend
 from reports.numbers import header
+from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import LEAK_FREE, GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.words import EMPTY, number
 from results.visible import visible
 
@@ -58,15 +60,28 @@ def escape(text: str) -> str:
     return text.replace("\0", "{}")  # two hyphens would be printed as a dash
 
 
-def latex(table: GainTable) -> str:
-    """``table`` environments, one or more a metric and for the comparison; need :data:`PREAMBLE`. The header and notes
-    are comments above them."""
+def latex(findings: Findings) -> str:
+    """``table`` environments, one or more a metric and for the comparison, and for verdicts over baselines; need
+    :data:`PREAMBLE`. The header and notes are comments above them."""
+    table, across = findings.table, findings.across or ()
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
-    lines = [PREAMBLE, *facts, *legend(table), *(note.text for note in table.notes)]
+    lines = [
+        PREAMBLE,
+        *facts,
+        *legend(table),
+        *filter(None, [cost_legend(table)]),
+        *_legends(across),
+        *(note.text for note in table.notes),
+    ]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
     if any(row.pairs for row in table.rows):
-        tables += _comparison(table)
+        columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+        tables += _comparison(table, "comparison", "comparison with mix, PSNR", columns)
+    if across:
+        tables += _across(table, across)
+    if costs := shown(COSTS, table.rows):
+        tables += _comparison(table, "costs", COST_TITLE.lower(), [SEEDS, *costs])
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
@@ -92,9 +107,8 @@ def _environments(
         ])  # fmt: skip
 
 
-def _comparison(table: GainTable) -> Iterator[str]:
-    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
-    caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
+def _comparison(table: GainTable, label: str, title: str, columns: Sequence[Column[Row]]) -> Iterator[str]:
+    caption = f"{escape(header.title(table.cohort))}: {title}. {_circumstances(table)}"
 
     def body(rows: Sequence[Row]) -> Iterator[str]:
         yield _line(["", *(escape(column.heading) for column in columns)])
@@ -106,7 +120,26 @@ def _comparison(table: GainTable) -> Iterator[str]:
                 yield from (_line([part, *[""] * len(columns)]) for part in rest)
 
     pages = _pages(table.ranked, lambda row: len(_folded(row.strategy)))
-    return _environments(table, "comparison", caption, [(len(columns), body(rows)) for rows in pages])
+    return _environments(table, label, caption, [(len(columns), body(rows)) for rows in pages])
+
+
+def _legends(across: Sequence[Pooled]) -> list[str]:
+    return [pooled_legend(across)] if across else []
+
+
+def _across(table: GainTable, across: Sequence[Pooled]) -> Iterator[str]:
+    title = f"{POOLED_TITLE.lower()}, average gain over mix, PSNR in dB"
+    caption = f"{escape(header.title(table.cohort))}: {title}. {_circumstances(table)}"
+
+    def body() -> Iterator[str]:
+        yield _line(["", *(escape(column.heading) for column in POOLED)])
+        yield r"\midrule"
+        for one in across:
+            name, *rest = [escape(part) for part in _folded(one.strategy)]
+            yield _line([name, *(_signed(escape(column.text(one))) for column in POOLED)])
+            yield from (_line([part, *[""] * len(POOLED)]) for part in rest)
+
+    return _environments(table, "baselines", caption, [(len(POOLED), body())])
 
 
 def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:

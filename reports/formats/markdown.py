@@ -7,14 +7,36 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, TUNING, TUNING_LEGEND, shown
+from reports.formats.columns import (
+    CONFLICTS,
+    COSTS,
+    MEASURES,
+    P_VALUE,
+    POOLED,
+    SEEDS,
+    TUNING,
+    TUNING_LEGEND,
+    Column,
+    shown,
+)  # fmt: skip
 from reports.formats.sections import sections
 from reports.formats.sentences import sentences
-from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
+from reports.formats.text import (
+    CONFLICT_LEGEND,
+    COST_TITLE,
+    NOT_POOLED,
+    POOLED_TITLE,
+    cost_legend,
+    legend,
+    pooled_legend,
+    sweep_cells,
+)
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Sweep
 from reports.numbers.tuning import Tunings
@@ -22,15 +44,10 @@ from reports.numbers.words import EMPTY, interval, number, with_spread
 from results.visible import visible
 
 
-def page(
-    table: GainTable,
-    figures: Sequence[Path] = (),
-    swept: Sequence[Sweep] = (),
-    probed: Mapping[str, Sequence[Conflict]] | None = None,
-    tunings: Tunings | None = None,
-) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, tuning, notes,
-    ``figures`` (same folder)."""
+def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
+    """Header, score tables with gains in brackets, comparison, verdicts over baselines, small tables, costs, image-
+    level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
+    table, across = findings.table, findings.across
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
@@ -42,16 +59,19 @@ def page(
             title = escaped(heading(table.metrics[metric]))
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
         for section in sections(table):
             rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
             parts += [f"## {section.title}", pipe_table(section.names, rows), f"{section.caption}."]
+        if costs := shown(COSTS, table.rows):
+            parts += [f"## {COST_TITLE}", _columns(table, [SEEDS, *costs]), f"- {cost_legend(table)}"]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:
         parts.append("No run counts so far.")
-    parts += [_sweep_section(sweep) for sweep in swept]
-    parts += [_conflict_section(probed)] if probed else []
-    parts += [_tuning_section(tunings)] if tunings else []
+    parts += [_sweep_section(sweep) for sweep in findings.swept]
+    parts += [_conflict_section(findings.probed)] if findings.probed else []
+    parts += [_tuning_section(findings.tunings)] if findings.tunings else []
     if table.notes:
         parts += ["## Notes", "\n".join(f"- {escaped(note.text, first=True)}" for note in table.notes)]
     if figures and any(len(table.drawn(name)) < len(table.cohort.strategies(name)) for name in table.cohort.baselines):
@@ -90,9 +110,18 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 
 def _comparison(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+    return _columns(table, shown([SEEDS, *MEASURES, P_VALUE], table.rows))
+
+
+def _columns(table: GainTable, columns: Sequence[Column[Row]]) -> str:
     rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
     return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
+
+
+def _pooled(across: Sequence[Pooled]) -> str:
+    rows = [[one.strategy, *(column.text(one) for column in POOLED)] for one in across]
+    names = ["strategy", *(column.heading for column in POOLED)]
+    return f"{pipe_table(names, rows, left=1)}\n\n- {pooled_legend(across)}" if across else NOT_POOLED
 
 
 def _sweep_section(sweep: Sweep) -> str:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TypeVar
@@ -15,10 +15,12 @@ import jinja2
 from pydantic import JsonValue
 
 from reports.formats.columns import (
+    COSTS,
     GAIN,
     INTERVAL,
     MEASURES,
     P_VALUE,
+    POOLED,
     SEEDS,
     TUNING,
     TUNING_LEGEND,
@@ -31,15 +33,14 @@ from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
-from reports.formats.text import legend
+from reports.formats.text import NOT_POOLED, cost_legend, legend, pooled_legend
 from reports.numbers import header
-from reports.numbers.conflicts import Conflict
-from reports.numbers.curves import Curve
+from reports.numbers.findings import Findings
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import GAIN as GAINED
 from reports.numbers.statistics import LOSS, Target
-from reports.numbers.sweeps import Sweep
 from reports.numbers.tables import seed_gains
 from reports.numbers.tuning import Tunings
 from reports.numbers.words import number, with_spread
@@ -81,35 +82,29 @@ class PageTable:
     axis: tuple[float, float] = (0.0, 0.0)
 
 
-def page(
-    table: GainTable,
-    probed: Mapping[str, Sequence[Conflict]],
-    swept: Sequence[Sweep],
-    validated: Mapping[str, Sequence[Curve]],
-    others: Sequence[str] = (),
-    tunings: Tunings | None = None,
-) -> str:
+def page(findings: Findings, others: Sequence[str] = ()) -> str:
     """The file's text.
 
     Args:
-        table, probed, swept, validated: what :mod:`reports.build` computed of a cohort.
+        findings: of a cohort.
         others: names of the pages of other cohorts in the same folder.
-        tunings: searches for parameters.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
-    script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
+    table, cohort, across = findings.table, findings.cohort, findings.across
+    script = _source("page_charts.js") + _source("page.js")
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
-    data = page_data(table, probed, swept, validated)
+    legends = [*legend(table), *filter(None, [cost_legend(table)])]
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legend(table), sections=_sections(table), comparison=_comparison(table),
+        notes=notes, legend=legends, sections=_sections(table), comparison=_comparison(table),
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
-        others=others, tuning=_tuning(tunings or {}), tuning_legend=TUNING_LEGEND, data=data, script=script,
+        others=others, across=_across(across), across_legend=pooled_legend(across) if across else NOT_POOLED,
+        tuning=_tuning(findings.tunings), tuning_legend=TUNING_LEGEND, data=page_data(findings), script=script,
         style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -141,7 +136,7 @@ def _comparison(table: GainTable) -> PageTable:
         return PageTable("", [], [])
     rest = [column for column in MEASURES if column not in (GAIN, INTERVAL, VERDICT)]
     score = Column[Row]("PSNR, dB", lambda row: with_spread(row.average.score, 2), lambda row: row.average.score.mean)
-    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest], table.rows)
+    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest, *COSTS], table.rows)
     names = ["baseline", "strategy", GAIN.heading, "", VERDICT.heading, *(column.heading for column in further)]
     axis = _axis(table)
 
@@ -157,6 +152,21 @@ def _comparison(table: GainTable) -> PageTable:
         ]
 
     return PageTable("Average gain over mix", names, [cells(row) for row in table.ranked], axis=axis)
+
+
+def _across(across: Sequence[Pooled] | None) -> PageTable | None:
+    """The verdicts over baselines; without rows where nothing can be pooled, ``None`` where nobody asked."""
+    if across is None:
+        return None
+
+    def cells(one: Pooled) -> list[TableCell]:
+        kind = {GAINED: "gain", LOSS: "loss"}.get(one.verdict, "calm")
+        return [
+            TableCell(one.strategy, kind="name long" if len(one.strategy) > LONGEST else "name"),
+            *(TableCell(one.verdict, kind=kind) if c.heading == VERDICT.heading else _cell(c, one) for c in POOLED),
+        ]
+
+    return PageTable("Over baselines", ["strategy", *(c.heading for c in POOLED)], [cells(one) for one in across])
 
 
 def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:

@@ -13,6 +13,7 @@ from reports.figures import style
 from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
 from reports.numbers.curves import Axis, Course, Curve
+from reports.numbers.findings import Findings
 from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
 from reports.numbers.sweeps import Sweep, positions
@@ -37,14 +38,9 @@ Entry = dict[str, object]
 """What the script draws as one chart; its keys are those of ``page_charts.js``."""
 
 
-def page_data(
-    table: GainTable,
-    probed: Mapping[str, Sequence[Conflict]],
-    swept: Sequence[Sweep],
-    validated: Mapping[str, Sequence[Curve]],
-) -> Entry:
+def page_data(findings: Findings) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
-    cohort, album = table.cohort, Album()
+    table, cohort, probed, album = findings.table, findings.cohort, findings.probed, Album()
     shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
     tasks = [task for several in shown.values() for rhythm in several for task in rhythm.loss.columns]
     tasks += [task for several in probed.values() for conflict in several for task in conflict.tasks]
@@ -60,7 +56,7 @@ def page_data(
                 (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
             ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
-            "curves": _validation(validated.get(baseline, ())),
+            "curves": _validation(findings.curves.get(baseline, ())),
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
@@ -75,7 +71,7 @@ def page_data(
     return {
         "baselines": baselines,
         "tasks": [{"name": name, "colour": colour, "dash": _dash(line)} for name, (colour, line) in looks.items()],
-        "sweeps": [_sweep(table, sweep) for sweep in swept],
+        "sweeps": [_sweep(table, sweep) for sweep in findings.swept],
         "pictures": album.encoded(),
     }
 

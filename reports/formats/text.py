@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reports.formats.columns import (
     CONFLICTS,
+    COSTS,
     GAIN,
     INTERVAL,
     MEASURES,
+    POOLED,
     SEEDS,
     TUNING,
     TUNING_LEGEND,
@@ -21,13 +23,20 @@ from reports.formats.layout import blocks, grid, width, wrapped
 from reports.formats.sections import Section, sections
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.findings import Findings
 from reports.numbers.metrics import heading
 from reports.numbers.model import GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import LEVEL
 from reports.numbers.sweeps import Line, Sweep
 from reports.numbers.words import EMPTY, number, plural, with_spread
 from results.tuning import Search
 from results.visible import visible
+
+COST_TITLE = "Cost and weights"
+
+POOLED_TITLE = "Over baselines"
+NOT_POOLED = "No verdict over baselines: no strategy has two paired seeds or more on two baselines or more."
 
 CONFLICT_LEGEND = (
     "cosine between the gradients of two tasks' losses on fixed batches, mean over the probes (and seeds); below 0: "
@@ -35,10 +44,9 @@ CONFLICT_LEGEND = (
 )
 
 
-def terminal(
-    table: GainTable, swept: Sequence[Sweep] = (), probed: Mapping[str, Sequence[Conflict]] | None = None
-) -> str:
-    """The whole report of a cohort as text, with its sweeps and conflicts."""
+def terminal(findings: Findings) -> str:
+    """The whole report of a cohort as text."""
+    table, across = findings.table, findings.across
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
@@ -50,8 +58,10 @@ def terminal(
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
             parts += [_section(section) for section in sections(table)]
-    parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
-    parts += [conflict_text(probed)] if probed else []
+        parts += [pooled_text(across)] if across is not None else []
+        parts.append(_costs(table))
+    parts += [sweep_text(sweep, table.several_seeds) for sweep in findings.swept]
+    parts += [conflict_text(findings.probed)] if findings.probed else []
     parts.append("\n".join(wrapped("* ", note.text) for note in table.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -78,6 +88,30 @@ def tuning_text(searches: Sequence[Search]) -> str:
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join([*lines, *wrapped("* ", TUNING_LEGEND).splitlines()])
+
+
+def cost_legend(table: GainTable) -> str:
+    """What the columns of the costs and weights mean; empty where there are none."""
+    return meanings(COSTS, table.rows)
+
+
+def pooled_text(across: Sequence[Pooled]) -> str:
+    """The verdicts over baselines as a small table with its legend."""
+    if not across:
+        return wrapped("", NOT_POOLED)
+    rows = [[POOLED_TITLE, *(column.heading for column in POOLED)]]
+    rows += [[f"  {one.strategy}", *(column.text(one) for column in POOLED)] for one in across]
+    return f"{grid(rows)}\n{wrapped('  ', pooled_legend(across))}"
+
+
+def pooled_legend(across: Sequence[Pooled]) -> str:
+    """What verdicts over baselines rest on."""
+    count = len(across)
+    return (
+        "verdict: Stouffer's sum of the baselines' paired t-tests, whose seeds are independent, two-sided, Holm-"
+        f"corrected over {count} {plural(count, 'strategy', 'strategies')}; mean gain: of these baselines, each "
+        f"counted alike; interval: {LEVEL:.0%}, of that mean, not corrected; {meanings(POOLED, across)}"
+    )
 
 
 def sweep_text(sweep: Sweep, several_seeds: bool) -> str:
@@ -226,3 +260,14 @@ def _measures(table: GainTable) -> str:
         heads = ["", *(column.heading for column in columns)]
         text = "\n\n".join(blocks(title, [heads], _lines(table, columns)))
     return text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))
+
+
+def _costs(table: GainTable) -> str:
+    columns = shown(COSTS, table.rows)
+    if not columns:
+        return ""
+    columns = [SEEDS, *columns]
+    text = grid([[COST_TITLE, *(column.heading for column in columns)], *_lines(table, columns)])
+    if max(map(len, text.splitlines())) > width():
+        text = "\n\n".join(blocks(COST_TITLE, [["", *(c.heading for c in columns)]], _lines(table, columns)))
+    return f"{text}\n{wrapped('  ', cost_legend(table))}"

@@ -7,12 +7,13 @@ front (:func:`results.visible.spreadsheet`). Those of a run's folder are for pro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.formats.columns import MEASURES, csv_fields, run_columns
+from reports.formats.columns import COSTS, MEASURES, POOLED, csv_fields, run_columns
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Row
+from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import ImageGain
 from results.records import Role
 from results.visible import spreadsheet
@@ -29,7 +30,9 @@ def tidy(table: GainTable) -> pd.DataFrame:
     lower_is_better`` (empty: not known); ``input``; ``mean, std``; strategy minus mix over paired seeds ``gain,
     gain_std, gain_n, gain_low, gain_high, p, p_holm, verdict`` (where lower is better, a gain is below 0); over images
     of one training ``images, image_gain, image_low, image_high, image_p``; ``published, published_source``; and per row
-    ``mean_rank, delta_m, won, lost, pace_spread, weight_sum`` (:mod:`reports.numbers.summary`, from PSNR).
+    ``mean_rank, delta_m, won, lost, pace_spread`` (:mod:`reports.numbers.summary`, from PSNR), ``step_cost,
+    planned_cost, memory_cost, weight_sum, largest_share, clipped`` (:mod:`reports.numbers.costs`), ``seeds_for_0.1_db``
+    and more, by the spread of the row's own average gains (:func:`reports.numbers.power.seeds_needed`).
     """
     shared = _shared(table.cohort)
     rows = [
@@ -39,6 +42,11 @@ def tidy(table: GainTable) -> pd.DataFrame:
         for dataset in table.datasets
     ]
     return pd.DataFrame(rows)
+
+
+def pooled_table(cohort: Cohort, across: Sequence[Pooled]) -> pd.DataFrame:
+    """Verdicts over baselines, a row a strategy: ``baselines`` and their gains (dB), ``seeds`` of all, pooled gain."""
+    return pd.DataFrame([{**_shared(cohort), "strategy": one.strategy, **csv_fields(POOLED, one)} for one in across])
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -125,4 +133,4 @@ def _numbers(table: GainTable, row: Row, dataset: str, metric: str) -> Entries:
 
 
 def _measures(row: Row) -> Entries:
-    return dict.fromkeys(("mean_rank", "delta_m")) | csv_fields(MEASURES, row)
+    return dict.fromkeys(("mean_rank", "delta_m")) | csv_fields([*MEASURES, *COSTS], row)

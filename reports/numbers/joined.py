@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 
 import pandas as pd
 
 from reports.numbers.model import Images, Outcome, Standing
 from results import DataRecord
 from results.records import Environment
+
+_MERGED: dict[str, Callable[[list[float]], float]] = {
+    "train_seconds": sum,
+    "step_seconds": fmean,
+    "clipped_share": fmean,
+    "peak_memory_mib": max,
+    "peak_gpu_memory_mib": max,
+}
 
 
 @dataclass
@@ -41,11 +50,14 @@ class SingleTask(Outcome):
 
     @cached_property
     def environment(self) -> Environment:
-        """Of one of them, with the training time of all."""
-        seconds = [part.environment.train_seconds for part in self.parts]
-        known = [value for value in seconds if value is not None]
-        total = sum(known) if len(known) == len(seconds) else None
-        return self.parts[0].environment.model_copy(update={"train_seconds": total})
+        """Of one of them, with the training time of all, the mean of their steps' and the largest of their peaks."""
+        several = [part.environment for part in self.parts]
+        merged: dict[str, float | None] = {
+            name: merge([value for value in values if value is not None]) if None not in values else None
+            for name, merge in _MERGED.items()
+            if (values := [getattr(environment, name) for environment in several])
+        }
+        return several[0].model_copy(update=merged)
 
     @cached_property
     def ended(self) -> tuple[int, str]:

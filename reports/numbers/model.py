@@ -374,7 +374,10 @@ class Measures:
     """One number a row (:mod:`reports.numbers.summary`), from PSNR means over seeds; NaN or ``None`` where undefined.
 
     ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds; ``mean_rank`` is among the strategies of the
-    baseline; ``pace_spread`` and ``weight_sum`` are means over seeds.
+    baseline; ``pace_spread``, ``weight_sum``, ``largest_share`` and ``clipped`` (share of the steps) are means over
+    seeds, as are ``fair_shares``, each task's share of the weights in multiples of its fair one. ``step_cost`` and
+    ``memory_cost`` are over mix's, ``planned_cost`` is the one that a budget by cost was planned with
+    (:mod:`reports.numbers.costs`).
     """
 
     mean_rank: float = math.nan
@@ -383,6 +386,12 @@ class Measures:
     lost: int | None = None
     pace_spread: float = math.nan
     weight_sum: float = math.nan
+    largest_share: float = math.nan
+    fair_shares: Mapping[str, float] = field(default_factory=dict)
+    clipped: float = math.nan
+    step_cost: float = math.nan
+    planned_cost: float = math.nan
+    memory_cost: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from reports.numbers.statistics import LEVEL, NO_DIFFERENCE, needed
 from reports.numbers.words import listed, plural
 from results.records import Note, Severity
 
+STARVED = 0.1
+"""Part of its fair share of the weights below which a task is called starved."""
+
 FEW = 10
 """Images below which a test set gets a note."""
 
@@ -141,6 +144,21 @@ def below_input(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) ->
     whole = f"On average below the degraded input, trained too little to judge by: {'; '.join(below)}."
     notes = [_warning("below-input", whole)] if below else []
     return notes + ([_warning("below-input", f"Mix is below the degraded input: {'; '.join(sets)}.")] if sets else [])
+
+
+def starved(rows: Sequence[Row]) -> list[Note]:
+    """Tasks that a strategy hardly trains: their share of the weights stays, over all steps and counted runs, below
+    :data:`STARVED` of the fair one. Strategies without weights are not looked at."""
+    found = [
+        f"{row.name}: {', '.join(f'{task} {share:.1%}' for task, share in hungry.items())}"
+        for row in rows
+        if (hungry := {task: share for task, share in row.measures.fair_shares.items() if share < STARVED})
+    ]
+    text = (
+        f"Starved tasks (below {STARVED:.0%} of their fair share of the weights, one over the tasks of a step; mean "
+        f"over steps and runs): {'; '.join(found)} of the fair share."
+    )
+    return [_warning("starved", text)] if found else []
 
 
 def too_few_seeds(rows: Sequence[Row]) -> list[Note]:

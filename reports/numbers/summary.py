@@ -1,4 +1,4 @@
-"""Measures that sum up a multi-task comparison in one number: delta-m, mean rank, sets won, pace spread."""
+"""Measures that sum up a multi-task comparison in one number: delta-m, mean rank, sets won, pace spread, weights."""
 
 from __future__ import annotations
 
@@ -91,6 +91,36 @@ def weight_sum(rhythm: pd.DataFrame) -> float:
     """
     weights = rhythm.dropna(subset="weight") if len(rhythm) else rhythm
     return float(weights.groupby("step")["weight"].sum().mean()) if len(weights) else math.nan
+
+
+def shares(rhythm: pd.DataFrame) -> pd.DataFrame:
+    """Share of each task in the sum of a step's weights, in multiples of the fair one.
+
+    The fair share of a task is one over the tasks of the step. Columns ``step, task, share`` (0 to 1) and ``fair`` (the
+    share over the fair one), a row a task that is in the step. Steps without weights, and those whose weights do not
+    sum to more than 0, have none: a strategy that combines gradients weighs no loss.
+    """
+    known = rhythm.dropna(subset=["loss", "weight"]) if len(rhythm) else rhythm
+    if known.empty:
+        return pd.DataFrame(columns=["step", "task", "share", "fair"])
+    groups = known.groupby("step")["weight"]
+    totals = groups.transform("sum").to_numpy(dtype=float)
+    positive = totals > 0
+    share = known["weight"].to_numpy(dtype=float)[positive] / totals[positive]
+    fair = share * groups.transform("size").to_numpy()[positive]
+    return known.loc[positive, ["step", "task"]].assign(share=share, fair=fair)
+
+
+def largest_share(table: pd.DataFrame) -> float:
+    """The largest share in a step's weights, mean over the steps of :func:`shares`; NaN where there are none."""
+    return float(table.groupby("step")["share"].max().mean()) if len(table) else math.nan
+
+
+def fair_shares(table: pd.DataFrame) -> dict[str, float]:
+    """Each task's share in multiples of its fair one, mean over the steps of :func:`shares` that it is in."""
+    if table.empty:
+        return {}
+    return {str(task): float(mean) for task, mean in table.groupby("task", sort=False)["fair"].mean().items()}
 
 
 def _same(scores: Mapping[str, float], reference: Mapping[str, float]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.numbers import summary
+from reports.numbers import costs, summary
 from reports.numbers.comparability import figures, obstacles
 from reports.numbers.curves import curves
 from reports.numbers.metrics import metrics, undirected
@@ -31,7 +31,8 @@ from reports.numbers.model import (
     Standing,
     headings,
 )
-from reports.numbers.notes import below_input, published_notes, run_notes, too_few_seeds
+from reports.numbers.notes import below_input, published_notes, run_notes, starved, too_few_seeds
+from reports.numbers.power import seeds_note
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
 from reports.numbers.targets import targets
 from results.records import MetricFacts, Role
@@ -52,7 +53,8 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for metric in cohort.metrics
         for dataset, _ in headings(cohort.columns)
     }
-    notes = run_notes(cohort) + below_input(rows, inputs) + too_few_seeds(rows) + undirected(facts)
+    notes = run_notes(cohort) + below_input(rows, inputs) + starved(rows) + too_few_seeds(rows) + undirected(facts)
+    notes += seeds_note(rows)
     notes += published_notes(rows, [reason for _, reasons in compared for reason in reasons])
     psnr = {
         (baseline, strategy, dataset): gains
@@ -171,12 +173,7 @@ def _corrected(rows: list[Row], facts: dict[str, MetricFacts]) -> list[Row]:
 def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
     measured: list[Row] = []
     for row in rows:
-        rhythms = [outcome.rhythm() for outcome in cohort.counted(row.baseline, row.strategy)]
-        pace, weights = (
-            spread(value for value in map(measure, rhythms) if not math.isnan(value)).mean
-            for measure in (summary.pace_spread, summary.weight_sum)
-        )
-        measures = Measures(pace_spread=pace, weight_sum=weights)
+        measures = costs.measured(cohort, row)
         if "psnr" in cohort.metrics and cohort.tested:
             rank = _ranks(cohort, rows, row.baseline).get(row.strategy, math.nan)
             measures = _against_reference(cohort, row, replace(measures, mean_rank=rank))

@@ -33,9 +33,9 @@ def interval(low: float, high: float, empty: str = "") -> str:
     return empty if math.isnan(low) else f"{number(low, 2, signed=True)} to {number(high, 2, signed=True)}"
 
 
-def plural(count: int, noun: str) -> str:
-    """``noun`` as it stands behind ``count``: ``seed`` or ``seeds``."""
-    return noun if count == 1 else f"{noun}s"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """``noun`` as it stands behind ``count``: ``seed`` or ``seeds``, or the word for ``several``."""
+    return noun if count == 1 else several or f"{noun}s"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -63,6 +63,7 @@ def write_run(
     curve: pd.DataFrame | None = None,
     parameters: dict | None = None,
     metrics: dict[str, MetricFacts] | None = None,
+    environment: dict | None = None,
     samples: bool = False,
     age: float = 0,
     setting: str = "three_task",
@@ -70,7 +71,8 @@ def write_run(
     """One run. ``psnr``: mean by test set, or one gain over the input for all; ``None`` writes no scores.
 
     ``config`` entries such as ``{"size": "paper", "train.steps": 20}`` change the configuration; ``parameters`` are
-    the strategy's, resolved; ``metrics``: what is recorded of them; ``age`` (seconds) sets how long ago the run ended.
+    the strategy's, resolved; ``metrics``: what is recorded of them;
+    ``environment``: beside what every run has; ``age`` (seconds) sets how long ago the run ended.
     """
     resolved = {
         "setting": setting, "baseline": baseline, "strategy": strategy, "seed": seed, "size": "tiny", "profile": "demo",
@@ -99,7 +101,9 @@ def write_run(
         "config": resolved, "store": 2,
         **{key: value for key, value in (("parameters", parameters), ("metrics", recorded)) if value is not None},
     })  # fmt: skip
-    run.write_json("environment.json", {"commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0})
+    run.write_json("environment.json", {
+        "commit": "0123456789abcdef", "device": "cpu", "train_seconds": 61.0, **(environment or {}),
+    })  # fmt: skip
     run.write_json("data.json", data)
     if psnr is not None:
         run.write_scores(scores(psnr, data, resolved["evaluate"]["protocol"]))

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binom
 
-from reports.calibration import image_rates, main, verdict_rates
+from reports.calibration import TERMS, image_rates, main, pooled_rates, term_rates, verdict_rates
 
 TRIALS = 500
 
@@ -32,7 +32,32 @@ def test_the_image_level_view_overstates():
     assert min(rates.interval, rates.wilcoxon) > 0.3
 
 
+def test_a_useless_strategy_gains_in_no_row_with_terms_and_a_useful_one_in_each():
+    """Whole tables: x, x (tuned), x (equal cost), of which the second is measured against mix tuned alike."""
+    useless = term_rates(5, 80)
+    assert useless["any"] <= binom.ppf(1 - 5e-5, 80, 0.05) / 80
+    assert useless["any"] >= max(useless[label] for label in TERMS)
+    useful = term_rates(5, 20, gain=9.0)
+    assert min(useful[label] for label in TERMS) > 0.9
+
+
+@pytest.mark.parametrize("baselines", [2, 3, 4])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_verdicts_over_baselines_are_false_as_rarely_as_promised(seeds, baselines):
+    trials = 200
+    limit = binom.ppf(1 - 5e-5, trials, 0.05) / trials
+    rates = pooled_rates([seeds] * baselines, trials, strategies=3)
+    assert rates.family <= limit and rates.covered >= 1 - limit
+
+
+def test_verdicts_over_baselines_find_more_than_each_of_them():
+    for seeds in ([3, 3, 3], [2, 3, 4, 5]):
+        rates = pooled_rates(seeds, 200, gain=2.0, strategies=3)
+        assert rates.found > 3 * rates.single and rates.found > 0.5
+        assert rates.family <= bounds(0.05)[1] and rates.covered > 0.88
+
+
 def test_the_command_prints_a_table(capsys):
     assert main(["--trials", "4"]) == 0
     text = capsys.readouterr().out
-    assert text.count("\nnormal ") == 3 and max(map(len, text.splitlines())) <= 118
+    assert text.count("\nnormal ") == 3 + 3 + 6 and max(map(len, text.splitlines())) <= 118

@@ -14,6 +14,7 @@ from reports.formats.markdown import page
 from reports.formats.text import terminal
 from reports.formats.tidy import tidy
 from reports.numbers.cohorts import gather
+from reports.numbers.findings import Findings
 from reports.numbers.metrics import known
 from reports.numbers.model import AVERAGE
 from reports.numbers.tables import gain_table
@@ -79,7 +80,7 @@ def test_a_far_worse_one_loses(tmp_path):
 
 def test_bold_headings_and_captions_follow(better):
     table = table_of(better)
-    paper, markdown, text = latex(table), page(table), terminal(table)
+    paper, markdown, text = latex(Findings(table)), page(Findings(table)), terminal(Findings(table))
     for name in NAMES:
         digits = table.metrics[name].digits
         best = f"{0.101 if LOWER.match(name) else 0.901:.{digits}f}"

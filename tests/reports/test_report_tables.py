@@ -12,6 +12,7 @@ from reports.formats.sentences import sentences
 from reports.formats.text import terminal
 from reports.formats.tidy import tidy
 from reports.numbers.cohorts import gather, strategy_order
+from reports.numbers.findings import Findings
 from reports.numbers.header import facts
 from reports.numbers.model import AVERAGE
 from reports.numbers.tables import gain_table
@@ -102,24 +103,26 @@ def test_one_seed_prints_no_plus_minus_and_its_n(tmp_path):
     write_run(tmp_path, strategy="mix", psnr=3.0)
     write_run(tmp_path, strategy="art", psnr=3.42)
     table = table_of(tmp_path)
-    for text in (terminal(table), page(table), latex(table)):
+    for text in (terminal(Findings(table)), page(Findings(table)), latex(Findings(table))):
         assert "±" not in text and r"$\pm$" not in text
-    assert "(+0.42)" in page(table)
-    assert "one seed: no verdict" in terminal(table)
-    art = next(line for line in terminal(table).splitlines() if line.startswith("  art"))
+    assert "(+0.42)" in page(Findings(table))
+    assert "one seed: no verdict" in terminal(Findings(table))
+    art = next(line for line in terminal(Findings(table)).splitlines() if line.startswith("  art"))
     assert art.split()[1] == "1"
 
 
 def test_several_seeds_print_the_spread(two_seeds):
     table = table_of(two_seeds)
-    assert "28.20 ±0.28" in terminal(table)
-    assert "29.30 ±0.42 (+1.10)" in page(table)
-    assert r"\textbf{29.30} & " in latex(table) and r"{\scriptsize $\pm$0.42 ($+1.10$)}" in latex(table)
-    assert r"\underline{28.20}" in latex(table)
+    assert "28.20 ±0.28" in terminal(Findings(table))
+    assert "29.30 ±0.42 (+1.10)" in page(Findings(table))
+    assert r"\textbf{29.30} & " in latex(Findings(table)) and r"{\scriptsize $\pm$0.42 ($+1.10$)}" in latex(
+        Findings(table)
+    )
+    assert r"\underline{28.20}" in latex(Findings(table))
 
 
 def test_terminal_text_fits_its_width(two_seeds):
-    assert max(map(len, terminal(table_of(two_seeds)).splitlines())) <= 118
+    assert max(map(len, terminal(Findings(table_of(two_seeds))).splitlines())) <= 118
 
 
 def test_many_strategies_are_ranked_and_stay_readable(tmp_path):
@@ -131,13 +134,15 @@ def test_many_strategies_are_ranked_and_stay_readable(tmp_path):
     table = table_of(tmp_path)
     order = ["famo", "art", long, "uw", "mix", "equal", "cagrad"]
     assert [row.strategy for row in table.ranked] == order
-    text = terminal(table)
+    text = terminal(Findings(table))
     board = text[text.index("Best first") :]
     assert [line.split()[0] for line in board.splitlines()[3:11] if line[2:3].strip()] == order
     assert "+0.42 ±0.03" in board and "failed 2 of 2" in board and board.count("reference") == 1
     assert max(map(len, text.splitlines())) <= 118
     assert "cagrad, seeds 0, 1: failed: no solver." in text
-    assert text.index("famo") < text.index("art ") and page(table).index("famo") < page(table).index("uw")
+    assert text.index("famo") < text.index("art ") and page(Findings(table)).index("famo") < page(
+        Findings(table)
+    ).index("uw")
 
 
 def test_pictures_of_very_many_strategies_show_mix_art_and_the_best(tmp_path):
@@ -166,7 +171,7 @@ def test_cohorts_are_never_mixed(tmp_path):
     assert newest.rows[0].pairs == 0  # mix of the other cohort is no reference
     assert texts(newest, "no-reference")
     assert row_of(older, "art").cells[AVERAGE, "psnr"].gain.mean == pytest.approx(1.0)
-    assert "train.steps=20" in terminal(newest) and "train.steps=20" not in terminal(older)
+    assert "train.steps=20" in terminal(Findings(newest)) and "train.steps=20" not in terminal(Findings(older))
 
 
 def test_collapsed_and_failed_runs_stay_out_and_are_named(tmp_path):
@@ -183,11 +188,11 @@ def test_collapsed_and_failed_runs_stay_out_and_are_named(tmp_path):
     assert (mix.n, mix.runs, mix.count) == (2, 3, "2 of 3")
     assert mix.cells[AVERAGE, "psnr"].score.mean == pytest.approx(sum(INPUTS.values()) / 5 + 3)
     assert row_of(table, "art").cells[AVERAGE, "psnr"].gain.n == 2
-    for text in (terminal(table), page(table)):
+    for text in (terminal(Findings(table)), page(Findings(table))):
         assert "collapsed: constant output on 5 of 5 test sets" in text.replace("\n  ", " ")
         assert "TransWeather, equal, seed 0: failed: loss is NaN at step 212" in text.replace("\n  ", " ")
         assert "pcgrad, seed 0: unfinished" in text.replace("\n  ", " ")
-    assert "its average: 5.28 dB" in terminal(table).replace("\n  ", " ")
+    assert "its average: 5.28 dB" in terminal(Findings(table)).replace("\n  ", " ")
     assert row_of(table, "equal").remark == "failed"
 
 
@@ -225,8 +230,8 @@ def test_a_run_without_all_sets_has_no_average(tmp_path):
 def test_embedded_sets_are_told_by_the_header(two_seeds):
     table = table_of(two_seeds)
     assert [table.heading(name) for name in SETS] == SETS
-    assert "embedded: procedural training images" in terminal(table)
-    assert "Embedded data, tiny networks, demo profile" in latex(table)
+    assert "embedded: procedural training images" in terminal(Findings(table))
+    assert "Embedded data, tiny networks, demo profile" in latex(Findings(table))
 
 
 def test_a_network_below_its_input_is_told(tmp_path):
@@ -259,7 +264,7 @@ def test_published_figures_stand_beside_what_compares(tmp_path):
     assert shown["Rain100L", "psnr"].value == 36.37
     assert shown[AVERAGE, "psnr"].value == 32.06
     assert "Published PromptIR, mix: PromptIR repository table" in notes
-    for text in (terminal(table), page(table), latex(table)):
+    for text in (terminal(Findings(table)), page(Findings(table)), latex(Findings(table))):
         assert "published" in text and "36.37" in text
 
 
@@ -277,7 +282,7 @@ def test_published_figures_are_kept_away_from_what_does_not(tmp_path, change, re
     shown, notes, table = published_in(tmp_path, **change)
     assert not shown
     assert "not comparable" in notes and reason in notes
-    assert "36.37" not in terminal(table)
+    assert "36.37" not in terminal(Findings(table))
 
 
 def test_a_partial_test_set_hides_its_figure_and_the_average_only(tmp_path):
@@ -350,7 +355,7 @@ def test_further_metrics_get_their_own_block_and_direction(tmp_path):
     cell = row_of(table_of(tmp_path), "art").cells[AVERAGE, "lpips"]
     assert cell.gain.mean == pytest.approx(-0.399)
     assert cell.verdict == "gain"  # less is better
-    assert r"\textbf{0.101}" in latex(table_of(tmp_path))
+    assert r"\textbf{0.101}" in latex(Findings(table_of(tmp_path)))
 
 
 def test_strategies_are_listed_reference_first_and_parameters_by_value():

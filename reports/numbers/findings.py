@@ -1,0 +1,60 @@
+"""All that a report says of a cohort, computed once for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reports.numbers.conflicts import Conflict, conflicts
+from reports.numbers.curves import Curve, curves
+from reports.numbers.model import Cohort, GainTable
+from reports.numbers.pooled import Pooled, pooled
+from reports.numbers.sweeps import Sweep, sweeps
+from reports.numbers.tables import gain_table
+from reports.numbers.tuning import Tunings, of_cohort
+from results.tuning import Search
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was computed of a cohort.
+
+    Attributes:
+        table: of gains over mix.
+        swept: how strategies depend on a parameter.
+        probed: conflicts of task gradients, by baseline.
+        curves: of validation, by baseline.
+        tunings: searches for parameters, by baseline.
+        across: verdicts over baselines; ``None`` where they are not asked for.
+    """
+
+    table: GainTable
+    swept: Sequence[Sweep] = ()
+    probed: Mapping[str, Sequence[Conflict]] = field(default_factory=dict[str, Sequence[Conflict]])
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict[str, Sequence[Curve]])
+    tunings: Tunings = field(default_factory=dict)
+    across: Sequence[Pooled] | None = None
+
+    @property
+    def cohort(self) -> Cohort:
+        """The runs."""
+        return self.table.cohort
+
+
+def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) -> Findings:
+    """Compute them.
+
+    Args:
+        cohort: the runs.
+        searched: searches of the setting, for whatever cohort.
+        pool: with verdicts over baselines.
+    """
+    table = gain_table(cohort)
+    return Findings(
+        table,
+        sweeps(table),
+        conflicts(cohort),
+        {baseline: curves(cohort, baseline) for baseline in cohort.baselines},
+        of_cohort(cohort, searched),
+        pooled(table.rows) if pool else None,
+    )
