@@ -9,22 +9,25 @@ from pathlib import Path
 from reports.figures import style
 from reports.figures.conflicts import conflict_figures
 from reports.figures.curves import curve_figures
+from reports.figures.front import front_figure
 from reports.figures.gains import gain_figure
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
 from reports.figures.sweeps import sweep_figure
 from reports.formats import markdown, tidy
+from reports.formats.front import control_table
 from reports.formats.latex import latex
 from reports.formats.page import page
 from reports.formats.text import terminal
 from reports.numbers.conflicts import Conflict, conflict_table, conflicts
+from reports.numbers.contest import Contest, contest
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|(?:rhythm|conflicts|sweep|curve)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|report|conflicts|front|(?:rhythm|conflicts|sweep|curve|front)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
@@ -42,24 +45,25 @@ def write_cohort(
         others: pages of other cohorts in the folder.
     """
     table, probed = gain_table(cohort), conflicts(cohort)
-    swept = sweeps(table)
-    figures = _figures(table, probed, swept, folder, suffix, [kind for kind in KINDS if kind in formats])
+    swept, held = sweeps(table), contest(cohort)
+    figures = _figures(table, probed, swept, held, folder, suffix, [kind for kind in KINDS if kind in formats])
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
-        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed)
+        contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, held)
     if "csv" in formats:
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
+        frames["front"] = control_table(cohort, held)
         for name, frame in frames.items():
-            if name != "conflicts" or len(frame):
+            if name not in ("conflicts", "front") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
-        contents[f"gains{suffix}.tex"] = latex(table)
+        contents[f"gains{suffix}.tex"] = latex(table, held)
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, others)
+        contents[f"report{suffix}.html"] = page(table, probed, swept, held, others)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
-    return terminal(table, swept, probed), [folder / name for name in contents], figures
+    return terminal(table, swept, probed, held), [folder / name for name in contents], figures
 
 
 def named(paths: Sequence[Path]) -> str:
@@ -92,6 +96,7 @@ def _figures(
     table: GainTable,
     probed: Mapping[str, Sequence[Conflict]],
     swept: Sequence[Sweep],
+    held: Contest,
     folder: Path,
     suffix: str,
     kinds: Sequence[str],
@@ -102,6 +107,10 @@ def _figures(
     for sweep in swept:
         name = style.file_name(f"sweep-{sweep.strategy}-{sweep.parameter}")
         figures += sweep_figure(table, sweep, folder / f"{name}{suffix}", kinds)
+    for one in held.fronts:
+        rows = [row for row in held.rows if row.baseline == one.baseline]
+        stem = folder / f"front-{style.file_name(one.baseline)}{suffix}"
+        figures += front_figure(table.cohort, one, rows, stem, kinds)
     for baseline in table.cohort.baselines:
         stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
         figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)

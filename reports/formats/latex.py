@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from reports.formats.columns import MEASURES, P_VALUE, SEEDS, shown
+from reports.formats.front import CONTROLS, about, by_baseline
+from reports.formats.front import legend as control_legend
 from reports.formats.text import legend
 from reports.numbers import header
+from reports.numbers.contest import Contest
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import LEAK_FREE, GainTable, Row
 from reports.numbers.words import EMPTY, number
@@ -58,15 +61,18 @@ def escape(text: str) -> str:
     return text.replace("\0", "{}")  # two hyphens would be printed as a dash
 
 
-def latex(table: GainTable) -> str:
-    """``table`` environments, one or more a metric and for the comparison; need :data:`PREAMBLE`. The header and notes
-    are comments above them."""
+def latex(table: GainTable, held: Contest | None = None) -> str:
+    """``table`` environments, one or more a metric, for the comparison, and for that with fixed weights; need
+    :data:`PREAMBLE`. The header and notes are comments above them."""
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
-    lines = [PREAMBLE, *facts, *legend(table), *(note.text for note in table.notes)]
+    told = [*map(about, held.fronts), *control_legend(held)] if held and held.fronts else []
+    lines = [PREAMBLE, *facts, *legend(table), *told, *(note.text for note in table.notes)]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
-    if any(row.pairs for row in table.rows):
+    if any(row.pairs for row in table.compared):
         tables += _comparison(table)
+    if held and held.rows:
+        tables += _contest(table, held)
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
@@ -93,7 +99,7 @@ def _environments(
 
 
 def _comparison(table: GainTable) -> Iterator[str]:
-    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+    columns = shown([SEEDS, *MEASURES, P_VALUE], table.compared)
     caption = f"{escape(header.title(table.cohort))}: comparison with mix, PSNR. {_circumstances(table)}"
 
     def body(rows: Sequence[Row]) -> Iterator[str]:
@@ -107,6 +113,21 @@ def _comparison(table: GainTable) -> Iterator[str]:
 
     pages = _pages(table.ranked, lambda row: len(_folded(row.strategy)))
     return _environments(table, "comparison", caption, [(len(columns), body(rows)) for rows in pages])
+
+
+def _contest(table: GainTable, held: Contest) -> Iterator[str]:
+    caption = f"{escape(header.title(table.cohort))}: against fixed weights, PSNR. {_circumstances(table)}"
+
+    def body() -> Iterator[str]:
+        yield _line(["", *(escape(column.heading) for column in CONTROLS)])
+        for display, rows in by_baseline(held.rows).items():
+            yield from _group(display, len(CONTROLS))
+            for row in rows:
+                name, *rest = [escape(part) for part in _folded(row.strategy)]
+                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in CONTROLS)])
+                yield from (_line([part, *[""] * len(CONTROLS)]) for part in rest)
+
+    return _environments(table, "fixed-weights", caption, [(len(CONTROLS), body())])
 
 
 def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -152,7 +173,7 @@ def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric
     inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
     yield _line(["degraded input", "", *inputs])
     for baseline, group in _by_baseline(rows).items():
-        every = [row for row in table.rows if row.baseline == baseline]
+        every = [row for row in table.compared if row.baseline == baseline]
         ranked = {dataset: _ranked(every, dataset, metric, digits, lower) for dataset in datasets}
         yield from _group(table.cohort.display(baseline), 1 + len(datasets))
         for row in group:

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, shown
+from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
+from reports.formats.front import legend as control_legend
 from reports.formats.sentences import sentences
 from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import Contest
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
@@ -25,9 +28,10 @@ def page(
     figures: Sequence[Path] = (),
     swept: Sequence[Sweep] = (),
     probed: Mapping[str, Sequence[Conflict]] | None = None,
+    held: Contest | None = None,
 ) -> str:
-    """Header, score tables with gains in brackets, comparison, image-level view, sweeps, conflicts, notes, ``figures``
-    (same folder)."""
+    """Header, score tables with gains in brackets, comparison, contest against fixed weights, image-level view, sweeps,
+    conflicts, notes, ``figures`` (same folder)."""
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
@@ -39,6 +43,7 @@ def page(
             title = escaped(heading(table.metrics[metric]))
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
+        parts += [_control_section(held)] if held and held.fronts else []
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:
@@ -83,7 +88,7 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 
 def _comparison(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+    columns = shown([SEEDS, *MEASURES, P_VALUE], table.compared)
     rows = [[row.display, row.strategy, *(column.text(row) for column in columns)] for row in table.ranked]
     return pipe_table(["baseline", "strategy", *(column.heading for column in columns)], rows)
 
@@ -93,6 +98,16 @@ def _sweep_section(sweep: Sweep) -> str:
     title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
     values = pipe_table(["baseline", *names], lines, left=1)
     return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+
+
+def _control_section(held: Contest) -> str:
+    names = ["baseline", "strategy", *(column.heading for column in CONTROLS)]
+    rows = [[row.display, row.strategy, *(column.text(row) for column in CONTROLS)] for row in held.rows]
+    told = [*(about(one) for one in held.fronts), *control_legend(held)]
+    weightings = [pipe_table(*weighting_cells(one)) for one in held.fronts]
+    words = "PSNR of the fixed weightings in dB, mean over seeds; best average first."
+    parts = ["## Fixed weights", TITLE, pipe_table(names, rows), "\n".join(f"- {escaped(line)}" for line in told)]
+    return "\n\n".join([*parts, words, *weightings])
 
 
 def _conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:

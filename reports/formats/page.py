@@ -15,12 +15,15 @@ import jinja2
 from pydantic import JsonValue
 
 from reports.formats.columns import GAIN, INTERVAL, MEASURES, P_VALUE, SEEDS, VERDICT, Column, run_columns, shown
+from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
+from reports.formats.front import legend as control_legend
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sentences import sentences
 from reports.formats.text import legend
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import BEHIND, BEYOND, Contest, Control
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
 from reports.numbers.statistics import GAIN as GAINED
@@ -61,12 +64,16 @@ class PageTable:
 
 
 def page(
-    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], others: Sequence[str] = ()
+    table: GainTable,
+    probed: Mapping[str, Sequence[Conflict]],
+    swept: Sequence[Sweep],
+    held: Contest,
+    others: Sequence[str] = (),
 ) -> str:
     """The file's text.
 
     Args:
-        table, probed, swept: what :mod:`reports.build` computed of a cohort.
+        table, probed, swept, held: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
     """
     environment = jinja2.Environment(
@@ -77,10 +84,11 @@ def page(
     script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
-    data = page_data(table, probed, swept)
+    data = page_data(table, probed, swept, held)
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
+        fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
         configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -112,7 +120,7 @@ def _comparison(table: GainTable) -> PageTable:
         return PageTable("", [], [])
     rest = [column for column in MEASURES if column not in (GAIN, INTERVAL, VERDICT)]
     score = Column[Row]("PSNR, dB", lambda row: with_spread(row.average.score, 2), lambda row: row.average.score.mean)
-    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest], table.rows)
+    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest], table.compared)
     names = ["baseline", "strategy", GAIN.heading, "", VERDICT.heading, *(column.heading for column in further)]
     axis = _axis(table)
 
@@ -128,6 +136,34 @@ def _comparison(table: GainTable) -> PageTable:
         ]
 
     return PageTable("Average gain over mix", names, [cells(row) for row in table.ranked], axis=axis)
+
+
+def _fixed(held: Contest) -> PageTable:
+    """Strategies against the fixed weightings of their baseline."""
+    looks = {GAINED: "gain", BEYOND: "gain", LOSS: "loss", BEHIND: "loss"}
+
+    def cells(row: Control) -> list[TableCell]:
+        texts = [(column, column.text(row)) for column in CONTROLS]
+        return [
+            *_names(row.display, row.strategy),
+            *(
+                _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
+                for column, text in texts
+            ),
+        ]
+
+    names = ["baseline", "strategy", *(column.heading for column in CONTROLS)]
+    return PageTable(TITLE, names, [cells(row) for row in held.rows])
+
+
+def _weightings(held: Contest) -> list[PageTable]:
+    """The fixed weightings of every baseline."""
+    tables: list[PageTable] = []
+    for one in held.fronts:
+        names, rows = weighting_cells(one)
+        cells = [[*_names(*row[:2]), *(_number(float(text), text) for text in row[2:])] for row in rows]
+        tables.append(PageTable(f"Fixed weightings of {one.display}", names, cells))
+    return tables
 
 
 def _names(display: str, strategy: str) -> list[TableCell]:
@@ -146,7 +182,7 @@ def _number(value: float, text: str, note: str = "") -> TableCell:
 
 def _axis(table: GainTable) -> tuple[float, float]:
     """Limits of the drawn intervals: all seeds, and zero."""
-    rows = [row for row in table.rows if row.pairs]
+    rows = [row for row in table.compared if row.pairs]
     values = [0.0, *(gain for row in rows for gain in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(gain))]
     margin = 0.15 * max(max(values) - min(values), 0.2)
     return min(values) - margin, max(values) + margin

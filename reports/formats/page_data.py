@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from reports.figures import style
 from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import Contest, Control
+from reports.numbers.controls import Front, Trained
 from reports.numbers.curves import Course, curves
 from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, Cohort, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
@@ -36,10 +38,15 @@ Entry = dict[str, object]
 """What the script draws as one chart; its keys are those of ``page_charts.js``."""
 
 
-def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep]) -> Entry:
+def page_data(
+    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], held: Contest
+) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
     cohort, album = table.cohort, Album()
-    shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
+    compared = {
+        baseline: [row.strategy for row in table.compared if row.baseline == baseline] for baseline in cohort.baselines
+    }
+    shown = {baseline: rhythms(cohort, baseline, compared[baseline]) for baseline in cohort.baselines}
     tasks = [task for several in shown.values() for rhythm in several for task in rhythm.loss.columns]
     tasks += [task for several in probed.values() for conflict in several for task in conflict.tasks]
     drawn = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
@@ -54,7 +61,7 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
                 (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
             ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
-            "curves": _validation(cohort, baseline),
+            "curves": _validation(cohort, baseline, compared[baseline]),
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
@@ -70,6 +77,7 @@ def page_data(table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept:
         "baselines": baselines,
         "tasks": [{"name": name, "colour": colour, "dash": _dash(line)} for name, (colour, line) in looks.items()],
         "sweeps": [_sweep(table, sweep) for sweep in swept],
+        "fronts": [_front(one, held.rows) for one in held.fronts],
         "pictures": album.encoded(),
     }
 
@@ -109,9 +117,9 @@ def _curves(table: pd.DataFrame) -> Entry:
     return {"x": [int(step) for step in table.index], "lines": lines}
 
 
-def _validation(cohort: Cohort, baseline: str) -> list[Entry]:
-    """Curves of every strategy: the average and every task, at the steps that any of them has."""
-    found = curves(cohort, baseline, cohort.strategies(baseline))
+def _validation(cohort: Cohort, baseline: str, strategies: Sequence[str]) -> list[Entry]:
+    """Curves of the strategies: the average and every task, at the steps that any of them has."""
+    found = curves(cohort, baseline, strategies)
     steps = sorted({step for curve in found for course in curve.level.values() for step in course})
     return [
         {
@@ -209,6 +217,34 @@ def _sweep(table: GainTable, sweep: Sweep) -> Entry:
         "ticks": [{"at": at, "label": label} for at, label in ticks.items()],
         "lines": lines,
     }
+
+
+def _front(one: Front, rows: Sequence[Control]) -> Entry:
+    """Points of the fixed weightings and the strategies on every axis that can be chosen: groups of tasks, tasks, their
+    average, and the two bundles of the main plane. What a seed does to all fixed weightings is taken off."""
+    tasks = [task for several in one.groups.values() for task in several]
+    bundles = dict(zip(one.main.names, (one.main.left, one.main.up), strict=True)) if one.main else {}
+    axes = list(dict.fromkeys([*one.groups, *tasks, AVERAGE, *bundles]))
+    verdicts = {row.strategy: row for row in rows if row.baseline == one.baseline}
+
+    def places(trained: Trained) -> NDArray[np.float64]:
+        chosen = [one.side(bundles.get(name, (name,)), trained.tasks) for name in axes if name != AVERAGE]
+        return np.insert(np.stack(chosen, axis=-1), axes.index(AVERAGE), trained.average, axis=-1)
+
+    every = {name: places(trained) for name, trained in one.fixed.items()}
+    common = np.mean(list(every.values()), axis=0)
+    common = common - common.mean(axis=0)
+    points: list[Entry] = []
+    for name, trained in (one.fixed | one.strategies).items():
+        seeds = places(trained) - common[trained.places]
+        points.append({
+            "name": name,
+            "fixed": name in one.fixed,
+            "verdict": verdicts[name].verdict if name in verdicts else "",
+            "values": numbers(seeds.mean(axis=0), 6),
+            "seeds": [numbers(seed, 6) for seed in seeds],
+        })  # fmt: skip
+    return {"title": one.display, "axes": axes, "main": [axes.index(name) for name in bundles], "points": points}
 
 
 def _dash(line: style.LineStyle) -> str:

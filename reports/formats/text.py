@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from reports.formats.columns import CONFLICTS, MEASURES, SEEDS, meanings, shown
+from reports.formats.front import control_text
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import Contest
 from reports.numbers.metrics import heading
 from reports.numbers.model import GainTable, Row
 from reports.numbers.statistics import LEVEL
@@ -21,19 +23,23 @@ CONFLICT_LEGEND = (
 
 
 def terminal(
-    table: GainTable, swept: Sequence[Sweep] = (), probed: Mapping[str, Sequence[Conflict]] | None = None
+    table: GainTable,
+    swept: Sequence[Sweep] = (),
+    probed: Mapping[str, Sequence[Conflict]] | None = None,
+    held: Contest | None = None,
 ) -> str:
-    """The whole report of a cohort as text, with its sweeps and conflicts."""
+    """The whole report of a cohort as text, with its contest against fixed weights, sweeps and conflicts."""
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
     else:
         parts += _score_blocks(table)
-        if any(row.pairs for row in table.rows):
+        if any(row.pairs for row in table.compared):
             if not table.large:  # there, the average gains below are the view; the single ones stand in the files
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
+    parts += [control_text(held)] if held and held.fronts else []
     parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
     parts += [conflict_text(probed)] if probed else []
     parts.append("\n".join(wrapped("* ", note.text) for note in table.notes))
@@ -49,7 +55,7 @@ def legend(table: GainTable) -> list[str]:
             f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {count} "
             f"{plural(count, 'comparison')}; interval: {LEVEL:.0%}, of the average gain, not corrected"
         )
-    meant = meanings(MEASURES, table.rows)
+    meant = meanings(MEASURES, table.compared)
     return [basis, meant] if meant else [basis]
 
 
@@ -167,7 +173,7 @@ def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
 
 
 def _measures(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES], table.rows)
+    columns = shown([SEEDS, *MEASURES], table.compared)
     head = ["Best first" if table.large else "Against mix", *(column.heading for column in columns)]
     lines: list[list[str]] = []
     for row, first in _with_groups(table.ranked):
