@@ -70,17 +70,9 @@ def _plane(axes: Axes, one: Front, plane: Plane, rows: Sequence[Control], large:
     low, high = points.min(axis=0), points.max(axis=0)
     low, high = low - 0.1 * (high - low) - 0.02, high + 0.12 * (high - low) + 0.02
     if large:
-        _stairs(
-            axes,
-            fixed + one.front_margin,
-            low,
-            color="#9DB8CC",
-            linestyle=(0, (4, 2)),
-            linewidth=0.9,
-            fill=ROOM,
-            zorder=0.2,
-        )
-    _stairs(axes, fixed, low, color=STEP, linewidth=1.1, fill="white", zorder=0.3)
+        farther = fixed + one.front_margin
+        _stairs(axes, farther, low, ROOM, 0.2, color="#9DB8CC", linestyle=(0, (4, 2)), linewidth=0.9)
+    _stairs(axes, fixed, low, "white", 0.3, color=STEP, linewidth=1.1)
     if large:
         for trained in one.fixed.values():
             axes.plot(*_seeds(one, plane, trained).T, ".", color="#D2D2D2", markersize=2.5, zorder=2)

@@ -96,7 +96,7 @@ def label_points(axes: Axes, points: Mapping[str, tuple[float, float]], others: 
         )  # fmt: skip
         box = text.get_window_extent()
         x, y = axes.transData.transform(place)
-        best = math.inf
+        best, chosen = math.inf, (0.0, 0.0, 0.0, 0.0)
         for reach in (5, 13, 23, 36, 52):
             for turn in range(16):
                 angle = math.pi * turn / 8

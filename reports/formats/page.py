@@ -142,15 +142,12 @@ def _fixed(held: Contest) -> PageTable:
     """Strategies against the fixed weightings of their baseline."""
     looks = {GAINED: "gain", BEYOND: "gain", LOSS: "loss", BEHIND: "loss"}
 
+    def cell(column: Column[Control], row: Control) -> TableCell:
+        text = column.text(row)
+        return _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
+
     def cells(row: Control) -> list[TableCell]:
-        texts = [(column, column.text(row)) for column in CONTROLS]
-        return [
-            *_names(row.display, row.strategy),
-            *(
-                _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
-                for column, text in texts
-            ),
-        ]
+        return [*_names(row.display, row.strategy), *(cell(column, row) for column in CONTROLS)]
 
     names = ["baseline", "strategy", *(column.heading for column in CONTROLS)]
     return PageTable(TITLE, names, [cells(row) for row in held.rows])
