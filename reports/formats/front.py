@@ -91,11 +91,11 @@ def about(one: Front) -> str:
         f"{', '.join(best)}. A gain must pass {number(one.best_margin, 2)} dB"
     )
     if not one.main:
-        return f"{text}. Its tasks are of one kind: there is no front."
+        return f"{text}. Its tasks are of one kind: there is no front"
     left, up = one.main.names
     return (
         f"{text}, a distance {number(one.front_margin, 2)} dB. Front: mean PSNR of {left} against that of {up}, the "
-        "split that fixed weights trade off most."
+        "split that fixed weights trade off most"
     )
 
 

@@ -272,16 +272,18 @@ const charts = (() => {
     return front.map(([x, y], i) => `${i ? "V" : `M${at.box.left} `}${at.y(y)}H${at.x(x)}`).join("") + `V${at.box.bottom}`;
   }
 
-  // Names beside points where they cover no other name.
-  function pointLabels({ svg, box }, named) {
+  // Names beside points where they cover no other name and the fewest of all places; a name without room is left out.
+  function pointLabels({ svg, box }, named, places) {
     const taken = [];
     for (const { name, x, y } of named) {
       const wide = 6.4 * name.length;
-      const free = [[9, 4], [-9 - wide, 4], [-wide / 2, -9], [-wide / 2, 18]].map(([right, down]) => [x + right, y + down]).find(([left, base]) =>
-        left >= box.left && left + wide <= box.right + 8 && taken.every(([l, b, w]) => Math.abs(b - base) > 12 || l > left + wide || left > l + w));
-      if (!free) continue;
-      taken.push([...free, wide]);
-      write(svg, name, { x: free[0], y: free[1] });
+      const sides = [[9, 4], [-9 - wide, 4], [-wide / 2, -9], [-wide / 2, 18], [8, -7], [8, 16], [-8 - wide, -7], [-8 - wide, 16]].map(([right, down]) => [x + right, y + down]);
+      const free = sides.filter(([left, base]) => left >= box.left && left + wide <= box.right + 16 && taken.every(([l, b, w]) => Math.abs(b - base) > 12 || l > left + wide || left > l + w));
+      if (!free.length) continue;
+      const covered = ([left, base]) => places.filter(([px, py]) => px > left - 4 && px < left + wide + 4 && py > base - 13 && py < base + 5).length;
+      const best = free.reduce((one, other) => (covered(other) < covered(one) ? other : one));
+      taken.push([...best, wide]);
+      write(svg, name, { x: best[0], y: best[1] });
     }
   }
 
@@ -293,7 +295,8 @@ const charts = (() => {
     shape(at.svg, "path", { class: "data", d: stairs(points.filter((p) => p.fixed).map((p) => [p.x, p.y]), at), fill: "none", "stroke-width": 1.4 }, { stroke: "var(--muted)" });
     for (const point of points) for (const seed of point.seeds) shape(at.svg, "circle", { cx: at.x(seed[across]), cy: at.y(seed[up]), r: 1.6, "fill-opacity": 0.4 }, { fill: colour(point) });
     for (const point of points) shape(at.svg, "circle", { cx: at.x(point.x), cy: at.y(point.y), r: point.fixed ? 4 : 5 }, { fill: point.fixed ? "var(--panel)" : colour(point), stroke: point.fixed ? colour(point) : "var(--panel)" });
-    pointLabels(at, points.filter((p) => !p.fixed || !p.name.startsWith("fixed")).map(({ name, x, y }) => ({ name: cut(name), x: at.x(x), y: at.y(y) })));
+    const named = points.filter((p) => !p.fixed).concat(points.filter((p) => p.fixed && !p.name.startsWith("fixed")));
+    pointLabels(at, named.map(({ name, x, y }) => ({ name: cut(name), x: at.x(x), y: at.y(y) })), points.map((p) => [at.x(p.x), at.y(p.y)]));
     const near = (left, top) => points.reduce((best, p, i) => { const far = Math.hypot(at.x(p.x) - left, at.y(p.y) - top); return far < best[1] ? [i, far] : best; }, [0, Infinity])[0];
     explore(at, points.length, near, (i) => ({
       x: at.x(points[i].x), y: at.y(points[i].y), head: points[i].name,

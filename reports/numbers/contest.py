@@ -64,10 +64,11 @@ class Contest:
 def contest(cohort: Cohort) -> Contest:
     """Every strategy that is no fixed weighting against those that are."""
     found = fronts(cohort)
-    return Contest(found, _rows(found))
+    return Contest(found, control_rows(found))
 
 
-def _rows(several: Sequence[Front]) -> list[Control]:
+def control_rows(several: Sequence[Front]) -> list[Control]:
+    """The rows of these fronts, corrected together."""
     rows = [_control(one, strategy) for one in several for strategy in one.strategies]
     best = holm([row.best_p for row in rows])
     far = holm([row.p for row in rows])

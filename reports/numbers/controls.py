@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from reports.numbers import front
 from reports.numbers.front import Array
 from reports.numbers.model import REFERENCE, Cohort, Outcome
-from reports.numbers.words import plural
 from results.records import Note, Role, Severity
 
 FIXED, EQUAL = "fixed", "equal"
@@ -58,8 +57,7 @@ class Front:
         seeds: S of them.
         fixed, strategies: by label.
         inputs: of the degraded images (T,).
-        outcomes: runs of the fixed weightings, N lists of S.
-        dropped: weightings without all seeds, which are left out.
+        validation: PSNR of the fixed weightings at their last validation, (N, S); NaN where there is none.
     """
 
     baseline: str
@@ -70,13 +68,12 @@ class Front:
     fixed: dict[str, Trained]
     strategies: dict[str, Trained]
     inputs: Array
-    outcomes: list[list[Outcome]]
-    dropped: list[str]
+    validation: Array
 
     @cached_property
     def main(self) -> Plane | None:
         """The two bundles that fixed weights trade off most, by their seed means alone; ``None`` for a single group."""
-        planes = [Plane(*sides) for sides in front.splits(list(self.groups)) if sides[1]]
+        planes = [Plane(*sides) for sides in front.splits(list(self.groups))]
         return min(planes, key=lambda plane: front.traded(self.means(plane)), default=None)
 
     def points(self, plane: Plane, scores: Array) -> Array:
@@ -101,8 +98,7 @@ class Front:
     def level(self) -> Array:
         """What the best weighting is chosen by, (N, S): PSNR of the last validation where all runs have one, else the
         average over the test sets."""
-        last = np.array([[_validation(outcome) for outcome in several] for several in self.outcomes])
-        return last if np.isfinite(last).all() else self.averages
+        return self.validation if np.isfinite(self.validation).all() else self.averages
 
     @property
     def validated(self) -> bool:
@@ -182,25 +178,30 @@ def fronts(cohort: Cohort) -> list[Front]:
     """The front of every baseline that has one."""
     found: list[Front] = []
     for baseline in cohort.baselines if cohort.tested else ():
-        kept, dropped = weightings(cohort, baseline)
+        kept, _ = weightings(cohort, baseline)
         if kept:
-            found.append(_front(cohort, baseline, kept, dropped))
+            found.append(_front(cohort, baseline, kept))
     return found
 
 
-def control_notes(several: Sequence[Front]) -> list[Note]:
-    """Where the fixed weightings stand, and what the comparison with them leaves out."""
+def control_notes(cohort: Cohort) -> list[Note]:
+    """Where the fixed weightings stand, and which of them no front holds."""
     notes: list[Note] = []
-    for one in several:
-        count, seeds = len(one.fixed), f"{plural(len(one.seeds), 'seed')} {', '.join(map(str, one.seeds))}"
-        text = f"{one.display}: {count} fixed weightings ({seeds}) are compared in 'Fixed weights', not in the tables."
-        if one.dropped:
-            text += f" Left out there, without all these seeds: {', '.join(one.dropped)}."
-        notes.append(Note(Severity.NOTE, "fixed-weights", text))
+    for baseline in cohort.baselines if cohort.tested else ():
+        kept, dropped = weightings(cohort, baseline)
+        if kept:
+            apart = len(controls(cohort, baseline).union(kept) - {REFERENCE, EQUAL})
+            text = (
+                f"{cohort.display(baseline)}: {apart} fixed weightings are compared in 'Fixed weights', not in the "
+                "tables of gains; the CSV files hold them all."
+            )
+            if dropped:
+                text += f" Left out there, for they lack seeds of the others: {', '.join(dropped)}."
+            notes.append(Note(Severity.NOTE, "fixed-weights", text))
     return notes
 
 
-def _front(cohort: Cohort, baseline: str, kept: Mapping[str, Mapping[str, Outcome]], dropped: list[str]) -> Front:
+def _front(cohort: Cohort, baseline: str, kept: Mapping[str, Mapping[str, Outcome]]) -> Front:
     columns = [column for column in cohort.columns if column.role != Role.EXTRA]
     tasks = list(dict.fromkeys(column.task for column in columns))
     sets = [[column.dataset for column in columns if column.task == task] for task in tasks]
@@ -228,8 +229,7 @@ def _front(cohort: Cohort, baseline: str, kept: Mapping[str, Mapping[str, Outcom
         fixed={name: trained(several) for name, several in zip(kept, runs, strict=True)},
         strategies={name: trained(several) for name, several in shared.items() if several},
         inputs=np.array([runs[0][0].average(several, "psnr", degraded=True) for several in sets]),
-        outcomes=runs,
-        dropped=dropped,
+        validation=np.array([[_validation(outcome) for outcome in several] for several in runs]),
     )
 
 

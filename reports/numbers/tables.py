@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reports.numbers import summary
 from reports.numbers.comparability import figures, obstacles
-from reports.numbers.controls import control_notes, controls, fronts
+from reports.numbers.controls import control_notes, controls
 from reports.numbers.metrics import metrics, undirected
 from reports.numbers.model import (
     AVERAGE,
@@ -54,7 +54,7 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for metric in cohort.metrics
         for dataset, _ in headings(cohort.columns)
     }
-    notes = run_notes(cohort) + control_notes(fronts(cohort)) + below_input(rows, inputs)
+    notes = run_notes(cohort) + control_notes(cohort) + below_input(rows, inputs)
     notes += too_few_seeds(rows) + undirected(facts)
     notes += published_notes(rows, [reason for _, reasons in compared for reason in reasons])
     psnr = {
