@@ -50,9 +50,9 @@ def build(
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``, ``conflicts-<baseline>.png``/``.svg`` and
-    ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same names with ``-<cohort>`` at the end. The
-    same runs give byte-identical files.
+    show, ``front.csv``, ``front-<baseline>.png``/``.svg``, ``curve-<baseline>.png``/``.svg``, ``conflicts.csv``,
+    ``conflicts-<baseline>.png``/``.svg`` and ``sweep-<strategy>-<parameter>.png``/``.svg``; older cohorts get the same
+    names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.

@@ -52,7 +52,7 @@ def front_figure(
             for place, plane in enumerate(small):
                 _plane(figure.add_subplot(beside[place // columns, place % columns]), one, plane, rows)
         handles = _handles(rows)
-        style.legend(figure, list(handles.values()), list(handles), len(handles))
+        style.legend(figure, list(handles.values()), list(handles), 4)
         style.headline(figure, *_title(cohort, one, rows))
         figure.draw_without_rendering()  # labels are placed by the final positions
         names = {row.strategy: row.distance.mean for row in rows}

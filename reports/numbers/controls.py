@@ -129,7 +129,10 @@ class Front:
 
     def _volume(self, more: Sequence[Array]) -> float:
         assert self.main
-        return front.hypervolume(np.stack([*self.means(self.main), *more]), self.points(self.main, self.inputs))
+        floor = self.points(self.main, self.inputs)
+        if not np.isfinite(floor).all():
+            return math.nan
+        return front.hypervolume(np.stack([*self.means(self.main), *more]), floor)
 
     def side(self, names: Side, scores: Array) -> Array:
         """Scores of tasks (..., T) on one axis, the mean over groups or single tasks of these names: (...)."""

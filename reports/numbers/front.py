@@ -32,6 +32,10 @@ FEWEST, ENOUGH = 5, 10
 of five, 9 % of tables would call a useless strategy beyond them."""
 
 
+MOST = 12
+"""Groups of tasks of which all splits are looked at."""
+
+
 def distance(point: Array, fixed: Array) -> Array:
     """By how many dB every objective of a point must fall before some fixed weighting is as good in all: (S,).
 
@@ -129,7 +133,10 @@ def p_beyond(values: Array, margin: float, behind: Array | None = None) -> float
 
 
 def splits(groups: Sequence[T]) -> list[tuple[tuple[T, ...], tuple[T, ...]]]:
-    """All ways to part the groups into two bundles, each once, the first group always on the left."""
+    """All ways to part the groups into two bundles, each once, the first group always on the left; of very many groups
+    each against all others."""
+    if len(groups) > MOST:
+        return [((group,), tuple(other for other in groups if other != group)) for group in groups]
     rest = groups[1:]
     lefts = [(groups[0], *more) for size in range(len(rest)) for more in combinations(rest, size)]
     return [(left, tuple(group for group in groups if group not in left)) for left in lefts]
@@ -148,8 +155,7 @@ def nondominated(points: Array) -> Array:
     """The front of points (N, 2), by rising first objective: (M, 2)."""
     import moocore
 
-    kept = np.unique(points[np.asarray(moocore.is_nondominated(points, maximise=True))], axis=0)
-    return kept[np.argsort(kept[:, 0], kind="stable")]
+    return np.unique(points[np.asarray(moocore.is_nondominated(points, maximise=True))], axis=0)
 
 
 def hypervolume(points: Array, floor: Array) -> float:
