@@ -8,33 +8,47 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from art.registry import canonical, definition, entries, names, parse
+from art.ranges import Choice, Range
+from art.registry import entries, names
+from art.search import search_space, start, with_parameters
+from art.specs import canonical, check, definition, parse
 
 if TYPE_CHECKING:
     from art.active_reweighting import Art
     from art.construction import make
+    from art.simplex import design, expand
     from art.strategy import Conditions, Strategy
     from art.task_losses import TaskLosses
 
 __all__ = [
     "Art",
+    "Choice",
     "Conditions",
+    "Range",
     "Strategy",
     "TaskLosses",
     "canonical",
+    "check",
     "definition",
+    "design",
     "entries",
+    "expand",
     "make",
     "names",
     "parse",
+    "search_space",
+    "start",
+    "with_parameters",
 ]
 
-# These need torch, which is imported with the first of them that is used, so that names and help stay fast.
+# These need torch or NumPy, which are imported with the first of them that is used, so that names and help stay fast.
 _MODULES = {
     "Art": "art.active_reweighting",
     "Conditions": "art.strategy",
     "Strategy": "art.strategy",
     "TaskLosses": "art.task_losses",
+    "design": "art.simplex",
+    "expand": "art.simplex",
     "make": "art.construction",
 }
 

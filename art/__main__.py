@@ -19,6 +19,7 @@ def table() -> str:
     lines = ["| name | what it does | source | parameters | looks at |", "|---|---|---|---|---|"]
     for name, entry in sorted(art.entries().items()):
         parameters = ", ".join(f"{key}={value}" for key, value in entry.defaults.items()) or "–"
+        parameters = "TASK=1" if entry.of_tasks else parameters
         about = f"{entry.about}; needs `solvers`" if entry.solver else entry.about
         lines.append(f"| `{name}` | {about} | {entry.source or '–'} | {parameters} | {COSTS[entry.cost]} |")
     return "\n".join(lines)

@@ -111,7 +111,8 @@ def check(spec: str) -> list[Finding]:
         ValueError: if it cannot be built.
     """
     art.make(spec, TASKS)
-    return [_guarded(test, spec) for test in (_finite, _acts, _learns, _optimum, _absent, _equivariant, _state, _bf16)]
+    tests = (_finite, _acts, _learns, _optimum, _absent, _equivariant, _state, _bf16, _search)
+    return [_guarded(test, spec) for test in tests]
 
 
 def _guarded(test: Callable[[str], Finding], spec: str) -> Finding:
@@ -212,6 +213,21 @@ def _bf16(spec: str) -> Finding:
     loop = _Loop(spec)
     loop.steps(range(5), bf16=True)
     return Finding("bf16", bool(loop.parameters().isfinite().all()), "five steps under autocast")
+
+
+def _search(spec: str) -> Finding:
+    """Whether the strategy trains a step at the ends of every range that is declared for its parameters."""
+    space, start = art.search_space(spec, TASKS), art.start(spec, TASKS)
+    if not space:
+        return Finding("search", None, "nothing of it is declared for a search")
+    for key, values in space.items():
+        for value in values.ends:
+            trial = art.with_parameters(spec, start | {key: value}, TASKS)
+            loop = _Loop(trial)
+            loop.step(0)
+            if not loop.parameters().isfinite().all():
+                return Finding("search", False, f"after a step of {trial}, parameters are not finite")
+    return Finding("search", True, f"a step at both ends of the declared: {', '.join(space)}")
 
 
 def _shown(weights: Tensor) -> str:

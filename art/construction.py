@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,9 @@ from torchjd.aggregation import Aggregator
 from torchjd.scalarization import Scalarizer
 
 from art.adapters import AggregatorStrategy, ScalarizerStrategy
-from art.registry import Parameter, defaults, entries, parse
+from art.ranges import Parameter
+from art.registry import defaults
+from art.specs import load, parse, reason
 from art.strategy import Strategy
 
 
@@ -27,16 +28,11 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
             a class of your own imports its module, and so runs the code in it.
     """
     name, parameters = parse(spec)
-    target = entries()[name].target if name in entries() else name
-    module, _, attribute = target.partition(":")
-    try:
-        method: object = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything
-        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({_reason(error)}).") from error
+    method = load(spec)
     try:
         return wrap(method, tasks, defaults(name) | parameters)
     except (Exception, SystemExit) as error:  # an import that fails here is a solver's, with advice
-        raise ValueError(f"strategy {spec!r}: {_reason(error)}") from error
+        raise ValueError(f"strategy {spec!r}: {reason(error)}") from error
 
 
 def wrap(method: object, tasks: Sequence[str], parameters: Mapping[str, Parameter]) -> Strategy:
@@ -72,8 +68,3 @@ def _check_words(method: type, parameters: Mapping[str, Parameter]) -> None:
     for key, value in parameters.items():
         if typing.get_origin(hints.get(key)) is typing.Literal and value not in typing.get_args(hints[key]):
             raise ValueError(f"{key} is one of {', '.join(map(str, typing.get_args(hints[key])))}, not {value!r}.")
-
-
-def _reason(error: BaseException) -> str:
-    usual = isinstance(error, ImportError | AttributeError | TypeError | ValueError) and str(error)
-    return str(error) if usual else f"{type(error).__name__}: {error}".rstrip(": ")

@@ -1,21 +1,14 @@
-"""Strategies by name: ``art``, ``art:tau=1``, ``package.module:Class:param=value``."""
+"""The strategies that have names, with their parameters."""
 
 from __future__ import annotations
 
 import difflib
-import math
-import re
-import reprlib
-import sys
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 
-Parameter = bool | int | float | str  # value of a strategy's parameter
-
-_LONGEST = 1000  # characters of a spec
+from art.ranges import Choice, Parameter, Range
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,11 @@ class Entry:
         epochs: that pass before it acts.
         definition: raised whenever what the name and its parameters mean changes, so that runs from before and after
             are not taken for the same.
+        search: what :func:`art.search_space` varies its parameters over; the ranges are ours, about their defaults and
+            the values that the method's authors and libraries use.
+        of_tasks: where its parameters are named after the tasks and at least one must be given, what each may be varied
+            over; else ``None``.
+        apart: whether a runner trains one network for each task.
     """
 
     target: str
@@ -45,16 +43,29 @@ class Entry:
     universal: bool = False
     epochs: int = 0
     definition: int = 1
+    search: Mapping[str, Range | Choice] = field(default_factory=dict[str, Range | Choice])
+    of_tasks: Range | None = None
+    apart: bool = False
+
+
+_RATE = Range(1e-3, 0.25, log=True)  # of weights that are learned: a tenth to ten times the rate in GradNorm and FAMO
 
 
 def _aggregator(
-    name: str, about: str, source: str, solver: bool = False, stateful: bool = False, **defaults: Parameter
+    name: str,
+    about: str,
+    source: str,
+    search: Mapping[str, Range | Choice] | None = None,
+    solver: bool = False,
+    stateful: bool = False,
+    **defaults: Parameter,
 ) -> Entry:
     universal = not (solver or stateful)
-    return Entry(f"torchjd.aggregation:{name}", about, source, defaults, "gradients", solver, universal)
+    target = f"torchjd.aggregation:{name}"
+    return Entry(target, about, source, defaults, "gradients", solver, universal, search=search or {})
 
 
-_KNOWN = {
+KNOWN = {
     "mix": Entry(
         "art.equal_weights:Mix", "one loss over the shuffled mixture, equal weight per sample", universal=True
     ),
@@ -64,6 +75,14 @@ _KNOWN = {
         "no multi-task training: one network for each task, on as many samples of it (full: as many steps)",
         defaults={"full": False},
         universal=True,
+        apart=True,
+    ),
+    "fixed": Entry(
+        "art.fixed_weights:Fixed",
+        "weights you give, fixed:derain=2:dehaze=0.5 (tasks not named: 1), or N sets of them, fixed:design=N",
+        "Xin et al., NeurIPS 2022",
+        universal=True,
+        of_tasks=Range(0.1, 10, log=True),  # a tenth to ten times an equal share, as in art.simplex
     ),
     "art": Entry(
         "art.active_reweighting:Art",
@@ -71,6 +90,8 @@ _KNOWN = {
         "Wu et al., ACM MM 2024",
         {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False},
         universal=True,
+        # from winner-takes-all to all but equal weights; from a memory of 1000 steps to none
+        search={"tau": Range(0.05, 50, log=True), "momentum": Range(1e-3, 1, log=True)},
     ),
     "tur": Entry(
         "art.uncertainty:TUR",
@@ -86,6 +107,7 @@ _KNOWN = {
         "Chen et al., ICML 2018",
         {"alpha": 1.5, "lr": 0.025},
         "last layer",
+        search={"alpha": Range(0.1, 3, log=True), "lr": _RATE},  # the paper's alphas: 0.12, 1.5
     ),
     "uw": Entry(
         "art.learned:UW",
@@ -94,6 +116,7 @@ _KNOWN = {
         {"lr": 0.025},
         universal=True,
         definition=2,  # 1: learned at the network's rate, from equal weights on
+        search={"lr": _RATE},
     ),
     "dwa": Entry(
         "torchjd.scalarization:DWA",
@@ -102,6 +125,7 @@ _KNOWN = {
         {"temperature": 2.0},
         epochs=2,
         definition=2,  # 1: an epoch was always a pass over the training list
+        search={"temperature": Range(0.2, 20, log=True)},
     ),
     "famo": Entry(
         "torchjd.scalarization:FAMO",
@@ -109,6 +133,7 @@ _KNOWN = {
         "Liu et al., NeurIPS 2023",
         {"lr": 0.025, "weight_decay": 1e-3},
         "losses twice",
+        search={"lr": _RATE, "weight_decay": Range(1e-5, 0.1, log=True)},
     ),
     "imtl_l": Entry(
         "art.learned:IMTLL",
@@ -117,6 +142,7 @@ _KNOWN = {
         {"lr": 0.025},
         universal=True,
         definition=2,  # as of uw
+        search={"lr": _RATE},
     ),
     "geometric_mean": Entry(
         "torchjd.scalarization:GeometricMean", "geometric mean of the losses", "Chennupati et al., CVPRW 2019"
@@ -130,10 +156,16 @@ _KNOWN = {
         universal=True,
         epochs=5,
         definition=2,  # 1: of the losses as they are
+        search={"mu": Range(0.05, 5, log=True)},  # warmup decides when it starts, not how it works
     ),
     "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
     "cagrad": _aggregator(
-        "CAGrad", "conflict-averse direction (c: LibMTL's)", "Liu et al., NeurIPS 2021", solver=True, c=0.5
+        "CAGrad",
+        "conflict-averse direction (c: LibMTL's)",
+        "Liu et al., NeurIPS 2021",
+        {"c": Range(0.05, 0.95)},  # it converges for c < 1
+        solver=True,
+        c=0.5,
     ),
     "mgda": _aggregator(
         "MGDA",
@@ -146,6 +178,7 @@ _KNOWN = {
         "NashMTL",
         "Nash bargaining solution (parameters: its authors' code)",
         "Navon et al., ICML 2022",
+        {"max_norm": Range(0.1, 10, log=True)},
         solver=True,
         max_norm=1.0,
         update_weights_every=1,
@@ -163,12 +196,19 @@ _KNOWN = {
         "GradVac",
         "aligns gradients to running similarities (beta: LibMTL's; the paper's is 0.01)",
         "Wang et al., ICLR 2021",
+        {"beta": Range(1e-3, 1, log=True)},
         stateful=True,
         beta=0.5,
         eps=1e-8,
     ),
     "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
-    "fairgrad": _aggregator("FairGrad", "alpha-fair update (alpha: LibMTL's)", "Ban, Ji, ICML 2024", alpha=1.0),
+    "fairgrad": _aggregator(
+        "FairGrad",
+        "alpha-fair update (alpha: LibMTL's)",
+        "Ban, Ji, ICML 2024",
+        {"alpha": Range(0.25, 10, log=True)},
+        alpha=1.0,
+    ),
     "dualproj": _aggregator(
         "DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017", solver=True
     ),
@@ -183,12 +223,12 @@ def entries() -> dict[str, Entry]:
         point.name: Entry(point.value, f"from {point.dist.name if point.dist else point.value}")
         for point in entry_points(group="art.strategies")
     }
-    return plugged | _KNOWN
+    return plugged | KNOWN
 
 
 def names() -> list[str]:
-    """Names that :func:`art.make` knows."""
-    return sorted(entries())
+    """Names of strategies that train one network as they are: not ``fixed``, which needs weights, nor ``single``."""
+    return sorted(name for name, entry in entries().items() if entry.of_tasks is None and not entry.apart)
 
 
 def defaults(name: str) -> dict[str, Parameter]:
@@ -196,119 +236,7 @@ def defaults(name: str) -> dict[str, Parameter]:
     return entries()[name].defaults if name in entries() else {}
 
 
-def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
-    """Split a spec into the strategy's name (or ``package.module:Class``) and its parameters.
-
-    ``art:released`` is short for ``art:released=true``.
-
-    Raises:
-        ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
-    """
-    if several_lines(spec) or len(spec) > _LONGEST:
-        raise ValueError(
-            f"strategy {reprlib.repr(spec)}: expected one line of at most {_LONGEST} printable characters."
-        )
-    head, *rest = spec.split(":")
-    mistyped = "." not in head and difflib.get_close_matches(head[:100], names(), n=1)
-    if head not in entries() and rest and "=" not in rest[0] and not mistyped:
-        head, rest = f"{head}:{rest[0]}", rest[1:]
-    if head not in entries() and not _is_class(head):
-        known = ", ".join(names())
-        raise ValueError(f"unknown strategy {head!r}{_nearest(head, names())} Known: {known}; or package.module:Class.")
-    parameters: dict[str, Parameter] = {}
-    for part in rest:
-        key, separator, text = part.partition("=")
-        if not re.fullmatch(r"[A-Za-z_]\w*", key) or (separator and not text):
-            raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
-        if key in parameters:
-            raise ValueError(f"strategy {spec!r}: {key} is given twice.")
-        parameters[key] = _value(spec, text) if separator else True
-    if head in _KNOWN:
-        parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
-    return head, parameters
-
-
-def several_lines(text: str) -> bool:
-    """Whether a text holds line breaks, other control characters, or what no encoding can write."""
-    return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
-
-
-def _is_class(head: str) -> bool:
-    """Whether this has the form ``package.module:Class``."""
-    module, _, name = head.partition(":")
-    return all(part.isidentifier() for part in (*module.split("."), name))
-
-
-def _checked(spec: str, name: str, key: str, value: Parameter) -> Parameter:
-    """A parameter of one of this project's names, of the same kind as its default.
-
-    Raises:
-        ValueError: for an unknown one, or a value of another kind.
-    """
-    known = defaults(name)
-    if key not in known:
-        raise ValueError(
-            f"strategy {name!r} has no parameter {key!r}{_nearest(key, known)} It has: {', '.join(known) or 'none'}."
-        )
-    default, number = known[key], value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if isinstance(default, bool):
-        kind, fits = "true or false", isinstance(value, int)  # or a task's number
-    elif isinstance(default, int):
-        kind, fits = "a whole number", number == number // 1
-        value = int(number) if fits else value
-    elif isinstance(default, float):
-        kind, fits = "a finite number", abs(number) <= sys.float_info.max
-    else:
-        kind, fits = "a word", isinstance(value, str)
-    if not fits:
-        raise ValueError(f"strategy {spec!r}: {key} takes {kind}, not {reprlib.repr(value)}.")
-    return value
-
-
-def canonical(spec: str) -> str:
-    """The one spelling of a spec: parameters sorted, those at their default left out (``art:tau=0.1`` is ``art``)."""
-    name, parameters = parse(spec)
-    known = defaults(name)
-    changed = {key: value for key, value in sorted(parameters.items()) if key not in known or known[key] != value}
-    return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in changed.items())])
-
-
-def definition(spec: str) -> int:
-    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path."""
-    name, _ = parse(spec)
-    return entries()[name].definition if name in entries() else 1
-
-
-def _value(spec: str, text: str) -> Parameter:
-    """The truth value, number or text that a parameter is; numbers keep all their digits.
-
-    Raises:
-        ValueError: for a number that a float cannot hold, such as 1e999.
-    """
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            continue
-        if value in (math.inf, -math.inf) and any(letter.isdigit() for letter in text):
-            break
-        return value
-    else:
-        return text
-    raise ValueError(f"strategy {reprlib.repr(spec)}: {reprlib.repr(text)} is too large a number.")
-
-
-def _text(value: Parameter) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return "0" if not value else short if float(short) == value else repr(value)
-    return str(value)
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` with the known word most like this one, or a full stop."""
     close = difflib.get_close_matches(word[:100], list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class Strategy(nn.Module, ABC):
         tasks: names of the K tasks.
     """
 
+    search: ClassVar[Mapping[str, object]] = {}  #: what of the constructor may be varied, see :func:`art.search_space`
     weights: Tensor  #: (K,) factors of the task losses in the last update, detached; NaN where there are none
     needs_gradients = False  #: whether :meth:`backward` differentiates every task loss by itself
 

@@ -28,6 +28,9 @@ class State(StrEnum):
     DAMAGED = "damaged"  # its status cannot be read
 
 
+SINGLE = "single"
+"""Name of the strategy of one network for each task."""
+
 WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
 
 
@@ -209,6 +212,8 @@ class RunRecord(Record):
         parameters: of the strategy, with their defaults.
         display: names for people.
         metrics: what the numbers of every metric mean; ``None`` in runs of older versions.
+        epochs: expected passes over each task's training samples: steps x batch x share of the mixing / distinct
+            samples that were there (``found`` of its training sets); ``None`` in runs of older versions.
         config: the resolved configuration.
         store: version of the folder's layout (:data:`results.schema.STORE`).
     """
@@ -220,8 +225,20 @@ class RunRecord(Record):
     parameters: dict[str, JsonValue] | None = None
     display: Display = Display()
     metrics: dict[str, MetricFacts] | None = None
+    epochs: dict[str, float] | None = None
     config: RunConfig
     store: int = 1
+
+
+def passes(epochs: Mapping[str, float]) -> str:
+    """:attr:`RunRecord.epochs` for people: ``derain 1,205, dehaze 12.3, denoise_15 <0.01``."""
+    return ", ".join(f"{task} {_passes(count)}" for task, count in epochs.items())
+
+
+def _passes(count: float) -> str:
+    if count < 0.005:
+        return "<0.01" if count else "0"
+    return f"{count:,.{2 if count < 10 else 1 if count < 100 else 0}f}"
 
 
 class Environment(Record):
@@ -232,7 +249,11 @@ class Environment(Record):
         versions: of the libraries, by name.
         train_seconds, evaluate_seconds: of the training and of scoring.
         step_seconds: of one update, on average.
-        peak_memory_mib: main memory of the process at most, MiB.
+        peak_memory_mib: main memory at most, MiB.
+        peak_memory_of: what that was taken of: the ``training``, or the ``process`` since it began, which may have done
+            other runs before (where the system does not tell more, and in older versions).
+        peak_gpu_memory_mib: memory of tensors on the GPU at most during the training, MiB.
+        clipped_share: of the steps, those whose gradient was clipped; ``None`` where none is, or it is not known.
         validation_seconds: of scoring on the way, which the training's leave out.
         skipped_updates: updates left out because they were not finite.
     """
@@ -250,6 +271,9 @@ class Environment(Record):
     validation_seconds: float | None = None
     evaluate_seconds: float | None = None
     peak_memory_mib: int | None = None
+    peak_memory_of: str = "process"
+    peak_gpu_memory_mib: int | None = None
+    clipped_share: float | None = None
     skipped_updates: int | None = None
     remark: str | None = None
 

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.execution import environment, job
+from benchmarks.execution import environment
 from benchmarks.execution.plan import Plan
 from results import Run
 from results.records import State, Status
@@ -95,9 +96,24 @@ def test_peak_memory_in_the_units_of_the_system(system, unit, monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=100 * 2**20 // unit))
-    assert environment.peak_memory() == 100
+    monkeypatch.setattr(environment, "_restart_peak", lambda: False)
+    peak = environment.PeakMemory(torch.device("cpu")).facts()
+    assert peak.peak_memory_mib == 100 and peak.peak_memory_of == "process"
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert environment.peak_memory() is None and "not_recorded" in job._peak_memory()
+    assert environment.peak_memory() is None
+    assert "not_recorded" in environment.PeakMemory(torch.device("cpu")).facts().content()
+
+
+@pytest.mark.skipif(not environment._restart_peak(), reason="this system does not let a process forget its peak")
+def test_peak_memory_is_that_of_one_training():
+    def peak(mib):
+        memory = environment.PeakMemory(torch.device("cpu"))
+        torch.ones(mib * 2**18)
+        return memory.facts()
+
+    first, second = peak(300), peak(50)
+    assert first.peak_memory_of == "training"
+    assert 200 < first.peak_memory_mib - second.peak_memory_mib < 300
 
 
 def test_apples_device_is_taken_where_torch_has_it(monkeypatch):

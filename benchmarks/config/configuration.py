@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 from pydantic import Field, JsonValue, ValidationError
@@ -12,9 +12,10 @@ from pydantic import Field, JsonValue, ValidationError
 import art
 import baselines
 from benchmarks.config.errors import UserError, mistakes
+from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
-from benchmarks.config.settings import Mixing, Profile, Recipe, Setting, load
+from benchmarks.config.settings import Profile, Recipe, Setting, load
 
 VALIDATION = 8  # images of each task that a demo training on embedded data is validated on
 
@@ -79,7 +80,7 @@ class Config(Section):
         setting, tasks, size, profile, data and departures from the baselines' recipes."""
         pair = self.usual.identifying()
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
-        data = pair["data"] | {"mixing": _usual_mixing(setting, self.profile)}
+        data = pair["data"] | {"mixing": _one_spelling(_usual_mixing(setting, self.profile), setting)}
         keys = ("setting", "setting_digest", "tasks", "size", "profile")
         cohort = {key: pair[key] for key in keys if key in pair}
         cohort |= {"data": data, "departures": self.overrides(setting)}
@@ -98,7 +99,21 @@ class Config(Section):
 
     def with_fingerprint(self, fingerprint: str) -> Config:
         """The same run with what stands for its training images."""
-        return self.model_copy(update={"data": self.data.model_copy(update={"fingerprint": fingerprint})})
+        return self._with_data(fingerprint=fingerprint)
+
+    def mixed_within(self, names: Sequence[str]) -> Config:
+        """The same run with its mixing in the one spelling that it has among tasks of these names.
+
+        Raises:
+            UserError: for a mixing that names other tasks, or shares that cannot be.
+        """
+        try:
+            return self._with_data(mixing=str(Mixing.parse(self.data.mixing).within(names)))
+        except ValueError as error:
+            raise UserError(f"data.mixing: {error}") from error
+
+    def _with_data(self, **fields: str) -> Config:
+        return self.model_copy(update={"data": self.data.model_copy(update=fields)})
 
 
 def _digest(content: JsonValue) -> str:
@@ -123,6 +138,7 @@ def resolve(
     """
     size = size or ("paper" if profile == "paper" else "tiny")
     try:
+        strategy = art.canonical(strategy, setting.task_names)
         baselines.arguments(baseline, size)  # refuses a size that is lacking before anything is built
         recipe, mixing = _recipe(setting, baseline, profile, size)
         images: dict[str, JsonValue] = {"mixing": mixing} | (data.model_dump(exclude={"mixing"}) if data else {})
@@ -131,7 +147,7 @@ def resolve(
             "setting_place": setting.place,
             "setting_digest": setting.digest,
             "baseline": baseline,
-            "strategy": art.canonical(strategy),
+            "strategy": strategy,
             "definition": art.definition(strategy),
             "seed": seed,
             "tasks": setting.task_names if setting.part else (),
@@ -151,6 +167,7 @@ def resolve(
         config = Config.model_validate(content)
     except ValidationError as error:
         raise UserError("the configuration is not valid:", mistakes(error, Config)) from error
+    config = config.mixed_within(setting.task_names)
     if (config.data.source == "files") != (config.data.root is not None):
         raise UserError("data.source=files and data.root belong together; --data-root sets both.")
     if config.data.validation and config.data.source == "files":
@@ -199,7 +216,15 @@ def _recipe(setting: Setting, baseline: str, profile: Profile, size: str) -> tup
             recipe = {key: value for key, value in recipe.items() if key not in pair}
     recipe |= change
     mixing = recipe.pop("mixing", _usual_mixing(setting, profile))
-    return _counted(recipe, setting), mixing
+    return _counted(recipe, setting), _one_spelling(mixing, setting)
+
+
+def _one_spelling(mixing: JsonValue, setting: Setting) -> JsonValue:
+    """A mixing as configurations spell it; what is none is left to the field's own checks."""
+    try:
+        return str(Mixing.parse(mixing).within(setting.task_names)) if isinstance(mixing, str) else mixing
+    except ValueError:
+        return mixing
 
 
 def _counted(recipe: Recipe, setting: Setting) -> Recipe:
@@ -215,6 +240,6 @@ def _counted(recipe: Recipe, setting: Setting) -> Recipe:
     return recipe
 
 
-def _usual_mixing(setting: Setting, profile: Profile) -> Mixing:
+def _usual_mixing(setting: Setting, profile: Profile) -> str:
     """The mixing of recipes that name none: in few steps every batch should hold every task."""
     return setting.mixing if profile == "paper" else "balanced"

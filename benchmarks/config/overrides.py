@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from art.registry import several_lines
+from art.specs import several_lines
 from benchmarks.config.errors import UserError, nearest, quoted
 
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from benchmarks.config.settings import Mixing
+from benchmarks.config.mixing import MixingText
 
 Loss = Literal["l1", "mse", "charbonnier"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
@@ -71,7 +71,7 @@ class DataConfig(Section):
     source: Literal["embedded", "files"] = "embedded"
     root: str | None = None
     missing: Literal["error", "synthesise"] = "error"
-    mixing: Mixing = "shuffled"
+    mixing: MixingText = "shuffled"  # benchmarks.config.mixing
     extra: tuple[str, ...] = ()  # further training sets, as NAME or NAME@REPEATS
     fingerprint: str = ""
     validation: Annotated[int, Field(ge=0, le=1000)] = 0

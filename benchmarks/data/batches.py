@@ -19,7 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from benchmarks.config import shares
 from benchmarks.config.configuration import Config
+from benchmarks.config.mixing import Mixing
 from benchmarks.config.seeds import derive, generator
 from benchmarks.data.pools import Pool
 
@@ -44,22 +46,39 @@ class Batch:
 
 
 class Mixture:
-    """Which task and image each sample of a step is: the mixing of the published training lists, by name."""
+    """Which task and image each sample of a step is: the mixing of the published training lists, by name, or by rates.
 
-    def __init__(self, lengths: Sequence[int], pools: Sequence[int], batch: int, mixing: str, seed: tuple[object, ...]):
+    Args:
+        lengths: of the published list, by task.
+        pools: images that are there, by task.
+        batch: samples of a step.
+        mixing: how ``lengths`` are mixed where there are no ``rates``.
+        seed: of the order.
+        rates: each task's share at a step, (K,), summing to 1.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        pools: Sequence[int],
+        batch: int,
+        mixing: str,
+        seed: tuple[object, ...],
+        rates: Callable[[int], np.ndarray] | None = None,
+    ):
         self.lengths, self.pools, self.batch = np.asarray(lengths), np.asarray(pools), batch
-        self.mixing, self.seed = mixing, seed
+        self.mixing, self.seed, self.rates = mixing, seed, rates
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._asking = Lock()
 
     def __call__(self, step: int) -> tuple[_Numbers, _Numbers]:
         """Task numbers and image numbers, each (B,), of step 0, 1, ...; from any thread."""
         with self._asking:
-            return getattr(self, f"_{self.mixing}")(step)
+            return self._rated(step, self.rates(step)) if self.rates else getattr(self, f"_{self.mixing}")(step)
 
     @property
     def steps_an_epoch(self) -> int:
-        """Steps of a pass over the whole list."""
+        """Steps of a pass over the whole list; where batches are drawn otherwise, as many as such a pass would take."""
         return max(1, int(self.lengths.sum()) // self.batch)
 
     def _shuffled(self, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +108,15 @@ class Mixture:
         tasks = np.searchsorted(ends, points, side="right").clip(max=len(ends) - 1)
         return tasks, chance.integers(self.pools[tasks])
 
+    def _rated(self, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Systematic sampling as above. Ends and offset have few digits, so that no sum rounds over to another task's
+        # samples: a share of whole samples is kept exactly, and one of 0 has none.
+        chance = np.random.default_rng(derive(*self.seed, "order", step))
+        ends = np.round(np.cumsum(rates) * self.batch, 9)
+        points = np.arange(self.batch) + chance.integers(2**32) / 2**32
+        tasks = np.searchsorted(ends, points, side="right")
+        return tasks, chance.integers(self.pools[tasks])
+
     def _walk(self, stream: int, length: int, start: int, count: int) -> np.ndarray:
         """``count`` places from ``start`` on in an endless walk that visits all ``length`` places once a round."""
         places = range(start, start + count)
@@ -100,6 +128,12 @@ class Mixture:
             chance = np.random.default_rng(derive(*self.seed, "order", stream, lap))
             self._orders[stream, lap] = chance.permutation(length)
         return self._orders[stream, lap]
+
+
+def _rates(pools: Sequence[Pool], config: Config) -> Callable[[int], np.ndarray] | None:
+    """Each task's share at a step, (K,); ``None`` for a mixing that draws from lists."""
+    mixing, steps, tasks = Mixing.parse(config.data.mixing), config.train.steps, [pool.task for pool in pools]
+    return (lambda step: shares.rates(mixing, np.array([step]), steps, tasks)[0]) if mixing.by_rates else None
 
 
 class _Crops(NamedTuple):
@@ -158,7 +192,9 @@ class Batches:
         self.seed = (config.setting, config.baseline, config.seed)
         lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
-        self.mixture = Mixture(lengths, sizes, config.train.batch, config.data.mixing, self.seed)
+        alone = bool(config.terms.task)
+        mixing, rates = ("balanced", None) if alone else (config.data.mixing, _rates(pools, config))
+        self.mixture = Mixture(lengths, sizes, config.train.batch, mixing, self.seed, rates)
         ahead = device.type == "cuda" or any(pool.streams for pool in pools)
         self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
         self._thread = ThreadPoolExecutor(1, "batch") if device.type == "cpu" else None

@@ -18,6 +18,7 @@ from benchmarks.config.settings import Setting
 from benchmarks.data import files, layouts
 
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
+SCENES = 96  # embedded images that each task is trained on
 NOTED = 10  # notes of one set that are passed on
 
 
@@ -54,6 +55,16 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
     if problems:
         raise UserError("the further training sets (data.extra) cannot be:", problems)
     return found
+
+
+def expected_samples(setting: Setting, data: DataConfig) -> dict[str, int]:
+    """Distinct training samples that each task should have: as published, those of further sets with them."""
+    if data.source == "embedded":
+        return dict.fromkeys(setting.task_names, SCENES)
+    samples = {task.name: task.samples for task in setting.tasks}
+    for data_set, _ in further(setting, data):
+        samples[data_set.trains or ""] += data_set.expected
+    return samples
 
 
 def fingerprint(setting: Setting, data: DataConfig) -> str:

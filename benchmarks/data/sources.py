@@ -13,14 +13,14 @@ from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import degradations, files, layouts, opening
 from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
-from benchmarks.data.locating import EMBEDDED, NOTED, Further, first, further, makers, root_of
+from benchmarks.data.locating import EMBEDDED, NOTED, SCENES, Further, first, further, makers, root_of
 from benchmarks.data.opening import Opened
 from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
 from benchmarks.data.scenes import scenes
 from results.records import Origin, Role
 
-SCENES, SCENE_SIZE = 96, 256
+SCENE_SIZE = 256
 TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
 TOLD = 20  # problems of one set that an error lists
 

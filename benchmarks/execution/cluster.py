@@ -145,7 +145,7 @@ class _Round:
             mend(plan.run)
             files = answers.packed(plan.folder, answers.FILES)
             arguments = (plan.setting, plan.config, files, self.images, device, command, self.topic)
-            plan.run.write_record(record(plan))
+            plan.run.write_record(record(plan, data=self.images))
             plan.run.write_status(Status(State.RUNNING))
             self._waiting[key] = self.client.submit(perform, key, *arguments, key=key, pure=False)
         try:

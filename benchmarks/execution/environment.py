@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 
 from benchmarks.config.errors import UserError
 from results.records import Environment
@@ -90,6 +91,51 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+class PeakMemory:
+    """What is held at most from now on: main memory of this process, and that of the tensors on a GPU.
+
+    Args:
+        chosen: the device that works.
+    """
+
+    def __init__(self, chosen: torch.device):
+        self._device = chosen
+        if chosen.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(chosen)
+        self._own = _restart_peak()
+
+    def facts(self) -> Environment:
+        """The peaks so far, in MiB; where the system cannot begin anew, main memory since the process began."""
+        of, peak = ("training", _peak_since_restart()) if self._own else ("process", peak_memory())
+        facts: dict[str, JsonValue] = {"not_recorded": "peak memory: this system does not tell it"}
+        if peak is not None:
+            facts = {"peak_memory_mib": round(peak), "peak_memory_of": of}
+        if self._device.type == "cuda":
+            facts["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(self._device) / 2**20)
+        return Environment.model_validate(facts)
+
+
+def _restart_peak() -> bool:
+    """Let Linux forget this process's peak; whether it could (proc(5): 5 written to clear_refs resets VmHWM).
+
+    What earlier runs have freed is handed back before: glibc keeps it (:func:`keep_freed_memory`), and it would count.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+        return _peak_since_restart() is not None
+    except OSError:
+        return False
+
+
+def _peak_since_restart() -> float | None:
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return None
 
 
 def commit() -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import art
 import baselines
 from benchmarks.config.errors import UserError
+from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
 
@@ -31,10 +32,11 @@ def check(plans: Sequence[Plan]) -> None:
     ]
     for plan in plans:
         config = plan.config
-        entry = entries.get(config.strategy)
-        if entry and entry.universal:
-            continue
+        entry = entries.get(art.parse(config.strategy)[0])
         try:
+            art.check(config.strategy, plan.setting.task_names)
+            if entry and entry.universal and (config.strategy in entries or entry.of_tasks):
+                continue
             strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:
             problems.append(str(error))
@@ -48,7 +50,8 @@ def check(plans: Sequence[Plan]) -> None:
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
-    for warning in dict.fromkeys(filter(None, map(_never_acts, plans))):
+    warnings = [say(plan) for plan in plans for say in (_never_acts, _never_trains)]
+    for warning in dict.fromkeys(filter(None, warnings)):
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -68,11 +71,21 @@ def _never_acts(plan: Plan) -> str:
 
 def _leaves_out(plan: Plan) -> bool:
     """Whether batches of this run may lack a task."""
+    if plan.config.data.mixing == "shuffled":
+        return True
+    _, rates = rates_at_the_ends(plan.config, plan.setting)
+    # every other mixing rounds a task's share of a batch up or down
+    return plan.config.train.batch * float(rates.min()) < 1 - 1e-9
+
+
+def _never_trains(plan: Plan) -> str:
+    """What to say of a run that never sees some of its tasks."""
     config = plan.config
-    if config.data.mixing == "stratified":
-        lengths = [task.list_length for task in plan.setting.tasks]
-        return config.train.batch * min(lengths) < sum(lengths)
-    return config.data.mixing == "shuffled"
+    tasks, rates = rates_at_the_ends(config, plan.setting)
+    unseen = [task for task, rate in zip(tasks, rates.max(axis=0).tolist(), strict=True) if not rate]
+    if not unseen:
+        return ""
+    return f"{config.data.mixing} mixing in {config.train.steps} steps never trains {', '.join(unseen)}."
 
 
 def check_networks(plans: Sequence[Plan]) -> None:

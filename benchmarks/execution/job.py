@@ -19,6 +19,7 @@ import art
 import baselines
 from baselines.network import Network
 from benchmarks.config.errors import UserError
+from benchmarks.config.shares import expected_epochs
 from benchmarks.data import sources
 from benchmarks.data.pools import Prepared
 from benchmarks.execution import environment
@@ -147,7 +148,7 @@ class _Job:
         before, mended = self.group.same(mend(run) if self.group.leads else (Status(State.ABSENT), set[str]()))
         self._check_same_images(data.records)
         forget_other_scores(run, data.records)
-        run.write_record(record(self.plan, set(run.scores()["metric"])))
+        run.write_record(record(self.plan, set(run.scores()["metric"]), data.records))
         run.write_data(data.records)
         whole = before.state == State.DONE and mended <= {CONFIG, DATA} and self.plan.is_scored
         if self.group.same(whole):  # nothing to train or to score
@@ -163,7 +164,7 @@ class _Job:
         except Exception:
             tracker.finish(State.FAILED)
             raise
-        run.write_environment(Environment.model_validate(facts | trained | scored | _peak_memory()))
+        run.write_environment(Environment.model_validate(facts | trained | scored))
         skipped = trained["skipped_updates"]
         skipped = f"{skipped} updates that were not finite skipped" if skipped else ""
         remarks = filter(None, [flaw.reason, skipped, trained["remark"]])
@@ -209,6 +210,7 @@ class _Job:
     def _train(self, data: Prepared, tracker: Tracker) -> tuple[Network, dict[str, JsonValue]]:
         """The trained network, and what the environment record says of its training."""
         train = self.config.train
+        memory = environment.PeakMemory(self.device)
         training = Training(self.config, data.train, self.run, self.device, data.validation)
         started, first = time.perf_counter(), training.step
 
@@ -235,6 +237,10 @@ class _Job:
             "skipped_updates": training.skipped,
             "remark": training.remark(),
         }
+        if (clipped := training.clipping.clipped) is not None:
+            facts["clipped_share"] = round(clipped / train.steps, 4)
+        if first < train.steps:  # else the network was only loaded
+            facts |= memory.facts().content()
         if training.curve:
             tracker.curve(training.curve.table())
             facts["validation_seconds"] = round(training.curve.seconds, 2)
@@ -259,13 +265,6 @@ class _Job:
         if self.group.leads:
             write_samples(network, pools, self.run.folder / "samples", self.device)
         return flaw, {"evaluate_seconds": round(time.perf_counter() - started, 2)}
-
-
-def _peak_memory() -> dict[str, JsonValue]:
-    peak = environment.peak_memory()
-    if peak is None:
-        return {"not_recorded": "peak memory: this system does not tell it"}
-    return {"peak_memory_mib": round(peak)}
 
 
 def mend(run: Run) -> tuple[Status, set[str]]:
@@ -306,16 +305,20 @@ def forget_other_scores(run: Run, records: Sequence[DataRecord]) -> list[str]:
     return sorted(set(scores[removed]["dataset"]))
 
 
-def record(plan: Plan, scored: Iterable[str] = ()) -> RunRecord:
+def record(plan: Plan, scored: Iterable[str] = (), data: Sequence[DataRecord] = ()) -> RunRecord:
     """What ``config.json`` holds.
 
     Args:
         plan: the run.
         scored: metrics that the run has scores of already, beside those that are asked for.
+        data: the images it uses; without them it is not said how often they are seen.
     """
     config = plan.config
     name, parameters = art.parse(config.strategy)
     defaults = art.entries()[name].defaults if name in art.entries() else {}
+    tasks = [config.terms.task] if config.terms.task else plan.setting.task_names
+    trained = [used for used in data if used.role == Role.TRAIN]
+    samples = {task: sum(used.found or 0 for used in trained if used.task == task) for task in tasks}
     content = {
         **config.identity(plan.setting),
         "overrides": config.overrides(plan.setting),
@@ -325,4 +328,6 @@ def record(plan: Plan, scored: Iterable[str] = ()) -> RunRecord:
         "config": config.model_dump(mode="json"),
         "store": STORE,
     }
+    if all(samples.values()):
+        content["epochs"] = expected_epochs(config, plan.setting, samples)
     return RunRecord.model_validate(content)

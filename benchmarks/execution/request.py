@@ -15,6 +15,7 @@ from benchmarks.config.configuration import Config, Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
+from benchmarks.config.shares import expected_epochs, expected_shares
 from benchmarks.data import locating
 from benchmarks.execution import feasible
 from benchmarks.execution.cost import estimate, operations
@@ -22,8 +23,8 @@ from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
+from results.records import passes
 
-SINGLE = "single"  # strategy of one network a task
 _FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
 
@@ -116,10 +117,10 @@ class GridRequest:
             resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
                     overrides=overrides)
             for baseline in (baselines.names() if self.baselines == ["all"] else self.baselines)
-            for strategy in (_multi_task() if self.strategies == ["all"] else self.strategies)
+            for strategy in self._strategies(setting)
             for seed in self.seeds
         ]  # fmt: skip
-        return [one for config in configs for one in _apart(setting, config)]
+        return [one for config in configs for one in _runs(setting, config)]
 
     @property
     def by_cost(self) -> bool:
@@ -129,7 +130,8 @@ class GridRequest:
     @cached_property
     def costs(self) -> StepCosts:
         """The ratios of costs that runs are planned with."""
-        return StepCosts(self.output, given_ratios(self.cost_ratios, art.canonical))
+        tasks = self.loaded.task_names
+        return StepCosts(self.output, given_ratios(self.cost_ratios, lambda spec: art.canonical(spec, tasks)))
 
     def raced_by_cost(self, configs: Sequence[Config]) -> list[Config]:
         """Those of the runs whose steps a budget by cost changes."""
@@ -147,6 +149,24 @@ class GridRequest:
             raced.append(config.on_terms(share=1 / (ratio or 1), budget="cost", ratio=ratio or 1.0))
         return raced
 
+    def _strategies(self, setting: Setting) -> list[str]:
+        """The strategies as typed, with designs of fixed weights written out.
+
+        Raises:
+            UserError: with everything that is wrong with them.
+        """
+        if self.strategies == ["all"]:
+            return art.names()
+        found, problems = list[str](), list[str]()
+        for spec in self.strategies:
+            try:
+                found += art.expand(spec, setting.task_names)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError("these strategies cannot be:", problems) if problems[1:] else UserError(problems[0])
+        return found
+
     def _check(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs {self.jobs}: at least one run at a time is needed.")
@@ -162,25 +182,25 @@ class GridRequest:
             raise UserError(f"the output folder {self.output} cannot be: {error.strerror}.") from error
 
 
-def _multi_task() -> list[str]:
-    """The named strategies that train one network for all tasks."""
-    return [name for name in art.names() if name != SINGLE]
-
-
 def _is_reference(config: Config) -> bool:
-    """Whether this run stands beside those of any budget: mix, and single-task networks."""
-    return art.parse(config.strategy)[0] in ("mix", SINGLE)
+    """Whether this run stands beside those of any budget: mix, fixed weights, whose step is mix's, and single-task
+    networks."""
+    name, _ = art.parse(config.strategy)
+    return name in ("mix", "fixed") or _apart(name)
 
 
-def _apart(setting: Setting, config: Config) -> list[Config]:
-    """The run itself; of strategy ``single`` one for each task, which sees as many samples of its task as a multi-task
+def _apart(name: str) -> bool:
+    """Whether a strategy trains one network for each task."""
+    return name in art.entries() and art.entries()[name].apart
+
+
+def _runs(setting: Setting, config: Config) -> list[Config]:
+    """The run itself; of single-task networks one for each task, which sees as many samples of its task as a multi-task
     run does, or takes as many steps."""
     name, parameters = art.parse(config.strategy)
-    if name != SINGLE:
+    if not _apart(name):
         return [config]
-    shares = {task.name: task.list_length / setting.list_length for task in setting.tasks}
-    if config.data.mixing == "balanced":
-        shares = dict.fromkeys(shares, 1 / len(shares))
+    shares = expected_shares(config.data.mixing, setting, config.train.steps)
     return [
         config.on_terms(share=1.0 if parameters.get("full") else shares[task.name], task=task.name)
         for task in setting.tasks
@@ -202,7 +222,33 @@ def listing(plans: Sequence[Plan]) -> str:
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
-    return "\n".join([*lines, *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+    return "\n".join([*lines, *_passes(plans), *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+
+
+def _passes(plans: Sequence[Plan]) -> list[str]:
+    """How often each task's images will be seen: one line for all runs that draw alike, with their baselines, and one
+    for all single-task networks of a baseline."""
+    setting, data = plans[0].setting, plans[0].config.data
+    samples = locating.expected_samples(setting, data)
+    found: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for config in {_drawing(plan.config): plan.config for plan in plans}.values():
+        alone, train = config.terms.task, config.train
+        key = (config.baseline, config.strategy, 0, 0) if alone else (config.baseline, "", train.steps, train.batch)
+        found.setdefault(key, {}).update(expected_epochs(config, setting, samples))
+    names: dict[str, list[str]] = {}
+    for (baseline, strategy, steps, _), epochs in found.items():
+        mixing = next(plan.config.data.mixing for plan in plans if plan.config.baseline == baseline)
+        how = strategy or f"{mixing}, {steps} steps"
+        names.setdefault(f"{how}: {passes(epochs)}", []).append(baselines.describe(baseline).name)
+    images = "embedded scenes" if data.source == "embedded" else "training images as published"
+    lines = [f"  {', '.join(several)}, {text}" for text, several in names.items()]
+    return [f"Expected passes over each task's {images}:", *lines]
+
+
+def _drawing(config: Config) -> tuple[str, str, int, int, str]:
+    """What decides how many samples of each task a run draws; the mixing is its baseline's."""
+    alone, train = config.terms.task, config.train
+    return config.baseline, config.strategy if alone else "", train.steps, train.batch, alone
 
 
 def _gpu_hours(plans: Sequence[Plan]) -> list[str]:

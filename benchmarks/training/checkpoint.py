@@ -31,7 +31,8 @@ class Checkpoint(TypedDict):
 
     ``network``, ``optimizer``, ``strategy`` and ``average`` are states; ``seconds`` were spent on ``step`` steps, of
     which ``skipped`` had no update; ``learned``: whether any gradient was other than 0; ``norms``: of the gradients,
-    (step,) where they are clipped at a percentile, else (0,); ``hash``: of the run's configuration.
+    (step,) where they are clipped at a percentile, else (0,); ``clipped``: steps that were, ``None`` where it is not
+    known or none can be; ``hash``: of the run's configuration.
     """
 
     network: dict[str, Any]
@@ -43,6 +44,7 @@ class Checkpoint(TypedDict):
     skipped: int
     learned: bool
     norms: Tensor
+    clipped: NotRequired[int | None]
     hash: str
     rhythm: RhythmState
     conflicts: NotRequired[list[Row]]
@@ -137,6 +139,9 @@ def _problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | No
         return f"its step is {content['step']} of {config.train.steps}"
     if not (math.isfinite(content["seconds"]) and content["seconds"] >= 0 and content["skipped"] >= 0):
         return "its seconds or its number of skipped updates cannot be"
+    clipped = content.get("clipped")
+    if clipped is not None and (type(clipped) is not int or not 0 <= clipped <= content["step"]):
+        return "its number of clipped steps cannot be"
     norms = content["step"] if config.train.clip_percentile else 0
     probes = content.get("conflicts", [])
     if not isinstance(probes, list) or not all(isinstance(row, tuple | list) and len(row) == 5 for row in probes):

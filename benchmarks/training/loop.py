@@ -321,6 +321,7 @@ class Training:
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"step": self.step, "seconds": self.seconds, "skipped": self.skipped}
         content |= {"learned": self.watch.learned, "norms": self.clipping.state(self.step)}
+        content |= {"clipped": self.clipping.clipped}
         content |= {"hash": self.config.hash, "rhythm": self.rhythm.state()}
         content |= {"conflicts": self.probe.state()} if self.probe else {}
         content |= {"curve": self.curve.state()} if self.curve else {}
@@ -344,7 +345,7 @@ class Training:
         self.step = self.saved_step = content["step"]
         self.seconds, self.skipped = content["seconds"], content["skipped"]
         self.watch.learned = content["learned"]
-        self.clipping.restore(content["norms"])
+        self.clipping.restore(content["norms"], content.get("clipped"))
         self.rhythm.restore(content["rhythm"])
         if self.probe:
             self.probe.restore(content.get("conflicts", []))  # probing may not have been asked for before

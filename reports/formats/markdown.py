@@ -10,6 +10,7 @@ from pathlib import Path
 from reports.formats.columns import CONFLICTS, MEASURES, P_VALUE, SEEDS, shown
 from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
 from reports.formats.front import legend as control_legend
+from reports.formats.sections import sections
 from reports.formats.sentences import sentences
 from reports.formats.text import CONFLICT_LEGEND, legend, sweep_cells
 from reports.numbers import header
@@ -44,6 +45,9 @@ def page(
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         parts += [_control_section(held)] if held and held.fronts else []
+        for section in sections(table):
+            rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
+            parts += [f"## {section.title}", pipe_table(section.names, rows), f"{section.caption}."]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
     else:

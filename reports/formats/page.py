@@ -19,6 +19,7 @@ from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
 from reports.formats.front import legend as control_legend
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
+from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
 from reports.formats.text import legend
 from reports.numbers import header
@@ -34,6 +35,12 @@ from reports.numbers.words import number, with_spread
 from results.records import Severity
 
 T = TypeVar("T")
+
+MEASURED = (
+    "train_seconds", "evaluate_seconds", "validation_seconds", "step_seconds", "peak_memory_mib", "peak_gpu_memory_mib",
+    "clipped_share",
+)  # fmt: skip
+"""What the environment of every run has otherwise."""
 
 RANGE = 150
 """Width of the picture of an interval in pixels."""
@@ -87,9 +94,10 @@ def page(
     data = page_data(table, probed, swept, held)
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legend(table), comparison=_comparison(table), scores=_scores(table), runs=_runs(cohort),
+        notes=notes, legend=legend(table), sections=_sections(table), comparison=_comparison(table),
         fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
-        configurations=_configurations(cohort), others=others, data=data, script=script, style=_source("page.css"),
+        scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort), others=others,
+        data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -161,6 +169,26 @@ def _weightings(held: Contest) -> list[PageTable]:
         cells = [[*_names(*row[:2]), *(_number(float(text), text) for text in row[2:])] for row in rows]
         tables.append(PageTable(f"Fixed weightings of {one.display}", names, cells))
     return tables
+
+
+def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
+    """The small tables, verdicts as in the large one."""
+
+    def cell(entry: Entry) -> TableCell:
+        kind = {GAINED: "gain", LOSS: "loss"}.get(entry.verdict, "number")
+        return TableCell(entry.text, None if math.isnan(entry.value) else round(entry.value, 6), kind)
+
+    return [
+        (
+            section,
+            PageTable(
+                section.title,
+                list(section.names),
+                [[*_names(display, strategy), *map(cell, entries)] for display, strategy, entries in section.rows],
+            ),
+        )
+        for section in sections(table)
+    ]
 
 
 def _names(display: str, strategy: str) -> list[TableCell]:
@@ -252,8 +280,7 @@ def _configurations(cohort: Cohort) -> list[dict[str, str]]:
     for outcome in cohort.outcomes:
         config = {key: value for key, value in outcome.config.content().items() if key not in ("strategy", "seed")}
         config |= {"overrides": list[JsonValue](outcome.record.overrides)}
-        measured = ("train_seconds", "evaluate_seconds", "step_seconds", "peak_memory_mib")
-        environment = {key: value for key, value in outcome.environment.content().items() if key not in measured}
+        environment = {key: value for key, value in outcome.environment.content().items() if key not in MEASURED}
         data = [record.content() for record in outcome.data]
         for what, content in (("Configuration", config), ("Environment", environment), ("Data", data)):
             sharing.setdefault((what, json.dumps(content, indent=1, ensure_ascii=False)), []).append(outcome)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from reports.formats.columns import CONFLICTS, MEASURES, SEEDS, meanings, shown
 from reports.formats.front import control_text
 from reports.formats.layout import blocks, grid, width, wrapped
+from reports.formats.sections import Section, sections
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.contest import Contest
@@ -39,6 +40,7 @@ def terminal(
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
+            parts += [_section(section) for section in sections(table)]
     parts += [control_text(held)] if held and held.fronts else []
     parts += [sweep_text(sweep, table.several_seeds) for sweep in swept]
     parts += [conflict_text(probed)] if probed else []
@@ -170,6 +172,20 @@ def _with_groups(rows: Sequence[Row]) -> list[tuple[Row, bool]]:
 def _blocks(table: GainTable, title: str, lines: list[list[str]]) -> list[str]:
     names, marks = zip(*(table.title(dataset) for dataset in table.datasets), strict=True)
     return blocks(title, [["", "n", *names], *([["", "", *marks]] if any(marks) else [])], lines)
+
+
+def _section(section: Section) -> str:
+    """A small table, the baseline above its rows."""
+    lines: list[list[str]] = []
+    for place, (display, strategy, entries) in enumerate(section.rows):
+        if not place or section.rows[place - 1][0] != display:
+            lines.append([display] + [""] * len(entries))
+        lines.append([f"  {strategy}", *(entry.words for entry in entries)])
+    text = grid([["", *section.names[2:]], *lines])
+    if max(map(len, text.splitlines())) > width():
+        head = [["", "", *section.names[2:]]]
+        text = "\n\n".join(blocks("", head, [[line[0], "", *line[1:]] for line in lines])).strip("\n")
+    return f"{section.title}\n{text}\n{wrapped('  ', section.caption + '.')}"
 
 
 def _measures(table: GainTable) -> str:

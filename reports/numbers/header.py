@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reports.numbers.model import Cohort, Outcome
 from reports.numbers.words import plural
-from results.records import Origin, Role
+from results.records import Origin, Role, passes
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -57,6 +57,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
     lines += [("terms", text) for text in _terms(cohort)]
     lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
+    lines += [("epochs", text) for text in _by_baseline(cohort, _epochs) if text]
     lines.append(("scores", f"protocol {cohort.protocol}; mean over images, then over test sets"))
     lines += [("weights", text) for text in _by_baseline(cohort, _selection)]
     lines.append(("seeds", ", ".join(str(seed) for seed in sorted({o.seed for o in cohort.counted()})) or "none"))
@@ -97,21 +98,31 @@ def _mixing(outcome: Outcome) -> str:
     return outcome.config.data.mixing or "not recorded"
 
 
+def _epochs(outcome: Outcome) -> str:
+    epochs, terms = outcome.record.epochs, outcome.config.terms
+    if not epochs or terms.steps or terms.task:  # rows of other steps, whose terms say so
+        return ""
+    return f"{passes(epochs)} (expected passes over each task's training images)"
+
+
 def _selection(outcome: Outcome) -> str:
     average = outcome.config.train.ema
     return f"after the last step, {f'exponential moving average (decay {average:g})' if average else 'no average'}"
 
 
 def _by_baseline(cohort: Cohort, describe: Callable[[Outcome], str]) -> list[str]:
-    """One line where all baselines agree, otherwise one a text with its baselines in front."""
+    """One line where all baselines agree, otherwise one a text with its baselines in front; of some rows there may be
+    nothing to say."""
     texts: dict[str, list[str]] = {}
     for outcome in cohort.counted() or cohort.outcomes:
         names = texts.setdefault(describe(outcome), [])
         if outcome.display not in names:
             names.append(outcome.display)
-    if len(texts) == 1:
-        return list(texts)
-    return [f"{', '.join(names)}: {text}" for text, names in texts.items() if text]
+    everyone = {name for names in texts.values() for name in names}
+    filled = {text: names for text, names in texts.items() if text}
+    if len(filled) == 1 and everyone == {name for names in filled.values() for name in names}:
+        return list(filled)
+    return [f"{', '.join(names)}: {text}" for text, names in filled.items()]
 
 
 def _environment(cohort: Cohort, label: str) -> list[str]:

@@ -26,15 +26,16 @@ SOLVERS = {"cagrad": "clarabel", "nash_mtl": "ecos", "dualproj": "quadprog", "up
 DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw"}
 
 
-@pytest.mark.parametrize("name", [*art.names(), "art:tau=1"])
+@pytest.mark.parametrize("name", [*art.names(), "art:tau=1", "fixed:derain=3"])
 @pytest.mark.filterwarnings("ignore:You are solving a parameterized problem")
 def test_every_strategy_conforms(name):
     if name in SOLVERS:
         pytest.importorskip(SOLVERS[name], reason="an optional solver")
     findings = {finding.name: finding for finding in conformance.check(name)}
-    assert len(findings) == 8 and not [finding for finding in findings.values() if finding.passed is False]
+    assert len(findings) == 9 and not [finding for finding in findings.values() if finding.passed is False]
     assert findings["acts"].passed is (None if name in ("mix", "equal") else True)
     assert findings["optimum"].passed is (True if name in ("uw", "imtl_l") else None)
+    assert findings["search"].passed is (True if art.search_space(name, TASKS) else None)
     assert ("does not matter" in findings["equivariant"].note) == (name not in DEPENDS_ON_ORDER)
 
 
@@ -141,7 +142,7 @@ def test_registered_parameters_are_those_of_the_classes():
         signature = inspect.signature(getattr(__import__(module, fromlist=[attribute]), attribute)).parameters
         for key, value in entry.defaults.items():
             assert signature[key].default in (value, inspect.Parameter.empty), (name, key)
-        assert entry.about and (entry.source or name in ("mix", "equal")), name
+        assert entry.about and (entry.source or name in ("mix", "equal", "single")), name
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def write_run(
     recorded = metrics and {name: facts.content() for name, facts in metrics.items()}
     images = {key: value for key, value in resolved["data"].items() if key != "mixing"}  # which is a recipe's own
     shared = [resolved["setting"], resolved["size"], resolved["profile"], images, list(overrides)]
-    pair = {key: value for key, value in resolved.items() if key != "strategy"}
+    pair = {key: value for key, value in resolved.items() if key not in ("strategy", "terms")}
+    terms = resolved.get("terms", {})  # runs of a race pair with mix
+    pair["train"] = resolved["train"] | {key: terms[key] for key in ("steps", "lr") if key in terms}
     run = Run(output / "runs" / setting / baseline / strategy.replace(":", "-") / f"{seed}-{_hash(resolved)[:8]}")
     run.write_status(Status(State.RUNNING))
     run.write_json("config.json", {

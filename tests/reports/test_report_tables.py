@@ -331,6 +331,15 @@ def test_mixing_is_a_baselines_own(tmp_path):
     assert 'older training recipe (mixing "shuffled", now "balanced")' in texts(table, "left-out")[0]
 
 
+def test_passes_over_the_images_are_told_where_runs_record_them(tmp_path):
+    for name, epochs in (("airnet", None), ("promptir", {"derain": 1205.4, "dehaze": 0.004, "denoise": 0})):
+        run = write_run(tmp_path, name, seed=0, psnr=3.0)
+        run.write_record(run.record.model_copy(update={"epochs": epochs}))
+    told = [text for label, text in facts(table_of(tmp_path).cohort) if label == "epochs"]
+    passes = "derain 1,205, dehaze <0.01, denoise 0 (expected passes over each task's training images)"
+    assert told == [f"PromptIR: {passes}"]
+
+
 def test_further_metrics_get_their_own_block_and_direction(tmp_path):
     for seed in range(2):
         for strategy, value in (("mix", 0.5), ("art", 0.1 + 0.002 * seed)):

@@ -29,10 +29,10 @@ import baselines
 from benchmarks.config import data_sets, degradations, protocols
 from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.config.errors import UserError, mistakes, nearest, quoted, unknown
+from benchmarks.config.mixing import Mixing, MixingText
 from benchmarks.config.outside import content_of, points
 
 FOLDER = Path(__file__).parent
-Mixing = Literal["shuffled", "balanced", "stratified"]
 Profile = Literal["demo", "paper"]
 Recipe = dict[str, JsonValue]
 
@@ -113,7 +113,7 @@ class Task(_Part):
     test: tuple[TestSet, ...] = ()
 
     _degradation_at: str = PrivateAttr("")
-    _list_length: int = PrivateAttr(0)
+    _samples: int = PrivateAttr(0)
 
     @field_validator("degradation")
     @classmethod
@@ -140,7 +140,7 @@ class Task(_Part):
         """Note what the names stand for in the setting that is being read."""
         catalogue, places = _known(context)
         self._degradation_at = places[self.degradation]
-        self._list_length = sum(catalogue.get(name).expected for name in self.train) * self.repeats
+        self._samples = sum(catalogue.get(name).expected for name in self.train)
 
     @property
     def degradation_at(self) -> str:
@@ -148,13 +148,18 @@ class Task(_Part):
         return self._degradation_at
 
     @property
+    def samples(self) -> int:
+        """Distinct samples of the task as published: what its sets hold."""
+        return self._samples
+
+    @property
     def list_length(self) -> int:
-        """Samples of the task in the published training list: what its sets hold, times its repeats.
+        """Samples of the task in the published training list: :attr:`samples` times its repeats.
 
         Where fewer images are at hand, or further sets join in, the list keeps this length, so that the shares of the
         tasks stay the published ones.
         """
-        return self._list_length
+        return self._samples * self.repeats
 
 
 class Setting(_Part):
@@ -162,10 +167,11 @@ class Setting(_Part):
 
     ``mixing``: ``shuffled`` draws from the shuffled concatenation of all training sets with their repeats (PromptIR),
     ``balanced`` puts equally many samples of every task in each batch (AirNet), ``stratified`` keeps in every batch
-    the shares that the list has; a baseline's recipe may name its own instead. ``recipe``: what training in this
-    setting changes in every baseline's recipe, by profile; a table with a baseline's name stands for that baseline in
-    place of all of it, so an empty one keeps its own recipe. ``data_sets``: sets of this setting alone, as in
-    ``sets.toml``; ``degradations``: the same, as ``module:attribute``.
+    the shares that the list has; :mod:`benchmarks.config.mixing` describes the others, which draw by rates. A
+    baseline's recipe may name its own instead. ``recipe``: what training in this setting changes in every baseline's
+    recipe, by profile; a table with a baseline's name stands for that baseline in place of all of it, so an empty one
+    keeps its own recipe. ``data_sets``: sets of this setting alone, as in ``sets.toml``; ``degradations``: the same, as
+    ``module:attribute``.
 
     A setting that is none of this project's own has a ``place``, its file or entry point, and a ``digest`` of its
     content. ``part``: some of its tasks are left out (:meth:`only`).
@@ -175,7 +181,7 @@ class Setting(_Part):
     title: str
     source: str
     protocol: str
-    mixing: Mixing = "shuffled"
+    mixing: MixingText = "shuffled"
     tasks: tuple[Task, ...]
     recipe: dict[Profile, Recipe] = {}
     data_sets: dict[str, DataSet] = {}
@@ -201,6 +207,11 @@ class Setting(_Part):
                 raise ValueError(f"{kind} {sorted(twice)[0]!r} is there twice")
             if not found:
                 raise ValueError(f"there is no {kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_its_tasks(self) -> Setting:
+        Mixing.parse(self.mixing).within(self.task_names)
         return self
 
     @field_validator("recipe")

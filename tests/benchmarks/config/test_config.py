@@ -86,13 +86,14 @@ def test_mixing_belongs_to_the_recipe():
     assert (promptir.data.mixing, airnet.data.mixing) == ("shuffled", "balanced") and not airnet.overrides(SETTING)
     assert airnet.identity(SETTING)["cohort"] == promptir.identity(SETTING)["cohort"]
     for usual in (promptir, airnet):
-        kinds = ("shuffled", "balanced", "stratified")
+        kinds = ("shuffled", "balanced", "stratified", "temperature:2", "temperature:3", "sequential")
         typed = [
             resolve(SETTING, usual.baseline, "mix", profile="paper", overrides=[f"data.mixing={kind}"])
             for kind in kinds
         ]
         assert [chosen.data.mixing for chosen in typed] == list(kinds)
-        assert len({chosen.hash for chosen in typed}) == 3
+        assert len({chosen.hash for chosen in typed}) == len(kinds)
+        assert len({chosen.identity(SETTING)["cohort"] for chosen in typed}) == len(kinds)
         for chosen in typed:
             own = chosen.data.mixing == usual.data.mixing
             assert (chosen.identity(SETTING)["cohort"] == usual.identity(SETTING)["cohort"]) == own

@@ -1,11 +1,16 @@
 """The mixing of training lists."""
 
+import hashlib
+
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.config import settings
+from benchmarks.config import settings, shares
 from benchmarks.config.configuration import resolve
-from benchmarks.data.batches import Mixture
+from benchmarks.config.mixing import Mixing
+from benchmarks.data.batches import Batches, Mixture
+from benchmarks.data.pools import Pool
 
 SETTING = settings.load("three_task")
 LENGTHS = [task.list_length for task in SETTING.tasks]
@@ -73,3 +78,57 @@ def test_a_step_is_the_same_in_any_order_and_differs_by_seed(mixing):
     behind = {step: backward(step) for step in reversed(steps)}
     assert all(np.array_equal(ahead[step], behind[step]) for step in steps)
     assert any(not np.array_equal(ahead[step], other(step)) for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("mixing", "digest"),
+    [("shuffled", "d90323612879f705"), ("balanced", "2010210c7aec35f9"), ("stratified", "3812cbca1350c1f3")],
+)
+def test_lists_are_drawn_as_ever(mixing, digest):
+    """Runs of earlier versions saw these very samples."""
+    mixture, seen = Mixture(LENGTHS, [50, 7, 96, 20, 5], 11, mixing, (0, "a")), hashlib.sha256()
+    for step in (*range(40), 14242, 14243, 99999):
+        for numbers in mixture(step):
+            seen.update(numbers.astype(np.int64).tobytes())
+    assert seen.hexdigest()[:16] == digest
+
+
+def mixture_of(mixing, steps, batch):
+    """The mixture of a run whose pools hold 50 images each."""
+    pools = [Pool(task, [str(number) for number in range(50)], []) for task in SETTING.tasks]
+    sizes = [f"train.steps={steps}", f"train.batch={batch}", f"data.mixing={mixing}"]
+    return Batches(pools, resolve(SETTING, "transweather", "mix", overrides=sizes), torch.device("cpu")).mixture
+
+
+RATED = ["temperature:2", "temperature:1e-300", "cooldown:20:0.5", "rates:denoise_25=0:derain=0.35", "sequential"]
+
+
+@pytest.mark.parametrize("mixing", RATED)
+@pytest.mark.parametrize("batch", [1, 7, 10])
+def test_every_batch_has_each_rate_rounded_up_or_down(mixing, batch):
+    steps = 400
+    seen = counts(mixture_of(mixing, steps, batch), steps)
+    rates = batch * shares.rates(Mixing.parse(mixing), np.arange(steps), steps, SETTING.tasks)
+    assert (seen.sum(1) == batch).all()
+    assert (seen >= np.floor(rates + 1e-9)).all() and (seen <= np.ceil(rates - 1e-9)).all()
+    expected = shares.expected_shares(mixing, SETTING, steps).values()
+    # the roundings of steps are independent, each of variance 1/4 at most; four standard deviations
+    np.testing.assert_allclose(seen.mean(0), batch * np.array(list(expected)), atol=4 * 0.5 / steps**0.5)
+
+
+@pytest.mark.parametrize("mixing", RATED)
+def test_samples_by_rates_depend_on_the_step_alone(mixing):
+    """So a run goes on after an interruption as if there had been none; and a probe may look past the last step."""
+    forward, backward = (mixture_of(mixing, 100, 7) for _ in range(2))
+    ahead = {step: forward(step) for step in range(102)}
+    for step in reversed(range(102)):
+        assert all(np.array_equal(one, other) for one, other in zip(ahead[step], backward(step), strict=True))
+    images = np.concatenate([image for _, image in ahead.values()])
+    assert images.min() >= 0 and images.max() < 50 and len(set(images.tolist())) > 40
+    assert forward.steps_an_epoch == sum(LENGTHS) // 7
+
+
+def test_a_task_joins_at_the_first_step_of_its_stage():
+    seen = counts(mixture_of("sequential", 80, 20), 80) > 0
+    assert [column.argmax() for column in seen.T] == [0, 10, 20, 30, 40]
+    assert seen.sum(1).tolist() == [min(step // 10, 4) + 1 for step in range(80)]

@@ -18,7 +18,7 @@ from benchmarks.config.settings import load
 from benchmarks.data.pools import Pool, TestPool
 from benchmarks.scoring.unpacking import load_checkpoint
 from benchmarks.training import loop
-from benchmarks.training.checkpoint import save
+from benchmarks.training.checkpoint import latest, save
 from benchmarks.training.clipping import Clipping
 from benchmarks.training.loop import Training
 from benchmarks.training.losses import LOSSES
@@ -189,9 +189,47 @@ def test_clipping_at_a_percentile_of_the_norms():
         assert clipping([weight], step).isnan() == (size != size)
         seen.append(weight.grad.item())
     assert seen[:3] == pytest.approx([1.0, 1.0, 0.5])  # in units of the medians 2, 3, 2; at most 1
+    assert clipping.clipped == 1  # the 4, beside a median of 3; what is not finite is not clipped
     again = Clipping(train, torch.device("cpu"))
-    again.restore(clipping.state(3))
+    again.restore(clipping.state(3), clipping.clipped)
     assert torch.equal(again.state(4)[:3], torch.tensor([2.0, 4.0, 1.0])) and again.state(4)[3].isnan()
+    assert again.clipped == 1
+    again.restore(clipping.state(3), None)
+    assert again.clipped is None
+
+
+def test_clipped_steps_are_counted_through_a_resumed_training(pools, tmp_path):
+    """At a norm that splits the steps; checkpoints of older versions hold no count, and then none is told."""
+    norms = training(pools, tmp_path / "norms", "art", "train.clip_percentile=50")
+    norms.finish()
+    limit = sorted(norms.clipping.state(4).tolist())[1]
+    fixed = ("train.clip_percentile=0", f"train.clip_norm={limit}")
+    free, never = ("train.clip_percentile=0",), ("train.clip_percentile=0", "train.clip_norm=1e9")
+    counts = []
+    for name, overrides in (("free", free), ("never", never), ("fixed", fixed)):
+        one = training(pools, tmp_path / name, "art", *overrides)
+        one.finish()
+        counts.append(one.clipping.clipped)
+    assert counts[:2] == [None, 0] and 0 < counts[2] < 4
+    halted = training(pools, tmp_path / "halted", "art", *fixed)
+
+    def stop(step, rhythm):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halted.finish(stop)
+    resumed = training(pools, tmp_path / "halted", "art", *fixed)
+    assert resumed.step == 2
+    resumed.finish()
+    assert resumed.clipping.clipped == counts[2]
+    content = dict(latest(resumed.run.folder, resumed.config, len(resumed.strategy.tasks)))
+    assert content["clipped"] == counts[2]
+    save(resumed.run, {key: value for key, value in content.items() if key != "clipped"})
+    assert training(pools, tmp_path / "halted", "art", *fixed).clipping.clipped is None
+    save(resumed.run, content | {"clipped": 99})
+    save(resumed.run, content | {"clipped": 99})
+    with pytest.raises(UserError, match="number of clipped steps cannot be"):
+        training(pools, tmp_path / "halted", "art", *fixed)
 
 
 def test_a_resumed_training_needs_nothing_but_its_folder(pools, tmp_path):

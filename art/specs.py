@@ -1,0 +1,198 @@
+"""Strategies as they are typed: ``art``, ``art:tau=1``, ``package.module:Class:param=value``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import re
+import reprlib
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from art.ranges import Parameter
+from art.registry import KNOWN, defaults, entries, nearest
+from art.task_weights import sayable, scaled, weights_of
+
+_LONGEST = 1000  # characters of a spec
+
+
+def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
+    """Split a spec into the strategy's name (or ``package.module:Class``) and its parameters.
+
+    ``art:released`` is short for ``art:released=true``. Whether tasks have the names that ``fixed`` weighs, only
+    :func:`check` says.
+
+    Raises:
+        ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
+    """
+    if several_lines(spec) or len(spec) > _LONGEST:
+        raise ValueError(
+            f"strategy {reprlib.repr(spec)}: expected one line of at most {_LONGEST} printable characters."
+        )
+    head, *rest = spec.split(":")
+    mistyped = "." not in head and difflib.get_close_matches(head[:100], list(entries()), n=1)
+    if head not in entries() and rest and "=" not in rest[0] and not mistyped:
+        head, rest = f"{head}:{rest[0]}", rest[1:]
+    if head not in entries() and not _is_class(head):
+        known = sorted(entries())
+        raise ValueError(
+            f"unknown strategy {head!r}{nearest(head, known)} Known: {', '.join(known)}; or package.module:Class."
+        )
+    parameters: dict[str, Parameter] = {}
+    for part in rest:
+        key, separator, text = part.partition("=")
+        if not (key if _weighs_tasks(head) else re.fullmatch(r"[A-Za-z_]\w*", key)) or (separator and not text):
+            raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
+        if key in parameters:
+            raise ValueError(f"strategy {spec!r}: {key} is given twice.")
+        parameters[key] = _value(spec, text) if separator else True
+    if head in KNOWN:
+        parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
+    return head, parameters
+
+
+def _weighs_tasks(name: str) -> bool:
+    """Whether the parameters of this strategy are named after the tasks."""
+    return name in entries() and entries()[name].of_tasks is not None
+
+
+def several_lines(text: str) -> bool:
+    """Whether a text holds line breaks, other control characters, or what no encoding can write."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
+
+
+def _is_class(head: str) -> bool:
+    """Whether this has the form ``package.module:Class``."""
+    module, _, name = head.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), name))
+
+
+def _checked(spec: str, name: str, key: str, value: Parameter) -> Parameter:
+    """A parameter of one of this project's names, of the same kind as its default.
+
+    Raises:
+        ValueError: for an unknown one, or a value of another kind.
+    """
+    known = {key: 1.0} if _weighs_tasks(name) else defaults(name)
+    if key not in known:
+        raise ValueError(
+            f"strategy {name!r} has no parameter {key!r}{nearest(key, known)} It has: {', '.join(known) or 'none'}."
+        )
+    default, number = known[key], value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if isinstance(default, bool):
+        kind, fits = "true or false", isinstance(value, int)  # or a task's number
+    elif isinstance(default, int):
+        kind, fits = "a whole number", number == number // 1
+        value = int(number) if fits else value
+    elif isinstance(default, float):
+        kind, fits = "a finite number", abs(number) <= sys.float_info.max
+    else:
+        kind, fits = "a word", isinstance(value, str)
+    if not fits:
+        raise ValueError(f"strategy {spec!r}: {key} takes {kind}, not {reprlib.repr(value)}.")
+    return value
+
+
+def check(spec: str, tasks: Sequence[str]) -> None:
+    """Say what of a spec can be known to be wrong without building the strategy, for these tasks.
+
+    Raises:
+        ValueError: as :func:`parse`; for ``fixed``, with all that is wrong with its weights.
+    """
+    name, parameters = parse(spec)
+    if _weighs_tasks(name):
+        _weights(spec, parameters, tasks)
+
+
+def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
+    """The one spelling of a spec: parameters sorted, those at their default left out (``art:tau=0.1`` is ``art``).
+
+    Args:
+        spec: as typed.
+        tasks: names of the K tasks. With them, ``fixed`` has one spelling too: its weights are divided by the most
+            frequent one (of several, the smallest) and have 6 digits, and if they are all equal it is ``equal``, whose
+            updates are the same bit for bit.
+
+    Raises:
+        ValueError: as :func:`check`; for a task whose name no spec can hold.
+    """
+    name, parameters = parse(spec)
+    if tasks is None or not _weighs_tasks(name):
+        return spelt(name, parameters)
+    weights = {task: weight for task, weight in scaled(_weights(spec, parameters, tasks)).items() if weight != 1}
+    if wrong := [task for task in weights if not sayable(task)]:
+        raise ValueError(f"strategy {spec!r}: no spec can name the task {wrong[0]!r}; rename it in the setting.")
+    return spelt(name, weights) if weights else "equal"
+
+
+def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
+    """The spec with this name and these parameters, sorted and without those at their default."""
+    known = defaults(name)
+    changed = {key: value for key, value in sorted(parameters.items()) if key not in known or known[key] != value}
+    return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in changed.items())])
+
+
+def _weights(spec: str, parameters: Mapping[str, Parameter], tasks: Sequence[str]) -> dict[str, float]:
+    try:
+        return weights_of(parameters, tasks)
+    except ValueError as error:
+        raise ValueError(f"strategy {spec!r}: {error}") from None
+
+
+def load(spec: str) -> object:
+    """What the target of a spec names, a class as a rule; imports its module, and so runs the code in it.
+
+    Raises:
+        ValueError: if it cannot be imported.
+    """
+    name, _ = parse(spec)
+    target = entries()[name].target if name in entries() else name
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({reason(error)}).") from error
+
+
+def reason(error: BaseException) -> str:
+    """An error in words: its own where they are meant for people, else with its type."""
+    usual = isinstance(error, ImportError | AttributeError | TypeError | ValueError) and str(error)
+    return str(error) if usual else f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def definition(spec: str) -> int:
+    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path."""
+    name, _ = parse(spec)
+    return entries()[name].definition if name in entries() else 1
+
+
+def _value(spec: str, text: str) -> Parameter:
+    """The truth value, number or text that a parameter is; numbers keep all their digits.
+
+    Raises:
+        ValueError: for a number that a float cannot hold, such as 1e999.
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if value in (math.inf, -math.inf) and any(letter.isdigit() for letter in text):
+            break
+        return value
+    else:
+        return text
+    raise ValueError(f"strategy {reprlib.repr(spec)}: {reprlib.repr(text)} is too large a number.")
+
+
+def _text(value: Parameter) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return "0" if not value else short if float(short) == value else repr(value)
+    return str(value)

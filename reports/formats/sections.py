@@ -1,0 +1,97 @@
+"""Small tables beside the main one, each said once for text, Markdown and the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.numbers.model import Cell, GainTable, Row
+from reports.numbers.race import race, terms_of, together
+from reports.numbers.statistics import GAIN, LOSS
+from reports.numbers.words import EMPTY, number, with_spread
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell of a section: ``text``; ``verdict``, the statistics' word for it; ``value``, what it is sorted by."""
+
+    text: str
+    verdict: str = ""
+    value: float = math.nan
+
+    @property
+    def words(self) -> str:
+        """``+0.12 ± 0.03, gain``."""
+        return f"{self.text}, {self.verdict}" if self.verdict in (GAIN, LOSS) else self.text
+
+
+@dataclass(frozen=True)
+class Section:
+    """A small table.
+
+    Attributes:
+        anchor: short name.
+        title: above it.
+        names: headings; the first two are the baseline's and the strategy's.
+        rows: baseline, strategy and the other cells.
+        caption: how to read it, below.
+    """
+
+    anchor: str
+    title: str
+    names: Sequence[str]
+    rows: Sequence[tuple[str, str, Sequence[Entry]]]
+    caption: str
+
+
+def sections(table: GainTable) -> list[Section]:
+    """What the table has runs for: the race first, then what tasks cost each other."""
+    found = [_race(table), _together(table)]
+    return [section for section in found if section.rows]
+
+
+def _race(table: GainTable) -> Section:
+    terms = terms_of(table)
+    names = ["baseline", "strategy", *(", ".join(words) or "defaults" for words in terms)]
+    rows = [(racer.display, racer.strategy, [_gain(racer.rows.get(words)) for words in terms]) for racer in race(table)]
+    caption = (
+        "Average gain in dB over mix on the same terms; of mix itself, over mix at its defaults. Equal cost: as many "
+        "steps as fit into mix's cost; tuned: the best of equally many trials each, mix included"
+    )
+    return Section("race", "On which terms does it gain?", names, rows, caption)
+
+
+def _gain(row: Row | None) -> Entry:
+    if row is None:
+        return Entry(EMPTY)
+    if row.is_reference:
+        return Entry("reference", value=0.0)
+    gain = row.average.gain
+    return Entry(with_spread(gain, 2, signed=True) if gain.n else row.remark or EMPTY, row.average.verdict, gain.mean)
+
+
+def _together(table: GainTable) -> Section:
+    names = ["baseline", "apart", *(table.heading(name) for name in [*table.cohort.tested, "average"]), "delta-m"]
+    rows = [
+        (
+            found.display,
+            found.apart,
+            [*map(_turned, found.cells.values()), Entry(f"{number(found.delta, 2, signed=True)} %", value=found.delta)],
+        )
+        for found in together(table)
+    ]
+    caption = (
+        "PSNR in dB of mix, one network for all tasks, less that of one network for each task, which saw as many "
+        "samples of it (single:full: took as many steps): below 0 a task loses by being trained together. delta-m: "
+        "mean relative change, as the literature defines it"
+    )
+    return Section("together", "What do tasks lose or gain by being trained together?", names, rows, caption)
+
+
+def _turned(cell: Cell) -> Entry:
+    """The gain of mix, of a cell that holds the gain over it."""
+    gain = cell.gain
+    word = {GAIN: LOSS, LOSS: GAIN}.get(cell.verdict, cell.verdict)
+    mean = number(-gain.mean, 2, signed=True)
+    return Entry(mean if math.isnan(gain.std) else f"{mean} ± {number(gain.std, 2)}", word, -gain.mean)
