@@ -104,9 +104,9 @@ def legend(several: Contest) -> list[str]:
     meant = "; ".join(f"{column.heading}: {column.about}" for column in CONTROLS if column.about)
     count = sum(row.best.n > 1 for row in several.rows)
     rule = (
-        "gain: by Student's t over paired seeds more than what the best fixed weighting has over all others; beyond: "
-        f"more than {ROOM:g} times what the farthest is beyond all others, so that one more random weighting would "
-        "seldom be called so; loss, behind: less than 0; "
+        f"gain, beyond: by Student's t over paired seeds more than {ROOM:g} times what the best fixed weighting has "
+        "over all others, or the farthest beyond them, so that one more random weighting would seldom be called so; "
+        "loss, behind: less than 0; "
         f"Holm-corrected over {count} {plural(count, 'comparison')}; interval: {LEVEL:.0%}, not corrected"
     )
     return [meant, rule]

@@ -63,7 +63,7 @@ def test_margin_and_p_values():
     fixed[0] += 0.4  # farthest beyond the others, by 0.4 in both
     assert front.front_margin(fixed) == pytest.approx(front.ROOM * 0.4)
     averages = np.array([[1.0, 1.0], [0.7, 0.7], [0.2, 0.2]])
-    assert front.best_margin(averages, averages) == pytest.approx(0.3)
+    assert front.best_margin(averages, averages) == pytest.approx(front.ROOM * 0.3)
     assert front.p_beyond(np.array([0.1, 0.2, 0.25]), 0.2) == 1.0  # within the margin
     far = np.array([1.0, 1.1, 1.2])
     assert front.p_beyond(far, 0.2) == pytest.approx(front.of_seeds(far - 0.2).p)
