@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import picture, save, three_task
+from miniature import hazy, picture, rainy, save, three_task
 
 from benchmarks.run import main
 from benchmarks.training import distributed as processes
@@ -25,7 +25,14 @@ SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_e
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+    """Large enough that an image of every task can be held out for validation."""
+    root = three_task(tmp_path_factory.mktemp("data"))
+    save(root / "RainTrainL/gt/norain-3.png", picture(23))
+    save(root / "RainTrainL/rainy/rain-3.png", rainy(picture(23)))
+    for number in (27, 28):
+        save(root / f"OTS/original/{number:04d}.jpg", picture(40 + number))
+        save(root / f"OTS/synthetic/part1/{number:04d}_0.8_0.04.jpg", hazy(picture(40 + number)))
+    return root
 
 
 def arguments(data, output, *strategies, jobs=1, overrides=SMALL, more=()):
@@ -147,6 +154,10 @@ def test_two_processes_follow_the_single_one(data, tmp_path):
         for table in ("rhythm", "scores"):
             values = [getattr(run, table)().select_dtypes("number") for run in (one[name], two[name])]
             np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5, err_msg=f"{name} {table}")
+        curves = [run.curve() for run in (one[name], two[name])]
+        assert curves[0]["step"].tolist() == [step for step in range(1, 7) for _ in range(5)]
+        assert curves[0][["step", "task", "images"]].equals(curves[1][["step", "task", "images"]])
+        np.testing.assert_allclose(curves[0]["psnr"], curves[1]["psnr"], atol=1e-4, err_msg=name)
         weights = [torch.load(run.folder / "checkpoint.pt")["network"] for run in (one[name], two[name])]
         torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-5, msg=name)
 

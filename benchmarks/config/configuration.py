@@ -17,7 +17,7 @@ from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
 from benchmarks.config.settings import Profile, Recipe, Setting, load
 
-VALIDATION = 8  # images of each task that a demo training on embedded data is validated on
+VALIDATION = 8  # images of each task that a demo training is validated on
 
 
 class Config(Section):
@@ -43,9 +43,9 @@ class Config(Section):
 
     def identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
-        # further scenes for validation leave the training as it is
         left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True)
-        left_out |= {"data": {"root", "validation"}}
+        # further scenes for validation leave the training as it is; files that are held out leave it
+        left_out |= {"data": {"root", "validation"} if self.data.source == "embedded" else {"root"}}
         pair = self.model_dump(mode="json", exclude=left_out)
         for key in OBSERVING:
             pair["train"].pop(key)
@@ -161,7 +161,7 @@ def resolve(
         raise UserError(str(error)) from error
     for override in overrides:
         apply(content, override, {"data": DataConfig, "train": TrainConfig, "evaluate": EvaluateConfig})
-    if profile == "demo" and images.get("source", "embedded") == "embedded":
+    if profile == "demo":
         images.setdefault("validation", VALIDATION)
     try:
         config = Config.model_validate(content)
@@ -170,8 +170,6 @@ def resolve(
     config = config.mixed_within(setting.task_names)
     if (config.data.source == "files") != (config.data.root is not None):
         raise UserError("data.source=files and data.root belong together; --data-root sets both.")
-    if config.data.validation and config.data.source == "files":
-        raise UserError("data.validation holds out embedded scenes only: leave it out with images from files.")
     batch, tasks = config.train.batch, len(setting.tasks)
     if config.data.mixing == "balanced" and batch < tasks:
         raise UserError(f"train.batch={batch} cannot hold the {tasks} tasks of balanced mixing; set it higher.")

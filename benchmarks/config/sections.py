@@ -63,7 +63,8 @@ class DataConfig(Section):
     ``fingerprint`` (names and sizes of the files found) stands for what lies there.
 
     ``validation`` images of each task are scored through the training, which never sees them: further embedded scenes,
-    so that training is the same with any number of them.
+    so that training is the same with any number of them; of files, images that leave the training sets of every task
+    (:mod:`benchmarks.data.holding_out`), so that with another number it is another training.
     """
 
     LATER: ClassVar[dict[str, Any]] = {"validation": 0}

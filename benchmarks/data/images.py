@@ -132,6 +132,12 @@ class Images:
         """Of the image's pixels, or of its file where :attr:`streams`."""
         return self._entry(number).digest
 
+    def only(self, numbers: Sequence[int]) -> Images:
+        """These of the images, in this order."""
+        paths = [self.paths[number] for number in numbers]
+        entries = {self.paths[number]: self._entry(number) for number in numbers}
+        return Images(paths, list(entries.values()), self._folder)
+
     @property
     def identity(self) -> str:
         """Stands for all images in order: ``p`` and 16 hex digits for their pixels, or ``f`` and 16 for their files'
@@ -185,7 +191,7 @@ def open_images(
         UserError: if the cache cannot be written.
     """
     unique = list(dict.fromkeys(paths))
-    folder = cache / f"{title}-{_stamp(unique)}"
+    folder = cache / f"{title}-{stamp(unique)}"
     entries = _index(folder, len(unique))
     if entries is None:
         try:
@@ -200,7 +206,8 @@ def open_images(
     return Images(paths, entries, folder if cached else None), {}
 
 
-def _stamp(paths: Sequence[Path]) -> str:
+def stamp(paths: Sequence[Path]) -> str:
+    """Stands for the files' paths, sizes and modification times."""
     digest = hashlib.sha256(f"{FORM}\n".encode())
     for path in paths:
         try:
@@ -273,7 +280,7 @@ def _make(unique: Sequence[Path], folder: Path, title: str, limit: float) -> tup
             entries, problems = _write_pixels(headers, sizes, temporary, title)
         else:
             entries, problems = [], {}
-            for path, digest, problem in attempts(_digest_of_file, unique, f"{title}: digests"):
+            for path, digest, problem in attempts(digest_of_file, unique, f"{title}: digests"):
                 if digest is None:
                     problems[path] = problem
                 else:
@@ -294,7 +301,7 @@ def _write_pixels(
     problems: dict[Path, str] = {}
     end = 0
     with (folder / PIXELS).open("wb") as pixels:
-        for path, found, problem in attempts(_decoded_with_digest, list(headers), f"{title}: decoding", sizes):
+        for path, found, problem in attempts(pixels_and_digest, list(headers), f"{title}: decoding", sizes):
             if found is None:
                 problems[path] = problem
                 continue
@@ -305,12 +312,22 @@ def _write_pixels(
     return entries, problems
 
 
-def _decoded_with_digest(path: Path) -> tuple[np.ndarray, str]:
+def pixels_and_digest(path: Path) -> tuple[np.ndarray, str]:
+    """A decoded image and the digest of its pixels.
+
+    Raises:
+        UnusableImage: saying why.
+    """
     image = np.ascontiguousarray(decode(path))
     return image, digest_of(image)
 
 
-def _digest_of_file(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """16 hex digits of a file's bytes.
+
+    Raises:
+        UnusableImage: where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]

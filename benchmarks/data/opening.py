@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.data import layouts
@@ -29,14 +29,29 @@ class Opened:
         """Stands for all its images, as :attr:`Images.identity` does."""
         return identity(images.identity for images in (self.targets, self.inputs) if images is not None)
 
+    @property
+    def title(self) -> str:
+        """Names the set in the cache."""
+        return _title(self.located)
+
+    def only(self, numbers: Sequence[int]) -> Opened:
+        """These of its samples, in this order; what there is to say of the set is said of all of it."""
+        pairs = tuple(self.located.pairs[number] for number in numbers)
+        inputs = None if self.inputs is None else self.inputs.only(numbers)
+        return Opened(replace(self.located, pairs=pairs), self.targets.only(numbers), inputs)
+
     def shapes(self) -> dict[Path, Shape]:
         """Height and width of every target."""
         return {path: self.targets.shape(number) for number, path in enumerate(self.targets.paths)}
 
 
+def _title(located: layouts.Located) -> str:
+    return located.data_set.name.replace(":", "-")
+
+
 def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
     """Open a set's images; pixels up to ``limit`` bytes are cached."""
-    title = located.data_set.name.replace(":", "-")
+    title = _title(located)
     targets, bad = open_images([pair.target for pair in located.pairs], cache, f"{title}-target", limit)
     inputs = None
     if sources := [pair.input for pair in located.pairs if pair.input]:

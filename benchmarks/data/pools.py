@@ -77,11 +77,11 @@ class TestPool(Pool):
 
         A synthetic degradation is seeded by test set and image, so it depends on no other image, run or seed.
         """
-        clean, degraded = self.clean[number], None
-        if self.inputs is not None:
-            degraded = _tensor(centre_crop(self.inputs[number], multiple))
-        clean_tensor = _tensor(centre_crop(clean, multiple))
-        if degraded is None:
+        partner = self.partner(number)
+        clean_tensor = _tensor(centre_crop(self.clean[number], multiple))
+        if partner is not None:
+            degraded = _tensor(centre_crop(partner, multiple))
+        else:
             kind = self.degradation
             chosen = (self.severity, self.task.severity, kind.testing[0])
             severity = next(value for value in chosen if value is not None)

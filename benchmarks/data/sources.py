@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from benchmarks.config import protocols
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
-from benchmarks.data import degradations, files, layouts, opening
+from benchmarks.data import degradations, files, holding_out, layouts, opening
 from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
 from benchmarks.data.locating import EMBEDDED, NOTED, SCENES, Further, first, further, makers, root_of
@@ -131,11 +132,15 @@ class _Files:
         self.problems: list[str] = []
         self.protocol, self.patch = setting.protocol, 0
         self._opened: dict[str, Opened | None] = {}
+        self._left: dict[str, Opened] = {}  # to train on, of sets some of whose images are held out
         self._made_of: dict[str, _Clean] = {}
 
     def prepare(self) -> Prepared:
-        for task in self.setting.tasks if self.trained is None else ():
-            self._train(task)
+        if self.trained is None:
+            if self.data.validation:
+                self._hold_out()
+            for task in self.setting.tasks:
+                self._train(task)
         for task, test, is_extra in self._wanted_tests():
             self._test(task, test, is_extra)
         if self.problems:
@@ -155,14 +160,19 @@ class _Files:
             else:
                 yield task, TestSet(name=data_set.name, set=data_set.name), True
 
-    def _open(self, name: str, task: Task) -> Pool | None:
-        """The set's pool, or ``None`` where it is missing or has problems (which are noted)."""
-        if name not in self._opened:
-            self._opened[name] = self._opened_now(name)
-        opened = self._opened[name]
+    def _open(self, name: str, task: Task, trains: bool = False) -> Pool | None:
+        """The set's pool, or ``None`` where it is missing or has problems (which are noted); to train on, it is without
+        what is held out."""
+        opened = self._opened_once(name)
         if opened is None:
             return None
+        opened = self._left.get(name, opened) if trains else opened
         return Pool(task, [pair.name for pair in opened.located.pairs], opened.targets, opened.inputs)
+
+    def _opened_once(self, name: str) -> Opened | None:
+        if name not in self._opened:
+            self._opened[name] = self._opened_now(name)
+        return self._opened[name]
 
     def _opened_now(self, name: str) -> Opened | None:
         located = layouts.locate(self.setting.data_set(name), self.root)
@@ -175,16 +185,17 @@ class _Files:
 
     def _trains(self, names: Sequence[str]) -> str:
         """Note what is smaller than the patches of sets that are trained on; returns the digest of their images."""
+        trained = [self._left.get(opened.located.data_set.name, opened) for opened in self._found(names)]
         if not self.problems:
-            self.prepared.notes += opening.mirrored(self._found(names), self.patch)
-        return self._digest(names)
+            self.prepared.notes += opening.mirrored(trained, self.patch)
+        return self._digest(trained)
 
     def _found(self, names: Sequence[str]) -> list[Opened]:
         """Those of the sets that are there."""
         return [opened for name in names if (opened := self._opened[name])]
 
-    def _digest(self, names: Sequence[str]) -> str:
-        return "" if self.problems else identity(opened.identity for opened in self._found(names))
+    def _digest(self, sets: Sequence[Opened]) -> str:
+        return "" if self.problems else identity(opened.identity for opened in sets)
 
     def _tests(self, names: Sequence[str]) -> str:
         """Note what cannot be scored of sets that are tested on; returns the digest of their images."""
@@ -193,13 +204,61 @@ class _Files:
             if not opened.problems:
                 small = opening.too_small(opened.located, opened.shapes(), least, self.protocol)
                 self.problems += first(opened.located.data_set.name, small, TOLD)
-        return self._digest(names)
+        return self._digest(self._found(names))
 
     def _missing(self, name: str, use: str) -> None:
         self.problems.append(
             f"{name} ({use}) is missing: {self.setting.data_set(name).where()}. "
             "With --missing synthesise its degradation is applied to the clean images that are there"
         )
+
+    def _hold_out(self) -> None:
+        """Set images of every task's training sets aside for validation; nothing where some task has none."""
+        used = {task.name: self._used(task) for task in self.setting.tasks}
+        if self.problems or not all(used.values()):
+            return
+        names = dict.fromkeys(name for sets in used.values() for name in sets)
+        contents = {
+            name: holding_out.clean_contents(opened, self.cache) for name in names if (opened := self._opened[name])
+        }
+        every = {task: [content for name in sets for content in contents[name]] for task, sets in used.items()}
+        held = holding_out.choose(every, self.data.validation)
+        self.prepared.notes += held.notes
+        for task in self.setting.tasks if held.all else ():
+            sets = [(opened, contents[name]) for name, opened in used[task.name].items()]
+            self._validate(task, held.chosen[task.name], holding_out.samples(sets, held.chosen[task.name]))
+        for name, digests in contents.items():
+            if (opened := self._opened[name]) and held.all:
+                self._left[name] = holding_out.without(opened, digests, held.all)
+        self._made_of.pop("train", None)  # of all images
+
+    def _used(self, task: Task) -> dict[str, Opened]:
+        """The sets that the task trains on, without partners where they stand in for a missing one; nothing where one
+        is missing that must be there."""
+        standing = dict.fromkeys(map(self._standing, task.train))
+        found = {name: opened for name in standing if (opened := self._opened_once(name))}
+        if len(found) < len(standing) and self.data.missing == "error":
+            return {}
+        if not found and (clean := self._clean("train", task)):
+            found = {opened.located.data_set.name: replace(opened, inputs=None) for opened in self._found(clean.sets)}
+        further_names = [entry.data_set.name for entry in self.further_sets if entry.data_set.trains == task.name]
+        return found | {name: opened for name in further_names if (opened := self._opened_once(name))}
+
+    def _standing(self, name: str) -> str:
+        """The set, or where it is missing the one that its samples were taken from."""
+        return (self._opened_once(name) is None and self.setting.data_set(name).instead) or name
+
+    def _validate(self, task: Task, contents: Sequence[str], ones: Sequence[Opened]) -> None:
+        """Score the task's network through the training on these samples, each a set of one."""
+        pool = holding_out.pool(task, contents, ones)
+        self.prepared.validation.append(pool)
+        paired = any(self.setting.data_set(name).paired for name in task.train)
+        made_from = [one.located.data_set.name for one in ones if paired and one.inputs is None]
+        origin = Origin.SYNTHESISED if made_from else Origin.REAL
+        self.prepared.record(
+            Role.VALIDATION, task, pool.dataset, len(ones), None, origin,
+            digest=identity(one.identity for one in ones), made_from=list(dict.fromkeys(made_from)),
+        )  # fmt: skip
 
     def _train(self, task: Task) -> None:
         pools = [*self._set_pools(task), *self._further(task)]
@@ -211,10 +270,8 @@ class _Files:
         pools = {}
         for name in task.train:
             data_set = self.setting.data_set(name)
-            pool, used = self._open(name, task), name
-            if pool is None and data_set.instead:
-                pool, used = self._open(data_set.instead, task), data_set.instead
-            if pool is not None:
+            used = self._standing(name)
+            if (pool := self._open(used, task, trains=True)) is not None:
                 pools[name] = pool
                 count, digest = len(pool.names), self._trains([used])
                 self.prepared.record(Role.TRAIN, task, used, count, data_set.expected, Origin.REAL, digest=digest)
@@ -243,7 +300,7 @@ class _Files:
         for data_set, repeats in self.further_sets:
             if data_set.trains != task.name:
                 continue
-            pool = self._open(data_set.name, task)
+            pool = self._open(data_set.name, task, trains=True)
             if pool is None:
                 self._missing(data_set.name, f"further training of {task.name}")
                 continue
@@ -290,7 +347,8 @@ class _Files:
         if role not in self._made_of:
             paired = self.setting.train_sets if role == "train" else self.setting.test_sets
             for names in (makers(self.setting, role, self.root), paired):
-                found = {name: pool for name in names if (pool := self._open(name, task)) is not None and pool.names}
+                opened = {name: self._open(name, task, trains=role == "train") for name in names}
+                found = {name: pool for name, pool in opened.items() if pool is not None and pool.names}
                 if found:
                     pool = joined(task, [Pool(task, pool.names, pool.clean) for pool in found.values()])
                     depths = InventedDepths(pool.names, pool.clean)

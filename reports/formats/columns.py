@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from reports.numbers.conflicts import Conflict, pair_name
-from reports.numbers.model import Cohort, Outcome, Row
-from reports.numbers.statistics import LEVEL
+from reports.numbers.model import AVERAGE, Cohort, Outcome, Row
+from reports.numbers.statistics import LEVEL, Reach, Target
 from reports.numbers.words import EMPTY, interval, number, with_spread
 
 T = TypeVar("T")
@@ -77,6 +77,18 @@ def _measure(heading: str, name: str, digits: int, about: str, signed: bool = Fa
     return Column(heading, text, value, {name: value}, about)
 
 
+def _target(heading: str, which: str, about: str) -> Column[Row]:
+    """Where the average validation reached mix's last level, of :class:`reports.numbers.statistics.Target`."""
+
+    def reach(row: Row) -> Reach:
+        return getattr(row.targets.get(AVERAGE, Target()), which)
+
+    def value(row: Row) -> float:
+        return reach(row).share if math.isfinite(reach(row).share) else math.nan  # what is not reached stands last
+
+    return Column(heading, lambda row: reach(row).words or EMPTY, value, about=about)  # in numbers: targets.csv
+
+
 SEEDS = Column[Row](
     "n", lambda row: row.count if row.is_reference else str(row.pairs), lambda row: float(row.n)
 )  # fmt: skip
@@ -110,6 +122,13 @@ MEASURES: list[Column[Row]] = [
     _measure("rank", "mean_rank", 2, "mean over the test sets among this baseline's strategies (1 is best)"),
     _measure("pace spread", "pace_spread", 3, "how unevenly the tasks learn (0: all at one pace)"),
     _measure("weights", "weight_sum", 2, "what a step's weights sum to on average"),
+    _target(
+        "to mix",
+        "steps",
+        "share of mix's steps after which the average validation first has mix's last level, median over seeds (>1: "
+        "not reached; mix's own row: how early its noise alone reaches it)",
+    ),
+    _target("at cost", "cost", "the same as a share of mix's training seconds, which vary on a shared machine"),
     VERDICT,
 ]
 """The comparison with mix, a row a baseline and strategy (:mod:`reports.numbers.summary`); a table has those that say

@@ -21,13 +21,15 @@ from reports.formats.page import page
 from reports.formats.text import terminal
 from reports.numbers.conflicts import Conflict, conflict_table, conflicts
 from reports.numbers.contest import Contest, contest
+from reports.numbers.curves import Curve, curve_table, curves
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
+from reports.numbers.targets import target_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|front|(?:rhythm|conflicts|sweep|curve|front)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
+    r"(gains|runs|report|conflicts|curves|targets|front|(?:rhythm|conflicts|sweep|curve|front)-.+?)(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
 
@@ -45,22 +47,26 @@ def write_cohort(
         others: pages of other cohorts in the folder.
     """
     table, probed = gain_table(cohort), conflicts(cohort)
-    swept, held = sweeps(table), contest(cohort)
-    figures = _figures(table, probed, swept, held, folder, suffix, [kind for kind in KINDS if kind in formats])
+    swept, validated = sweeps(table), {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
+    held = contest(cohort)
+    drawn = [kind for kind in KINDS if kind in formats]
+    figures = _figures(table, probed, swept, validated, held, folder, suffix, drawn) if drawn else []
     contents: dict[str, str] = {}
     if "md" in formats:
         pictures = [path for path in figures if path.suffix == (".png" if "png" in formats else ".svg")]
         contents[f"gains{suffix}.md"] = markdown.page(table, pictures, swept, probed, held)
     if "csv" in formats:
+        reached = {(row.baseline, row.strategy): row.targets for row in table.rows}
         frames = {"gains": tidy.tidy(table), "runs": tidy.runs(cohort), "conflicts": conflict_table(cohort)}
+        frames |= {"curves": curve_table(validated), "targets": target_table(reached)}
         frames["front"] = control_table(cohort, held)
         for name, frame in frames.items():
-            if name not in ("conflicts", "front") or len(frame):
+            if name in ("gains", "runs") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
         contents[f"gains{suffix}.tex"] = latex(table, held)
     if "html" in formats:
-        contents[f"report{suffix}.html"] = page(table, probed, swept, held, others)
+        contents[f"report{suffix}.html"] = page(table, probed, swept, validated, held, others)
     for name, content in contents.items():
         write_atomically(folder / name, lambda path, content=content: write_text(path, content))
     return terminal(table, swept, probed, held), [folder / name for name in contents], figures
@@ -96,13 +102,12 @@ def _figures(
     table: GainTable,
     probed: Mapping[str, Sequence[Conflict]],
     swept: Sequence[Sweep],
+    validated: Mapping[str, Sequence[Curve]],
     held: Contest,
     folder: Path,
     suffix: str,
     kinds: Sequence[str],
 ) -> list[Path]:
-    if not kinds:
-        return []
     figures = gain_figure(table, folder / f"gains{suffix}", kinds)
     for sweep in swept:
         name = style.file_name(f"sweep-{sweep.strategy}-{sweep.parameter}")
@@ -115,7 +120,11 @@ def _figures(
         stem = folder / f"rhythm-{style.file_name(baseline)}{suffix}"
         figures += rhythm_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
         stem = folder / f"curve-{style.file_name(baseline)}{suffix}"
-        figures += curve_figures(table.cohort, baseline, table.drawn(baseline), stem, kinds)
+        names = table.drawn(baseline)
+        shown = sorted(
+            (curve for curve in validated[baseline] if curve.strategy in names), key=lambda c: names.index(c.strategy)
+        )
+        figures += curve_figures(table.cohort, baseline, shown, stem, kinds)
     for baseline, found in probed.items():
         drawn = table.drawn(baseline)
         shown = sorted((c for c in found if c.strategy in drawn), key=lambda c: drawn.index(c.strategy))

@@ -6,6 +6,7 @@
   const data = JSON.parse(byId("data").textContent);
   const looks = new Map(data.tasks.map((task) => [task.name, task]));
   const FIRST = 4; // strategies that are shown before anybody chooses
+  const SETTLED = 0.25; // share of a validation curve whose gains do not set the axis
   const colourOf = (task) => ink(looks.get(task)?.colour ?? "#888888");
 
   // ---- tables -------------------------------------------------------------------------------------------------
@@ -95,13 +96,18 @@
     },
     curves(host) {
       const kind = byId("course-of").value;
-      const shown = listed(baseline().curves).filter((entry) => entry[kind].length);
-      const y = limits(shown.flatMap((entry) => entry[kind].flatMap((line) => line.values)), { zero: kind === "gain" });
-      const tasks = [...new Set(shown.flatMap((entry) => entry[kind].map((line) => line.name)))];
+      const along = byId("course-along").value;
+      const shown = listed(baseline().curves).filter((entry) => entry[kind][along].length);
+      const every = shown.flatMap((entry) => entry[kind][along]);
+      const settled = (line) => line.values.filter((_, i) => kind === "level" || line.x[i] >= SETTLED * line.x.at(-1)); // before, gains swing wildly
+      const y = limits(every.flatMap(settled), { zero: kind === "gain" });
+      const tasks = [...new Set(every.map((line) => line.name))];
+      const { label, head } = { step: { label: "step", head: (at) => `step ${at}` }, images: { label: "images seen", head: (at) => `${at} images` }, seconds: { label: "seconds of training", head: (at) => `${at} s` } }[along];
       lay(host, tasks.length);
       for (const task of tasks) {
-        const lines = shown.map((entry) => ({ name: entry.strategy, colour: ink(entry.colour), dash: entry.dash, values: entry[kind].find((line) => line.name === task)?.values ?? entry.x.map(() => null) }));
-        lineChart(host, { title: task, told: "", x: shown[0].x, lines, y, zero: kind === "gain", text: (value) => (kind === "gain" || value === null ? signed(value) : value.toFixed(2)), label: `${kind === "gain" ? "Gain over mix" : "PSNR"} in dB through the training, ${task}` });
+        const lines = shown.flatMap((entry) => entry[kind][along].filter((line) => line.name === task).map((line) => ({ ...line, name: entry.strategy, colour: ink(entry.colour), dash: entry.dash })));
+        const x = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
+        if (x.length) lineChart(host, { title: task, told: "", x, lines, y, head, xLabel: label, zero: kind === "gain", text: (value) => (kind === "gain" || value === null ? signed(value) : value.toFixed(2)), label: `${kind === "gain" ? "Gain over mix" : "PSNR"} in dB over ${label}, ${task}` });
       }
       if (!tasks.length) host.append(node("p", { class: "hint" }, "No curve of this choice."));
     },
@@ -197,7 +203,7 @@
 
   byId("baseline")?.addEventListener("change", () => { fillStrategies(); draw(); });
   byId("strategies")?.addEventListener("change", () => draw(["rhythm", "weights", "curves", "conflicts"]));
-  byId("course-of")?.addEventListener("change", () => draw(["curves"]));
+  for (const id of ["course-of", "course-along"]) byId(id)?.addEventListener("change", () => draw(["curves"]));
   byId("course")?.addEventListener("change", () => draw(["rhythm"]));
   for (const [id, name] of [["plane-x", "planes"], ["plane-y", "planes"], ["image-set", "images"], ["image-strategy", "images"], ["sample-set", "samples"], ["sample-left", "samples"], ["sample-right", "samples"]]) {
     byId(id)?.addEventListener("change", () => draw([name]));

@@ -25,10 +25,11 @@ from reports.formats.text import legend
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.contest import BEHIND, BEYOND, Contest, Control
+from reports.numbers.curves import Curve
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
 from reports.numbers.statistics import GAIN as GAINED
-from reports.numbers.statistics import LOSS
+from reports.numbers.statistics import LOSS, Target
 from reports.numbers.sweeps import Sweep
 from reports.numbers.tables import seed_gains
 from reports.numbers.words import number, with_spread
@@ -74,13 +75,14 @@ def page(
     table: GainTable,
     probed: Mapping[str, Sequence[Conflict]],
     swept: Sequence[Sweep],
+    validated: Mapping[str, Sequence[Curve]],
     held: Contest,
     others: Sequence[str] = (),
 ) -> str:
     """The file's text.
 
     Args:
-        table, probed, swept, held: what :mod:`reports.build` computed of a cohort.
+        table, probed, swept, validated, held: what :mod:`reports.build` computed of a cohort.
         others: names of the pages of other cohorts in the same folder.
     """
     environment = jinja2.Environment(
@@ -91,13 +93,13 @@ def page(
     script, cohort = _source("page_charts.js") + _source("page.js"), table.cohort
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
-    data = page_data(table, probed, swept, held)
+    data = page_data(table, probed, swept, validated, held)
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legend(table), sections=_sections(table), comparison=_comparison(table),
         fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
-        scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort), others=others,
-        data=data, script=script, style=_source("page.css"),
+        targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
+        others=others, data=data, script=script, style=_source("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -254,6 +256,27 @@ def _score(row: Row, dataset: str, metric: str, digits: int) -> TableCell:
     cell = row.cells[dataset, metric]
     note = "" if math.isnan(cell.gain.mean) else number(cell.gain.mean, digits, signed=True)
     return _number(cell.score.mean, with_spread(cell.score, digits), note)
+
+
+def _targets(table: GainTable) -> PageTable:
+    """Where validation reached mix's last level: of every task in steps, smaller in cost."""
+    rows = [row for row in table.ranked if row.targets]
+    tasks = sorted(dict.fromkeys(task for row in rows for task in row.targets), key=lambda task: task != AVERAGE)
+
+    def cell(row: Row, task: str) -> TableCell:
+        target = row.targets.get(task, Target())
+        cost = f"cost {target.cost.words}" if target.cost.words else ""
+        return _number(target.steps.share if math.isfinite(target.steps.share) else math.nan, target.steps.words, cost)
+
+    cells = [
+        [
+            *_names(row.display, row.strategy),
+            TableCell(str(max(target.steps.n for target in row.targets.values()))),
+            *(cell(row, task) for task in tasks),
+        ]
+        for row in rows
+    ]
+    return PageTable("Steps until validation has mix's last level", ["baseline", "strategy", "n", *tasks], cells)
 
 
 def _runs(cohort: Cohort) -> PageTable:

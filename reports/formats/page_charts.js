@@ -176,25 +176,43 @@ const charts = (() => {
     return drawing;
   }
 
-  function lineChart(host, { title, told, x, end, lines, label, y, log, xTicks, xLabel = "step", names = null, zero = false, text = short, height }) {
+  // The interval of a line, cut at the frame; between points without one there is none.
+  function band(line, xs, at, y) {
+    const cut = (value) => at.y(Math.min(y[1], Math.max(y[0], value))).toFixed(1);
+    const known = xs.map((_, i) => i).filter((i) => line.low[i] !== null && line.high[i] !== null);
+    if (!known.length) return "";
+    const up = known.map((i) => `${at.x(xs[i]).toFixed(1)} ${cut(line.high[i])}`);
+    const down = known.map((i) => `${at.x(xs[i]).toFixed(1)} ${cut(line.low[i])}`).reverse();
+    return `M${[...up, ...down].join("L")}Z`;
+  }
+
+  // Lines over `x`, or each over its own `line.x`; `x` then has the places to move through.
+  function lineChart(host, { title, told, x, end, lines, label, y, log, xTicks, xLabel = "step", names = null, zero = false, text = short, head = (at) => `step ${at}`, height }) {
     const made = card(host, title, told);
     const at = frame(made, { label, height, right: roomFor(lines.map((line) => cut(line.name))), x: names ? limits(x) : [x[0], end ?? x.at(-1)], y, log, xTicks, xLabel, yText: text });
     if (zero) shape(at.svg, "line", { class: "axis", x1: at.box.left, x2: at.box.right, y1: at.y(0), y2: at.y(0) });
+    const { left, right, top, bottom } = at.box;
+    const size = { width: right - left, height: bottom - top };
+    const inside = shape(at.svg, "svg", { x: left, y: top, ...size, viewBox: `${left} ${top} ${size.width} ${size.height}` }, { width: `${size.width}px`, height: `${size.height}px`, overflow: "hidden" });
+    for (const line of lines.filter((candidate) => candidate.low)) {
+      const d = band(line, line.x ?? x, at, y);
+      if (d) shape(inside, "path", { class: "band", d, "fill-opacity": 0.14, stroke: "none" }, { fill: line.colour });
+    }
     for (const line of lines) {
-      shape(at.svg, "path", { class: "data", d: path(x, line.values, at), fill: "none", "stroke-width": 1.8, "stroke-dasharray": line.dash || "none" }, { stroke: line.colour });
+      shape(line.x ? inside : at.svg, "path", { class: "data", d: path(line.x ?? x, line.values, at), fill: "none", "stroke-width": 1.8, "stroke-dasharray": line.dash || "none" }, { stroke: line.colour });
       (line.seeds ?? []).forEach((seeds, i) => {
         for (const value of seeds) shape(at.svg, "circle", { cx: at.x(x[i]), cy: at.y(value), r: 2.8 }, { fill: "var(--panel)", stroke: line.colour });
       });
     }
     endLabels(at, lines.map((line) => {
       const last = line.values.findLastIndex((value) => value !== null);
-      return { name: cut(line.name), colour: line.colour, x: at.x(x[last]), y: last < 0 ? NaN : at.y(line.values[last]) };
+      return { name: cut(line.name), colour: line.colour, x: at.x((line.x ?? x)[last]), y: last < 0 ? NaN : at.y(line.values[last]) };
     }));
     const places = x.map(at.x);
     explore(at, x.length, (left) => closest(places, left), (i) => ({
       x: places[i],
-      head: names ? names[i] : `step ${x[i]}`,
-      rows: lines.map((line) => [line.colour, line.name, line.values[i]]).sort((a, b) => b[2] - a[2]).map(([colour, name, value]) => [colour, name, text(value)]),
+      head: names ? names[i] : head(x[i]),
+      rows: lines.map((line) => [line.colour, line.name, line.values[line.x ? closest(line.x, x[i]) : i] ?? null]).sort((a, b) => b[2] - a[2]).map(([colour, name, value]) => [colour, name, text(value)]),
     }));
   }
 

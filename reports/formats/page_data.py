@@ -14,10 +14,9 @@ from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
 from reports.numbers.contest import Contest, Control
 from reports.numbers.controls import Front, Trained
-from reports.numbers.curves import Course, curves
-from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, Cohort, GainTable, Outcome, Row
+from reports.numbers.curves import Axis, Course, Curve
+from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
 from reports.numbers.rhythms import Rhythm, rhythms, thin
-from reports.numbers.statistics import NO_GAIN
 from reports.numbers.sweeps import Sweep, positions
 from reports.numbers.tables import seed_gains
 
@@ -34,12 +33,18 @@ EXTREMES = 3
 """Images with the largest gains and losses that are named."""
 
 
+AXES: tuple[Axis, ...] = ("step", "images", "seconds")
+
 Entry = dict[str, object]
 """What the script draws as one chart; its keys are those of ``page_charts.js``."""
 
 
 def page_data(
-    table: GainTable, probed: Mapping[str, Sequence[Conflict]], swept: Sequence[Sweep], held: Contest
+    table: GainTable,
+    probed: Mapping[str, Sequence[Conflict]],
+    swept: Sequence[Sweep],
+    validated: Mapping[str, Sequence[Curve]],
+    held: Contest,
 ) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
     cohort, album = table.cohort, Album()
@@ -61,7 +66,7 @@ def page_data(
                 (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
             ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
-            "curves": _validation(cohort, baseline, compared[baseline]),
+            "curves": _validation([c for c in validated.get(baseline, ()) if c.strategy in compared[baseline]]),
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
@@ -117,26 +122,38 @@ def _curves(table: pd.DataFrame) -> Entry:
     return {"x": [int(step) for step in table.index], "lines": lines}
 
 
-def _validation(cohort: Cohort, baseline: str, strategies: Sequence[str]) -> list[Entry]:
-    """Curves of the strategies: the average and every task, at the steps that any of them has."""
-    found = curves(cohort, baseline, strategies)
-    steps = sorted({step for curve in found for course in curve.level.values() for step in course})
+def _validation(found: Sequence[Curve]) -> list[Entry]:
+    """Curves of every strategy: level and gain over each axis, the average and every task."""
     return [
         {
             "strategy": curve.strategy,
             "colour": style.COLOURS[place % len(style.COLOURS)],
             "dash": _dash(style.LINES[place // len(style.COLOURS) % len(style.LINES)]),
-            "x": steps,
-            **{kind: _courses(course, steps) for kind, course in (("level", curve.level), ("gain", curve.gain))},
+            "level": _along(dict.fromkeys(AXES, curve.level)),
+            "gain": _along(dict(zip(AXES, (curve.gain, curve.gain_of_images, curve.gain_of_time), strict=True))),
         }
         for place, curve in enumerate(found)
     ]
 
 
-def _courses(course: Course, steps: Sequence[int]) -> list[Entry]:
+def _along(courses: Mapping[Axis, Course]) -> Entry:
+    return {axis: _courses(course, axis) for axis, course in courses.items()}
+
+
+def _courses(course: Course, axis: Axis) -> list[Entry]:
+    """The average first."""
     tasks = sorted(course, key=lambda task: task != AVERAGE)
-    means = {task: [course[task].get(step, NO_GAIN).mean for step in steps] for task in tasks}
-    return [{"name": task, "values": numbers(values)} for task, values in means.items()]
+    points = {task: list(course[task].values()) for task in tasks}
+    return [
+        {
+            "name": task,
+            "x": numbers((getattr(point, axis) for point in several), 6),
+            "values": numbers(point.value.mean for point in several),
+            "low": numbers(point.value.low for point in several),
+            "high": numbers(point.value.high for point in several),
+        }
+        for task, several in points.items()
+    ]
 
 
 def _conflict(conflict: Conflict) -> Entry:

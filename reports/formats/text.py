@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reports.formats.columns import CONFLICTS, MEASURES, SEEDS, meanings, shown
+from reports.formats.columns import CONFLICTS, GAIN, INTERVAL, MEASURES, SEEDS, VERDICT, Column, meanings, shown
 from reports.formats.front import control_text
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.formats.sections import Section, sections
@@ -188,14 +188,22 @@ def _section(section: Section) -> str:
     return f"{section.title}\n{text}\n{wrapped('  ', section.caption + '.')}"
 
 
-def _measures(table: GainTable) -> str:
-    columns = shown([SEEDS, *MEASURES], table.compared)
-    head = ["Best first" if table.large else "Against mix", *(column.heading for column in columns)]
+def _lines(table: GainTable, columns: Sequence[Column[Row]]) -> list[list[str]]:
+    """A line a row, under a line for each baseline."""
     lines: list[list[str]] = []
     for row, first in _with_groups(table.ranked):
         lines += [[row.display] + [""] * len(columns)] if first else []
         lines.append([f"  {row.strategy}", *(column.text(row) for column in columns)])
-    text = grid([head, *lines])
-    if max(map(len, text.splitlines())) > width():
-        text = "\n\n".join(blocks(head[0], [["", *head[1:]]], lines))
+    return lines
+
+
+def _measures(table: GainTable) -> str:
+    columns, title = shown([SEEDS, *MEASURES], table.compared), "Best first" if table.large else "Against mix"
+    lines = _lines(table, columns)
+    text = grid([[title, *(column.heading for column in columns)], *lines])
+    if max(map(len, text.splitlines())) > width():  # cut between columns, the verdict beside the gain
+        first = [column for column in columns if column in (SEEDS, GAIN, INTERVAL, VERDICT)]
+        columns = first + [column for column in columns if column not in first]
+        heads = ["", *(column.heading for column in columns)]
+        text = "\n\n".join(blocks(title, [heads], _lines(table, columns)))
     return text + "\n" + "\n".join(wrapped("  ", line) for line in legend(table))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.numbers.statistics import NO_GAIN, NO_SPREAD, ImageGain, PairedGain, Spread
+from reports.numbers.statistics import NO_GAIN, NO_SPREAD, ImageGain, PairedGain, Spread, Target
 from results import DataRecord, Run, RunRecord, schema
 from results.records import Environment, MetricFacts, Note, Origin, Role, RunConfig
 
@@ -387,7 +387,8 @@ class Measures:
 
 @dataclass(frozen=True)
 class Row:
-    """One baseline and strategy; ``remark`` says which of its runs do not count; a ``control`` is one of many fixed
+    """One baseline and strategy; ``remark`` says which of its runs do not count; ``targets``: where its validation
+    reached mix's last level, by task and for the average, where there are curves; a ``control`` is one of many fixed
     weightings, which have a table of their own."""
 
     baseline: str
@@ -398,6 +399,7 @@ class Row:
     remark: str
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     measures: Measures = Measures()
+    targets: Mapping[str, Target] = field(default_factory=dict)
     published: Figures = field(default_factory=dict)
     control: bool = False
 

@@ -72,6 +72,42 @@ class ImageGain:
     p: float = math.nan
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Where a task's validation first reached the target, as a share of mix's whole training.
+
+    Attributes:
+        share: median over the seeds, one that never reached it counting as infinite; infinite unless more than half of
+            them did.
+        least, most: of the seeds; infinite where one did not reach it.
+        end: how far the curves went at least, as such a share.
+        reached, n: seeds that reached it, and seeds.
+    """
+
+    share: float = math.nan
+    least: float = math.nan
+    most: float = math.nan
+    end: float = math.nan
+    reached: int = 0
+    n: int = 0
+
+    @property
+    def words(self) -> str:
+        """``0.85``, or ``>1`` where it is not reached; empty where it is not known."""
+        if not self.n:
+            return ""
+        return f"{self.share:.2f}" if math.isfinite(self.share) else f">{float(f'{self.end:.2f}'):g}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """:class:`Reach` in steps, and in cost: seconds of training without scoring, over the median of mix's whole
+    trainings; of no seeds where strategy and mix were not trained with the same machine."""
+
+    steps: Reach = Reach()
+    cost: Reach = Reach()
+
+
 def spread(values: Iterable[float]) -> Spread:
     """Mean and sample standard deviation of ``values``; NaNs are refused (:class:`ValueError`), not skipped."""
     array = np.asarray(list(values), dtype=float)

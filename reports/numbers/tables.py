@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reports.numbers import summary
 from reports.numbers.comparability import figures, obstacles
 from reports.numbers.controls import control_notes, controls
+from reports.numbers.curves import curves
 from reports.numbers.metrics import metrics, undirected
 from reports.numbers.model import (
     AVERAGE,
@@ -33,6 +34,7 @@ from reports.numbers.model import (
 )
 from reports.numbers.notes import below_input, published_notes, run_notes, too_few_seeds
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
+from reports.numbers.targets import targets
 from results.records import MetricFacts, Role
 
 
@@ -46,7 +48,7 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for strategy in cohort.strategies(baseline)
     ]
     differences = _differences(cohort, rows) if images else {}
-    rows = _with_measures(cohort, _corrected(_with_images(rows, differences), facts))
+    rows = _with_targets(cohort, _with_measures(cohort, _corrected(_with_images(rows, differences), facts)))
     compared = [_published(cohort, row, known.get((row.display.casefold(), row.strategy), {})) for row in rows]
     rows = [replace(row, published=shown) for row, (shown, _) in zip(rows, compared, strict=True)]
     inputs = {
@@ -186,6 +188,15 @@ def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
             measures = _against_reference(cohort, row, replace(measures, mean_rank=rank))
         measured.append(replace(row, measures=measures))
     return measured
+
+
+def _with_targets(cohort: Cohort, rows: list[Row]) -> list[Row]:
+    found = {
+        (baseline, curve.strategy): targets(curve)
+        for baseline in cohort.baselines
+        for curve in curves(cohort, baseline)
+    }
+    return [replace(row, targets=found.get((row.baseline, row.strategy), {})) for row in rows]
 
 
 def _ranks(cohort: Cohort, rows: list[Row], baseline: str) -> dict[str, float]:

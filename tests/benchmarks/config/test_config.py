@@ -73,9 +73,9 @@ def test_identities():
     assert (mix.data.validation, more.data.validation, none.data.validation) == (8, 16, 0)
     assert resolve(SETTING, "transweather", "mix", profile="paper").data.validation == 0
     here, there = (DataConfig(source="files", root=root, fingerprint="f") for root in ("/here", "/there"))
-    assert config(data=here).data.validation == 0
-    with pytest.raises(UserError, match=r"data\.validation"):
-        config("mix", "data.validation=8", data=here)
+    assert resolve(SETTING, "transweather", "mix", profile="paper", data=here).data.validation == 0
+    held = {config("mix", f"data.validation={count}", data=here).hash for count in (0, 8, 16)}
+    assert len(held) == 3 and config(data=here).data.validation == 8  # what is held out of files is not trained on
     assert config(data=here).identity(SETTING) == config(data=there).identity(SETTING)
     assert config(data=here).hash != config(data=here).with_fingerprint("g").hash
 
