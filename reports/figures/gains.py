@@ -41,7 +41,7 @@ def gain_figure(table: GainTable, stem: Path, kinds: Sequence[str] = style.KINDS
 
 def _by_test_set(table: GainTable, rows: Sequence[Row], stem: Path, kinds: Sequence[str]) -> list[Path]:
     baselines = list(dict.fromkeys(row.baseline for row in rows))
-    strategies = list(dict.fromkeys(row.strategy for row in table.rows if not row.is_reference))
+    strategies = list(dict.fromkeys(row.strategy for row in table.compared if not row.is_reference))
     styles = style.strategy_styles(strategies)
     names = table.datasets
     height = 1.4 + len(names) * max(0.36, 0.09 * len(strategies) + 0.12)

@@ -12,12 +12,14 @@ import pandas as pd
 from reports.figures import style
 from reports.figures.conflicts import conflict_figures
 from reports.figures.curves import curve_figures
+from reports.figures.front import front_figure
 from reports.figures.gains import gain_figure
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
 from reports.figures.sweeps import sweep_figure
 from reports.figures.tuning import tuning_figures
 from reports.formats import markdown, tidy
+from reports.formats.front import control_table
 from reports.formats.latex import latex
 from reports.formats.page import page
 from reports.formats.text import terminal
@@ -29,7 +31,7 @@ from reports.numbers.tuning import tuning_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|(?:rhythm|conflicts|sweep|curve|tuning)-.+?)"
+    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|front|(?:rhythm|conflicts|sweep|curve|tuning|front)-.+?)"
     r"(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
@@ -76,6 +78,7 @@ def _frames(findings: Findings) -> dict[str, pd.DataFrame]:
         "curves": curve_table(findings.curves),
         "targets": target_table({(row.baseline, row.strategy): row.targets for row in rows}),
         "tuning": tuning_table(findings.tunings),
+        "front": control_table(cohort, findings.held),
         "pooled": tidy.pooled_table(cohort, findings.across or ()),
     }
 
@@ -115,6 +118,9 @@ def _figures(findings: Findings, folder: Path, suffix: str, kinds: Sequence[str]
     figures = gain_figure(table, stem("gains"), kinds)
     for sweep in findings.swept:
         figures += sweep_figure(table, sweep, stem("sweep", sweep.strategy, sweep.parameter), kinds)
+    for one in findings.held.fronts:
+        rows = [row for row in findings.held.rows if row.baseline == one.baseline]
+        figures += front_figure(cohort, one, rows, stem("front", one.baseline), kinds)
     for baseline in cohort.baselines:
         drawn = table.drawn(baseline)
         figures += rhythm_figures(cohort, baseline, drawn, stem("rhythm", baseline), kinds)

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from reports.formats.columns import COSTS, MEASURES, P_VALUE, POOLED, SEEDS, Column, shown
+from reports.formats.front import CONTROLS, about, by_baseline
+from reports.formats.front import legend as control_legend
 from reports.formats.text import COST_TITLE, POOLED_TITLE, cost_legend, legend, pooled_legend
 from reports.numbers import header
+from reports.numbers.contest import Contest
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import LEAK_FREE, GainTable, Row
@@ -63,24 +66,27 @@ def escape(text: str) -> str:
 def latex(findings: Findings) -> str:
     """``table`` environments, one or more a metric and for the comparison, and for verdicts over baselines; need
     :data:`PREAMBLE`. The header and notes are comments above them."""
-    table, across = findings.table, findings.across or ()
+    table, held, across = findings.table, findings.held, findings.across or ()
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
     lines = [
         PREAMBLE,
         *facts,
         *legend(table),
         *filter(None, [cost_legend(table)]),
+        *([*map(about, held.fronts), *control_legend(held)] if held.fronts else []),
         *_legends(across),
         *(note.text for note in table.notes),
     ]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
-    if any(row.pairs for row in table.rows):
-        columns = shown([SEEDS, *MEASURES, P_VALUE], table.rows)
+    if any(row.pairs for row in table.compared):
+        columns = shown([SEEDS, *MEASURES, P_VALUE], table.compared)
         tables += _comparison(table, "comparison", "comparison with mix, PSNR", columns)
+    if held.rows:
+        tables += _contest(table, held)
     if across:
         tables += _across(table, across)
-    if costs := shown(COSTS, table.rows):
+    if costs := shown(COSTS, table.compared):
         tables += _comparison(table, "costs", COST_TITLE.lower(), [SEEDS, *costs])
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
@@ -142,6 +148,21 @@ def _across(table: GainTable, across: Sequence[Pooled]) -> Iterator[str]:
     return _environments(table, "baselines", caption, [(len(POOLED), body())])
 
 
+def _contest(table: GainTable, held: Contest) -> Iterator[str]:
+    caption = f"{escape(header.title(table.cohort))}: against fixed weights, PSNR. {_circumstances(table)}"
+
+    def body() -> Iterator[str]:
+        yield _line(["", *(escape(column.heading) for column in CONTROLS)])
+        for display, rows in by_baseline(held.rows).items():
+            yield from _group(display, len(CONTROLS))
+            for row in rows:
+                name, *rest = [escape(part) for part in _folded(row.strategy)]
+                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in CONTROLS)])
+                yield from (_line([part, *[""] * len(CONTROLS)]) for part in rest)
+
+    return _environments(table, "fixed-weights", caption, [(len(CONTROLS), body())])
+
+
 def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: [row for row in rows if row.baseline == name] for name in dict.fromkeys(row.baseline for row in rows)}
 
@@ -185,7 +206,7 @@ def _body(table: GainTable, rows: Sequence[Row], datasets: Sequence[str], metric
     inputs = [_plain(number(table.inputs[dataset, metric], digits)) for dataset in datasets]
     yield _line(["degraded input", "", *inputs])
     for baseline, group in _by_baseline(rows).items():
-        every = [row for row in table.rows if row.baseline == baseline]
+        every = [row for row in table.compared if row.baseline == baseline]
         ranked = {dataset: _ranked(every, dataset, metric, digits, lower) for dataset in datasets}
         yield from _group(table.cohort.display(baseline), 1 + len(datasets))
         for row in group:

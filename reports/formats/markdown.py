@@ -19,6 +19,8 @@ from reports.formats.columns import (
     Column,
     shown,
 )  # fmt: skip
+from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
+from reports.formats.front import legend as control_legend
 from reports.formats.sections import sections
 from reports.formats.sentences import sentences
 from reports.formats.text import (
@@ -33,6 +35,7 @@ from reports.formats.text import (
 )
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import Contest
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
@@ -47,7 +50,7 @@ from results.visible import visible
 def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
     """Header, score tables with gains in brackets, comparison, verdicts over baselines, small tables, costs, image-
     level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
-    table, across = findings.table, findings.across
+    table, held, across = findings.table, findings.held, findings.across
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
@@ -60,10 +63,11 @@ def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
+        parts += [_control_section(held)] if held.fronts else []
         for section in sections(table):
             rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
             parts += [f"## {section.title}", pipe_table(section.names, rows), f"{section.caption}."]
-        if costs := shown(COSTS, table.rows):
+        if costs := shown(COSTS, table.compared):
             parts += [f"## {COST_TITLE}", _columns(table, [SEEDS, *costs]), f"- {cost_legend(table)}"]
         if images := _images(table):
             parts += ["## Sampling of images", _images_caption(), images]
@@ -110,7 +114,7 @@ def _cell(row: Row, dataset: str, metric: str, digits: int) -> str:
 
 
 def _comparison(table: GainTable) -> str:
-    return _columns(table, shown([SEEDS, *MEASURES, P_VALUE], table.rows))
+    return _columns(table, shown([SEEDS, *MEASURES, P_VALUE], table.compared))
 
 
 def _columns(table: GainTable, columns: Sequence[Column[Row]]) -> str:
@@ -135,6 +139,16 @@ def _tuning_section(tunings: Tunings) -> str:
     searches = [search for several in tunings.values() for search in several]
     rows = [[column.text(search) for column in TUNING] for search in searches]
     return f"## Tuning\n\n{TUNING_LEGEND}\n\n{pipe_table([column.heading for column in TUNING], rows)}"
+
+
+def _control_section(held: Contest) -> str:
+    names = ["baseline", "strategy", *(column.heading for column in CONTROLS)]
+    rows = [[row.display, row.strategy, *(column.text(row) for column in CONTROLS)] for row in held.rows]
+    told = [*(about(one) for one in held.fronts), *control_legend(held)]
+    weightings = [pipe_table(*weighting_cells(one)) for one in held.fronts]
+    words = "PSNR of the fixed weightings in dB, mean over seeds; best average first."
+    parts = ["## Fixed weights", TITLE, pipe_table(names, rows), "\n".join(f"- {escaped(line)}" for line in told)]
+    return "\n\n".join([*parts, words, *weightings])
 
 
 def _conflict_section(found: Mapping[str, Sequence[Conflict]]) -> str:

@@ -1,7 +1,7 @@
 // What the page shows: tables that sort, choices, and which charts stand where. Names come from the data and enter the
 // page as text or attribute, never as markup.
 (() => {
-  const { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, bars, extremes, card, limits } = charts;
+  const { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, planeChart, bars, extremes, card, limits } = charts;
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
   const looks = new Map(data.tasks.map((task) => [task.name, task]));
@@ -155,6 +155,16 @@
       slider(host, pictures[Number(byId("sample-left").value)], pictures[Number(byId("sample-right").value)]);
       host.append(node("div", { class: "thumbs" }, ...pictures.map(([name, place]) => node("figure", {}, node("img", { src: data.pictures[place], alt: "" }), node("figcaption", {}, name)))));
     },
+    planes(host) {
+      const main = data.fronts.some((front) => front.main.length) ? [["main", "main plane: traded off most"]] : [];
+      const axes = [...main, ...[...new Set(data.fronts.flatMap((front) => front.axes))].map((name) => [name, name])];
+      const [across, up] = ["plane-x", "plane-y"].map((id, i) => { options(byId(id), axes, main.length ? "main" : axes[i][0]); return byId(id).value; });
+      lay(host, data.fronts.length, 2);
+      for (const front of data.fronts) {
+        const [x, y] = [across, up].map((name, i) => (name === "main" ? front.main[i] : front.axes.indexOf(name)));
+        if (x >= 0 && y >= 0) planeChart(host, front, x, y);
+      }
+    },
     sweeps(host) {
       lay(host, data.sweeps.length);
       for (const sweep of data.sweeps) {
@@ -195,7 +205,7 @@
   byId("strategies")?.addEventListener("change", () => draw(["rhythm", "weights", "curves", "conflicts"]));
   for (const id of ["course-of", "course-along"]) byId(id)?.addEventListener("change", () => draw(["curves"]));
   byId("course")?.addEventListener("change", () => draw(["rhythm"]));
-  for (const [id, name] of [["image-set", "images"], ["image-strategy", "images"], ["sample-set", "samples"], ["sample-left", "samples"], ["sample-right", "samples"]]) {
+  for (const [id, name] of [["plane-x", "planes"], ["plane-y", "planes"], ["image-set", "images"], ["image-strategy", "images"], ["sample-set", "samples"], ["sample-left", "samples"], ["sample-right", "samples"]]) {
     byId(id)?.addEventListener("change", () => draw([name]));
   }
   document.querySelector(".toolbar")?.addEventListener("submit", (event) => event.preventDefault());
@@ -205,7 +215,7 @@
     const now = document.querySelector("main").clientWidth;
     if (now === width) return;
     width = now;
-    draw(["rhythm", "weights", "curves", "conflicts", "images", "sweeps"]);
+    draw(["planes", "rhythm", "weights", "curves", "conflicts", "images", "sweeps"]);
   }).observe(document.querySelector("main"));
 
   fillStrategies();

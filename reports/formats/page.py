@@ -29,12 +29,15 @@ from reports.formats.columns import (
     run_columns,
     shown,
 )
+from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
+from reports.formats.front import legend as control_legend
 from reports.formats.layout import LONGEST
 from reports.formats.page_data import page_data
 from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
 from reports.formats.text import NOT_POOLED, cost_legend, legend, pooled_legend
 from reports.numbers import header
+from reports.numbers.contest import BEHIND, BEYOND, Contest, Control
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
@@ -94,7 +97,7 @@ def page(findings: Findings, others: Sequence[str] = ()) -> str:
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
-    table, cohort, across = findings.table, findings.cohort, findings.across
+    table, cohort, held, across = findings.table, findings.cohort, findings.held, findings.across
     script = _source("page_charts.js") + _source("page.js")
     warnings = _warnings(table) + [note.text for note in table.notes if note.severity == Severity.WARNING]
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
@@ -102,6 +105,7 @@ def page(findings: Findings, others: Sequence[str] = ()) -> str:
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
         notes=notes, legend=legends, sections=_sections(table), comparison=_comparison(table),
+        fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
         others=others, across=_across(across), across_legend=pooled_legend(across) if across else NOT_POOLED,
         tuning=_tuning(findings.tunings), tuning_legend=TUNING_LEGEND, data=page_data(findings), script=script,
@@ -136,7 +140,7 @@ def _comparison(table: GainTable) -> PageTable:
         return PageTable("", [], [])
     rest = [column for column in MEASURES if column not in (GAIN, INTERVAL, VERDICT)]
     score = Column[Row]("PSNR, dB", lambda row: with_spread(row.average.score, 2), lambda row: row.average.score.mean)
-    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest, *COSTS], table.rows)
+    further = shown([INTERVAL, P_VALUE, SEEDS, score, *rest, *COSTS], table.compared)
     names = ["baseline", "strategy", GAIN.heading, "", VERDICT.heading, *(column.heading for column in further)]
     axis = _axis(table)
 
@@ -167,6 +171,31 @@ def _across(across: Sequence[Pooled] | None) -> PageTable | None:
         ]
 
     return PageTable("Over baselines", ["strategy", *(c.heading for c in POOLED)], [cells(one) for one in across])
+
+
+def _fixed(held: Contest) -> PageTable:
+    """Strategies against the fixed weightings of their baseline."""
+    looks = {GAINED: "gain", BEYOND: "gain", LOSS: "loss", BEHIND: "loss"}
+
+    def cell(column: Column[Control], row: Control) -> TableCell:
+        text = column.text(row)
+        return _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
+
+    def cells(row: Control) -> list[TableCell]:
+        return [*_names(row.display, row.strategy), *(cell(column, row) for column in CONTROLS)]
+
+    names = ["baseline", "strategy", *(column.heading for column in CONTROLS)]
+    return PageTable(TITLE, names, [cells(row) for row in held.rows])
+
+
+def _weightings(held: Contest) -> list[PageTable]:
+    """The fixed weightings of every baseline."""
+    tables: list[PageTable] = []
+    for one in held.fronts:
+        names, rows = weighting_cells(one)
+        cells = [[*_names(*row[:2]), *(_number(float(text), text) for text in row[2:])] for row in rows]
+        tables.append(PageTable(f"Fixed weightings of {one.display}", names, cells))
+    return tables
 
 
 def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
@@ -205,7 +234,7 @@ def _number(value: float, text: str, note: str = "") -> TableCell:
 
 def _axis(table: GainTable) -> tuple[float, float]:
     """Limits of the drawn intervals: all seeds, and zero."""
-    rows = [row for row in table.rows if row.pairs]
+    rows = [row for row in table.compared if row.pairs]
     values = [0.0, *(gain for row in rows for gain in seed_gains(table.cohort, row, AVERAGE) if math.isfinite(gain))]
     margin = 0.15 * max(max(values) - min(values), 0.2)
     return min(values) - margin, max(values) + margin

@@ -284,6 +284,44 @@ const charts = (() => {
     }));
   }
 
+  // The stairs of points that no other point of the list exceeds in both, as a path that leaves the frame.
+  function stairs(points, at) {
+    const front = points.filter(([x, y]) => !points.some(([a, b]) => a >= x && b >= y && (a > x || b > y))).sort((a, b) => a[0] - b[0]);
+    return front.map(([x, y], i) => `${i ? "V" : `M${at.box.left} `}${at.y(y)}H${at.x(x)}`).join("") + `V${at.box.bottom}`;
+  }
+
+  // Names beside points where they cover no other name and the fewest of all places; a name without room is left out.
+  function pointLabels({ svg, box }, named, places) {
+    const taken = [];
+    for (const { name, x, y } of named) {
+      const wide = 6.4 * name.length;
+      const sides = [[9, 4], [-9 - wide, 4], [-wide / 2, -9], [-wide / 2, 18], [8, -7], [8, 16], [-8 - wide, -7], [-8 - wide, 16]].map(([right, down]) => [x + right, y + down]);
+      const free = sides.filter(([left, base]) => left >= box.left && left + wide <= box.right + 16 && taken.every(([l, b, w]) => Math.abs(b - base) > 12 || l > left + wide || left > l + w));
+      if (!free.length) continue;
+      const covered = ([left, base]) => places.filter(([px, py]) => px > left - 4 && px < left + wide + 4 && py > base - 13 && py < base + 5).length;
+      const best = free.reduce((one, other) => (covered(other) < covered(one) ? other : one));
+      taken.push([...best, wide]);
+      write(svg, name, { x: best[0], y: best[1] });
+    }
+  }
+
+  function planeChart(host, front, across, up) {
+    const points = front.points.map((point) => ({ ...point, x: point.values[across], y: point.values[up] })).filter(({ x, y }) => x !== null && y !== null);
+    const made = card(host, front.title, `${front.axes[up]} against ${front.axes[across]}`);
+    const at = frame(made, { label: `Strategies and fixed weights of ${front.title}`, height: 380, right: 20, x: limits(points.map((p) => p.x)), y: limits(points.map((p) => p.y)), xLabel: `${front.axes[across]}, dB`, yText: (value) => value.toFixed(1) });
+    const colour = ({ fixed, verdict }) => (fixed ? "var(--muted)" : verdict === "beyond" ? "var(--good)" : verdict === "behind" ? "var(--bad)" : "var(--ink)");
+    shape(at.svg, "path", { class: "data", d: stairs(points.filter((p) => p.fixed).map((p) => [p.x, p.y]), at), fill: "none", "stroke-width": 1.4 }, { stroke: "var(--muted)" });
+    for (const point of points) for (const seed of point.seeds) shape(at.svg, "circle", { cx: at.x(seed[across]), cy: at.y(seed[up]), r: 1.6, "fill-opacity": 0.4 }, { fill: colour(point) });
+    for (const point of points) shape(at.svg, "circle", { cx: at.x(point.x), cy: at.y(point.y), r: point.fixed ? 4 : 5 }, { fill: point.fixed ? "var(--panel)" : colour(point), stroke: point.fixed ? colour(point) : "var(--panel)" });
+    const named = points.filter((p) => !p.fixed).concat(points.filter((p) => p.fixed && !p.name.startsWith("fixed")));
+    pointLabels(at, named.map(({ name, x, y }) => ({ name: cut(name), x: at.x(x), y: at.y(y) })), points.map((p) => [at.x(p.x), at.y(p.y)]));
+    const near = (left, top) => points.reduce((best, p, i) => { const far = Math.hypot(at.x(p.x) - left, at.y(p.y) - top); return far < best[1] ? [i, far] : best; }, [0, Infinity])[0];
+    explore(at, points.length, near, (i) => ({
+      x: at.x(points[i].x), y: at.y(points[i].y), head: points[i].name,
+      rows: [[colour(points[i]), points[i].fixed ? "fixed weighting" : points[i].verdict, ""], ["", front.axes[across], `${points[i].x.toFixed(2)} dB`], ["", front.axes[up], `${points[i].y.toFixed(2)} dB`]],
+    }));
+  }
+
   function bars(host, entry) {
     const [mean, low, high, p] = entry.view;
     const told = mean === null ? "" : `mean ${signed(mean)} dB${low === null ? "" : ` (95 % of resampled image sets: ${signed(low)} to ${signed(high)}; Wilcoxon p ${short(p)})`}`;
@@ -310,5 +348,5 @@ const charts = (() => {
     }
   }
 
-  return { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, bars, extremes, card, limits };
+  return { ink, node, signed, lay, lineChart, stackChart, farthest, heatTable, scatter, planeChart, bars, extremes, card, limits };
 })();

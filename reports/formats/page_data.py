@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from reports.figures import style
 from reports.figures.samples import Album, samples
 from reports.numbers.conflicts import Conflict
+from reports.numbers.contest import Control
+from reports.numbers.controls import Front, Trained
 from reports.numbers.curves import Axis, Course, Curve
 from reports.numbers.findings import Findings
 from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
@@ -41,7 +43,10 @@ Entry = dict[str, object]
 def page_data(findings: Findings) -> Entry:
     """Everything the page's script draws; missing numbers are ``None``."""
     table, cohort, probed, album = findings.table, findings.cohort, findings.probed, Album()
-    shown = {baseline: rhythms(cohort, baseline) for baseline in cohort.baselines}
+    compared = {
+        baseline: [row.strategy for row in table.compared if row.baseline == baseline] for baseline in cohort.baselines
+    }
+    shown = {baseline: rhythms(cohort, baseline, compared[baseline]) for baseline in cohort.baselines}
     tasks = [task for several in shown.values() for rhythm in several for task in rhythm.loss.columns]
     tasks += [task for several in probed.values() for conflict in several for task in conflict.tasks]
     drawn = 3 * sum(len(rhythm.loss.columns) for several in shown.values() for rhythm in several)
@@ -56,7 +61,7 @@ def page_data(findings: Findings) -> Entry:
                 (row.strategy for row in table.ranked if row.baseline == baseline), key=lambda name: name != REFERENCE
             ),
             "rhythms": [_rhythm(rhythm, points) for rhythm in shown[baseline]],
-            "curves": _validation(findings.curves.get(baseline, ())),
+            "curves": _validation([c for c in findings.curves.get(baseline, ()) if c.strategy in compared[baseline]]),
             "conflicts": [_conflict(conflict) for conflict in probed.get(baseline, ())],
             "images": [
                 entry
@@ -72,6 +77,7 @@ def page_data(findings: Findings) -> Entry:
         "baselines": baselines,
         "tasks": [{"name": name, "colour": colour, "dash": _dash(line)} for name, (colour, line) in looks.items()],
         "sweeps": [_sweep(table, sweep) for sweep in findings.swept],
+        "fronts": [_front(one, findings.held.rows) for one in findings.held.fronts],
         "pictures": album.encoded(),
     }
 
@@ -223,6 +229,34 @@ def _sweep(table: GainTable, sweep: Sweep) -> Entry:
         "ticks": [{"at": at, "label": label} for at, label in ticks.items()],
         "lines": lines,
     }
+
+
+def _front(one: Front, rows: Sequence[Control]) -> Entry:
+    """Points of the fixed weightings and the strategies on every axis that can be chosen: groups of tasks, tasks, their
+    average, and the two bundles of the main plane. What a seed does to all fixed weightings is taken off."""
+    tasks = [task for several in one.groups.values() for task in several]
+    bundles = dict(zip(one.main.names, (one.main.left, one.main.up), strict=True)) if one.main else {}
+    axes = list(dict.fromkeys([*one.groups, *tasks, AVERAGE, *bundles]))
+    verdicts = {row.strategy: row for row in rows if row.baseline == one.baseline}
+
+    def places(trained: Trained) -> NDArray[np.float64]:
+        chosen = [one.side(bundles.get(name, (name,)), trained.tasks) for name in axes if name != AVERAGE]
+        return np.insert(np.stack(chosen, axis=-1), axes.index(AVERAGE), trained.average, axis=-1)
+
+    every = {name: places(trained) for name, trained in one.fixed.items()}
+    common = np.mean(list(every.values()), axis=0)
+    common = common - common.mean(axis=0)
+    points: list[Entry] = []
+    for name, trained in (one.fixed | one.strategies).items():
+        seeds = places(trained) - common[trained.places]
+        points.append({
+            "name": name,
+            "fixed": name in one.fixed,
+            "verdict": verdicts[name].verdict if name in verdicts else "",
+            "values": numbers(seeds.mean(axis=0), 6),
+            "seeds": [numbers(seed, 6) for seed in seeds],
+        })  # fmt: skip
+    return {"title": one.display, "axes": axes, "main": [axes.index(name) for name in bundles], "points": points}
 
 
 def _dash(line: style.LineStyle) -> str:

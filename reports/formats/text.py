@@ -19,6 +19,7 @@ from reports.formats.columns import (
     meanings,
     shown,
 )  # fmt: skip
+from reports.formats.front import control_text
 from reports.formats.layout import blocks, grid, width, wrapped
 from reports.formats.sections import Section, sections
 from reports.numbers import header
@@ -46,18 +47,19 @@ CONFLICT_LEGEND = (
 
 def terminal(findings: Findings) -> str:
     """The whole report of a cohort as text."""
-    table, across = findings.table, findings.across
+    table, held, across = findings.table, findings.held, findings.across
     parts = [f"Gains over mix: {header.title(table.cohort)}", _facts(table)]
     if not table.datasets:
         parts.append("No run counts so far.")
     else:
         parts += _score_blocks(table)
-        if any(row.pairs for row in table.rows):
+        if any(row.pairs for row in table.compared):
             if not table.large:  # there, the average gains below are the view; the single ones stand in the files
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
             parts += [_section(section) for section in sections(table)]
+        parts += [control_text(held)] if held.fronts else []
         parts += [pooled_text(across)] if across is not None else []
         parts.append(_costs(table))
     parts += [sweep_text(sweep, table.several_seeds) for sweep in findings.swept]
@@ -75,7 +77,7 @@ def legend(table: GainTable) -> list[str]:
             f"verdict: average gain over paired seeds, Student's t, Holm-corrected over {count} "
             f"{plural(count, 'comparison')}; interval: {LEVEL:.0%}, of the average gain, not corrected"
         )
-    meant = meanings(MEASURES, table.rows)
+    meant = meanings(MEASURES, table.compared)
     return [basis, meant] if meant else [basis]
 
 
@@ -92,7 +94,7 @@ def tuning_text(searches: Sequence[Search]) -> str:
 
 def cost_legend(table: GainTable) -> str:
     """What the columns of the costs and weights mean; empty where there are none."""
-    return meanings(COSTS, table.rows)
+    return meanings(COSTS, table.compared)
 
 
 def pooled_text(across: Sequence[Pooled]) -> str:
@@ -251,7 +253,7 @@ def _lines(table: GainTable, columns: Sequence[Column[Row]]) -> list[list[str]]:
 
 
 def _measures(table: GainTable) -> str:
-    columns, title = shown([SEEDS, *MEASURES], table.rows), "Best first" if table.large else "Against mix"
+    columns, title = shown([SEEDS, *MEASURES], table.compared), "Best first" if table.large else "Against mix"
     lines = _lines(table, columns)
     text = grid([[title, *(column.heading for column in columns)], *lines])
     if max(map(len, text.splitlines())) > width():  # cut between columns, the verdict beside the gain
@@ -263,7 +265,7 @@ def _measures(table: GainTable) -> str:
 
 
 def _costs(table: GainTable) -> str:
-    columns = shown(COSTS, table.rows)
+    columns = shown(COSTS, table.compared)
     if not columns:
         return ""
     columns = [SEEDS, *columns]

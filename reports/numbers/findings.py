@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reports.numbers.conflicts import Conflict, conflicts
+from reports.numbers.contest import Contest, contest
 from reports.numbers.curves import Curve, curves
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import Pooled, pooled
@@ -25,6 +26,7 @@ class Findings:
         probed: conflicts of task gradients, by baseline.
         curves: of validation, by baseline.
         tunings: searches for parameters, by baseline.
+        held: strategies against the fixed weightings of their baseline.
         across: verdicts over baselines; ``None`` where they are not asked for.
     """
 
@@ -33,6 +35,7 @@ class Findings:
     probed: Mapping[str, Sequence[Conflict]] = field(default_factory=dict[str, Sequence[Conflict]])
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict[str, Sequence[Curve]])
     tunings: Tunings = field(default_factory=dict)
+    held: Contest = field(default_factory=lambda: Contest([], []))
     across: Sequence[Pooled] | None = None
 
     @property
@@ -56,5 +59,6 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         conflicts(cohort),
         {baseline: curves(cohort, baseline) for baseline in cohort.baselines},
         of_cohort(cohort, searched),
+        contest(cohort),
         pooled(table.rows) if pool else None,
     )

@@ -397,7 +397,8 @@ class Measures:
 @dataclass(frozen=True)
 class Row:
     """One baseline and strategy; ``remark`` says which of its runs do not count; ``targets``: where its validation
-    reached mix's last level, by task and for the average, where there are curves."""
+    reached mix's last level, by task and for the average, where there are curves; a ``control`` is one of many fixed
+    weightings, which have a table of their own."""
 
     baseline: str
     display: str
@@ -409,6 +410,7 @@ class Row:
     measures: Measures = Measures()
     targets: Mapping[str, Target] = field(default_factory=dict)
     published: Figures = field(default_factory=dict)
+    control: bool = False
 
     @property
     def name(self) -> str:
@@ -458,6 +460,11 @@ class GainTable:
     images: dict[tuple[str, str, str], pd.Series[float]] = field(default_factory=dict)
 
     @property
+    def compared(self) -> list[Row]:
+        """Rows that are compared with mix: all but the controls."""
+        return [row for row in self.rows if not row.control]
+
+    @property
     def datasets(self) -> list[str]:
         """Names of the columns: the test sets, their average, then the extra sets."""
         return [dataset for dataset, _ in headings(self.cohort.columns)]
@@ -465,21 +472,21 @@ class GainTable:
     @property
     def large(self) -> bool:
         """Whether a baseline has so many strategies (over :data:`MANY`) that their order should be that of merit."""
-        names = [row.baseline for row in self.rows]
+        names = [row.baseline for row in self.compared]
         return max(map(names.count, names), default=0) > MANY
 
     @property
     def ranked(self) -> list[Row]:
         """Rows as they are printed: of a large table by falling average gain within a baseline, mix at its zero."""
         if not self.large or "psnr" not in self.cohort.metrics:
-            return self.rows
+            return self.compared
         order = list(dict.fromkeys(row.baseline for row in self.rows))
-        return sorted(self.rows, key=lambda row: (order.index(row.baseline), *_merit(row)))
+        return sorted(self.compared, key=lambda row: (order.index(row.baseline), *_merit(row)))
 
     def drawn(self, baseline: str) -> list[str]:
         """Strategies of a baseline that get a picture: all, or mix, Art and the best of very many."""
         ranked = [row.strategy for row in self.ranked if row.baseline == baseline]
-        if len(ranked) <= DRAWN and len(self.rows) <= 4 * DRAWN:
+        if len(ranked) <= DRAWN and len(self.compared) <= 4 * DRAWN:
             return ranked
         first = [strategy for strategy in ranked if strategy in (REFERENCE, "art")]
         shown = [*first, *(strategy for strategy in ranked if strategy not in first)][:LEADING]
@@ -522,7 +529,7 @@ def headings(columns: Sequence[DataRecord]) -> list[tuple[str, str]]:
 
 def judged(rows: Sequence[Row]) -> list[Cell]:
     """Average gains that get a verdict, corrected together."""
-    return [row.average for row in rows if row.average.gain.n > 1]
+    return [row.average for row in rows if row.average.gain.n > 1 and not row.control]
 
 
 def _merit(row: Row) -> tuple[bool, float]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from reports.numbers import costs, summary
 from reports.numbers.comparability import figures, obstacles
+from reports.numbers.controls import control_notes, controls
 from reports.numbers.curves import curves
 from reports.numbers.metrics import metrics, undirected
 from reports.numbers.model import (
@@ -41,8 +42,11 @@ from results.records import MetricFacts, Role
 def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
     """Compute the table of a cohort; ``images=False`` leaves out the image-level view, its slow part."""
     facts, known = metrics(cohort), figures(cohort.setting)
+    apart = {baseline: controls(cohort, baseline) for baseline in cohort.baselines}
     rows = [
-        _row(cohort, baseline, strategy) for baseline in cohort.baselines for strategy in cohort.strategies(baseline)
+        replace(_row(cohort, baseline, strategy), control=strategy in apart[baseline])
+        for baseline in cohort.baselines
+        for strategy in cohort.strategies(baseline)
     ]
     differences = _differences(cohort, rows) if images else {}
     rows = _with_targets(cohort, _with_measures(cohort, _corrected(_with_images(rows, differences), facts)))
@@ -53,8 +57,8 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for metric in cohort.metrics
         for dataset, _ in headings(cohort.columns)
     }
-    notes = run_notes(cohort) + below_input(rows, inputs) + starved(rows) + too_few_seeds(rows) + undirected(facts)
-    notes += seeds_note(rows)
+    notes = run_notes(cohort) + control_notes(cohort) + below_input(rows, inputs) + starved(rows)
+    notes += too_few_seeds(rows) + undirected(facts) + seeds_note(rows)
     notes += published_notes(rows, [reason for _, reasons in compared for reason in reasons])
     psnr = {
         (baseline, strategy, dataset): gains
@@ -156,10 +160,11 @@ def _image_differences(
 
 
 def _corrected(rows: list[Row], facts: dict[str, MetricFacts]) -> list[Row]:
-    """Holm over the comparisons that are read together: all averages of a metric, and all its test sets."""
+    """Holm over the comparisons that are read together: all averages of a metric, and all its test sets. Controls are
+    compared elsewhere."""
     families: dict[tuple[str, bool], list[tuple[int, tuple[str, str]]]] = {}
     for index, row in enumerate(rows):
-        for dataset, metric in () if row.is_reference else row.cells:
+        for dataset, metric in () if row.is_reference or row.control else row.cells:
             families.setdefault((metric, dataset == AVERAGE), []).append((index, (dataset, metric)))
     cells = [dict(row.cells) for row in rows]
     for (metric, _), members in families.items():
@@ -194,7 +199,7 @@ def _ranks(cohort: Cohort, rows: list[Row], baseline: str) -> dict[str, float]:
     scores = {
         row.strategy: {dataset: row.cells[dataset, "psnr"].score.mean for dataset in cohort.tested}
         for row in rows
-        if row.baseline == baseline
+        if row.baseline == baseline and not row.control
     }
     whole = {name: sets for name, sets in scores.items() if all(map(math.isfinite, sets.values()))}
     return summary.mean_rank(whole) if len(whole) > 1 else {}

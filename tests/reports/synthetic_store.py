@@ -1,6 +1,6 @@
 """Write a synthetic run store in the true layout, with numbers one can check by hand.
 
-``python tests/reports/synthetic_store.py FOLDER [leaderboard|big]`` writes a store to look at reports with.
+``python tests/reports/synthetic_store.py FOLDER [leaderboard|fixed|big]`` writes a store to look at reports with.
 """
 
 from __future__ import annotations
@@ -232,6 +232,39 @@ def leaderboard(output: Path) -> None:
                           rhythm=simulate(strategy, seed=seed))  # fmt: skip
 
 
+def respond(weights: np.ndarray, baseline: int = 0) -> np.ndarray:
+    """PSNR of the tasks (N, K) to fixed weights (N, K) with sum 1: each gains by its own weight, less and less."""
+    ample = np.log10(weights * len(TASKS))
+    reach = np.array([0.5, 0.6, 0.7, 2.2, 2.8]) * (1 + 0.3 * baseline)
+    level = np.array([INPUTS[name] for name in SETS]) + np.array([8.5, 9.5, 12.0, 9.0, 13.0]) + 0.8 * baseline
+    return level + reach * ample - 0.5 * (ample - 0.2) ** 2
+
+
+def write_fixed(output: Path, count: int = 16, seeds: int = 3, baselines: tuple[str, ...] = ("transweather",)) -> None:
+    """``count`` fixed weightings beside mix, equal and strategies: art is beyond them, pcgrad is one more fixed
+    weighting, famo is behind."""
+    generator = np.random.default_rng(3)
+    drawn = 0.9 * generator.dirichlet(np.ones(len(TASKS)), count) + 0.1 / len(TASKS)
+    names = ["fixed:" + ":".join(f"{t}={w / row.min():.3g}" for t, w in zip(TASKS, row, strict=True)) for row in drawn]
+    even = np.full((1, len(TASKS)), 1 / len(TASKS))
+    useless = 0.9 * generator.dirichlet(np.ones(len(TASKS)), 1) + 0.1 / len(TASKS)
+    for place, baseline in enumerate(baselines):
+        means = dict(zip(names, respond(drawn, place), strict=True))
+        means |= dict.fromkeys(("mix", "equal"), respond(even, place)[0])
+        means |= {"art": means["mix"] + 0.8, "pcgrad": respond(useless, place)[0], "famo": means["mix"] - 0.6}
+        means |= {"art:tau=1": means["mix"] + 0.1, "cagrad": means["mix"] - 0.1, "dwa": means["mix"] + 0.02}
+        for strategy, mean in means.items():
+            for seed in range(seeds):
+                psnr = dict(zip(SETS, mean + 0.05 * generator.standard_normal(len(SETS)), strict=True))
+                curve = learn(float(mean.mean()) - 28, seed, 100) if strategy in (*names, "mix", "equal") else None
+                write_run(output, baseline, strategy, seed, psnr, curve=curve)
+
+
+def fixed(output: Path) -> None:
+    """Sixteen fixed weightings, two baselines, three seeds."""
+    write_fixed(output, baselines=("transweather", "airnet"))
+
+
 def big(output: Path) -> None:
     """200 runs with 5,000 images each, to measure a build with: two baselines, twenty strategies, five seeds."""
     generator = np.random.default_rng(2)
@@ -281,6 +314,5 @@ def showcase(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"showcase": showcase, "leaderboard": leaderboard, "big": big}[sys.argv[2] if len(sys.argv) > 2 else "showcase"](
-        Path(sys.argv[1])
-    )
+    stores = {"showcase": showcase, "leaderboard": leaderboard, "fixed": fixed, "big": big}
+    stores[sys.argv[2] if len(sys.argv) > 2 else "showcase"](Path(sys.argv[1]))
