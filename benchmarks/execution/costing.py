@@ -43,6 +43,11 @@ def measure(request: GridRequest) -> None:
             f"the cost of {names} cannot be measured here as it is where the runs will be; measure it there by a run "
             "without --cluster or torchrun, or give it: --cost-ratio STRATEGY=RATIO."
         )
+    if staged := [config for config in lacking if config.data.mixing.startswith("sequential")]:
+        raise UserError(
+            f"what a step of {staged[0].strategy} costs changes with the tasks that join in with data.mixing="
+            f"{staged[0].data.mixing}, and is not measured; give it: --cost-ratio STRATEGY=RATIO."
+        )
     device = environment.device(request.device)
     pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
     for config in lacking:
