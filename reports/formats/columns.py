@@ -131,6 +131,7 @@ MEASURES: list[Column[Row]] = [
         "test sets won-lost against mix",
     ),
     _measure("delta-m", "delta_m", 2, "mean relative change of PSNR", signed=True, unit=" %"),
+    _measure("over single", "delta_single", 2, "delta-m against one network a task", signed=True, unit=" %"),
     _measure("rank", "mean_rank", 2, "mean over the test sets among this baseline's strategies (1 is best)"),
     _measure("pace spread", "pace_spread", 3, "how unevenly the tasks learn (0: all at one pace)"),
     _target(

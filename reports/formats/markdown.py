@@ -64,7 +64,7 @@ def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
         parts += [_control_section(held)] if held.fronts else []
-        for section in sections(table):
+        for section in sections(findings):
             rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
             parts += [f"## {section.title}", pipe_table(section.names, rows), f"{section.caption}."]
         if costs := shown(COSTS, table.compared):

@@ -104,7 +104,7 @@ def page(findings: Findings, others: Sequence[str] = ()) -> str:
     legends = [*legend(table), *filter(None, [cost_legend(table)])]
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
-        notes=notes, legend=legends, sections=_sections(table), comparison=_comparison(table),
+        notes=notes, legend=legends, sections=_sections(findings), comparison=_comparison(table),
         fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
         others=others, across=_across(across), across_legend=pooled_legend(across) if across else NOT_POOLED,
@@ -198,7 +198,7 @@ def _weightings(held: Contest) -> list[PageTable]:
     return tables
 
 
-def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
+def _sections(findings: Findings) -> list[tuple[Section, PageTable]]:
     """The small tables, verdicts as in the large one."""
 
     def cell(entry: Entry) -> TableCell:
@@ -214,7 +214,7 @@ def _sections(table: GainTable) -> list[tuple[Section, PageTable]]:
                 [[*_names(display, strategy), *map(cell, entries)] for display, strategy, entries in section.rows],
             ),
         )
-        for section in sections(table)
+        for section in sections(findings)
     ]
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports.numbers.contest import Control
+from reports.numbers.findings import Findings
 from reports.numbers.model import Cell, GainTable, Row
 from reports.numbers.race import race, terms_of, together
 from reports.numbers.statistics import GAIN, LOSS
@@ -45,21 +47,39 @@ class Section:
     caption: str
 
 
-def sections(table: GainTable) -> list[Section]:
-    """What the table has runs for: the race first, then what tasks cost each other."""
-    found = [_race(table), _together(table)]
+def sections(findings: Findings) -> list[Section]:
+    """What there are runs for: the race first, then what tasks cost each other."""
+    found = [_race(findings), _together(findings.table)]
     return [section for section in found if section.rows]
 
 
-def _race(table: GainTable) -> Section:
-    terms = terms_of(table)
+def _race(findings: Findings) -> Section:
+    terms = terms_of(findings.table)
+    held = {(row.baseline, row.strategy): row for row in findings.held.rows}
     names = ["baseline", "strategy", *(", ".join(words) or "defaults" for words in terms)]
-    rows = [(racer.display, racer.strategy, [_gain(racer.rows.get(words)) for words in terms]) for racer in race(table)]
+    names += ["over the best fixed"] * bool(held)
+    rows = [
+        (
+            racer.display,
+            racer.strategy,
+            [
+                *(_gain(racer.rows.get(words)) for words in terms),
+                *[_over_fixed(held.get((racer.baseline, racer.strategy)))] * bool(held),
+            ],
+        )
+        for racer in race(findings.table)
+    ]
     caption = (
         "Average gain in dB over mix on the same terms; of mix itself, over mix at its defaults. Equal cost: as many "
         "steps as fit into mix's cost; tuned: the best of equally many trials each, mix included"
-    )
+    ) + "; over the best fixed: at its defaults, over the best of the fixed weightings" * bool(held)
     return Section("race", "On which terms does it gain?", names, rows, caption)
+
+
+def _over_fixed(control: Control | None) -> Entry:
+    if control is None or not control.best.n:
+        return Entry(EMPTY)
+    return Entry(with_spread(control.best, 2, signed=True), control.best_verdict, control.best.mean)
 
 
 def _gain(row: Row | None) -> Entry:

@@ -373,15 +373,17 @@ class Cell:
 class Measures:
     """One number a row (:mod:`reports.numbers.summary`), from PSNR means over seeds; NaN or ``None`` where undefined.
 
-    ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds; ``mean_rank`` is among the strategies of the
-    baseline; ``pace_spread``, ``weight_sum``, ``largest_share`` and ``clipped`` (share of the steps) are means over
-    seeds, as are ``fair_shares``, each task's share of the weights in multiples of its fair one. ``step_cost`` and
-    ``memory_cost`` are over mix's, ``planned_cost`` is the one that a budget by cost was planned with
+    ``won``, ``lost`` and ``delta_m`` compare with mix over the same seeds, ``delta_single`` with single-task
+    networks; ``mean_rank`` is among the strategies of the baseline; ``pace_spread``, ``weight_sum``,
+    ``largest_share`` and ``clipped`` (share of the steps) are means over seeds, as are ``fair_shares``, each task's
+    share of the weights in multiples of its fair one. ``step_cost`` and ``memory_cost`` are over mix's,
+    ``planned_cost`` is the one that a budget by cost was planned with
     (:mod:`reports.numbers.costs`).
     """
 
     mean_rank: float = math.nan
     delta_m: float = math.nan
+    delta_single: float = math.nan
     won: int | None = None
     lost: int | None = None
     pace_spread: float = math.nan

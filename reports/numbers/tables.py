@@ -36,7 +36,7 @@ from reports.numbers.notes import below_input, published_notes, run_notes, starv
 from reports.numbers.power import seeds_note
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
 from reports.numbers.targets import targets
-from results.records import MetricFacts, Role
+from results.records import SINGLE, MetricFacts, Role
 
 
 def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
@@ -181,7 +181,8 @@ def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
         measures = costs.measured(cohort, row)
         if "psnr" in cohort.metrics and cohort.tested:
             rank = _ranks(cohort, rows, row.baseline).get(row.strategy, math.nan)
-            measures = _against_reference(cohort, row, replace(measures, mean_rank=rank))
+            measures = replace(measures, mean_rank=rank, delta_single=_over_single(cohort, row))
+            measures = _against_reference(cohort, row, measures)
         measured.append(replace(row, measures=measures))
     return measured
 
@@ -215,6 +216,20 @@ def _against_reference(cohort: Cohort, row: Row, measures: Measures) -> Measures
     scores = {dataset: reference[dataset] + gain for dataset, gain in gains.items()}
     won, lost = summary.won_and_lost(scores, reference)
     return replace(measures, won=won, lost=lost, delta_m=summary.delta_m(scores, reference))
+
+
+def _over_single(cohort: Cohort, row: Row) -> float:
+    """delta-m as the literature defines it, against single-task networks of the same seeds; NaN without them."""
+    own = {outcome.pair: outcome for outcome in cohort.counted(row.baseline, row.strategy)}
+    apart = {outcome.pair: outcome for outcome in cohort.counted(row.baseline, SINGLE)}
+    both = [pair for pair in own if pair in apart]
+    if not both or row.strategy == SINGLE:
+        return math.nan
+    scores, reference = (
+        {dataset: spread(runs[pair].mean(dataset, "psnr") for pair in both).mean for dataset in cohort.tested}
+        for runs in (own, apart)
+    )
+    return summary.delta_m(scores, reference)
 
 
 def _input(cohort: Cohort, dataset: str, metric: str) -> float:
