@@ -54,7 +54,7 @@ def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
         f"# Gains over mix: {escaped(header.title(table.cohort))}",
-        *(escaped(sentence, first=True) for sentence in sentences(table)),
+        *(escaped(sentence, first=True) for sentence in sentences(findings)),
         facts,
     ]
     if table.datasets:

@@ -103,7 +103,7 @@ def page(findings: Findings, others: Sequence[str] = ()) -> str:
     notes = [note.text for note in table.notes if note.severity == Severity.NOTE]
     legends = [*legend(table), *filter(None, [cost_legend(table)])]
     return environment.get_template("page.html.jinja").render(
-        title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(table), warnings=warnings,
+        title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(findings), warnings=warnings,
         notes=notes, legend=legends, sections=_sections(findings), comparison=_comparison(table),
         fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),

@@ -308,7 +308,7 @@ const charts = (() => {
   function planeChart(host, front, across, up) {
     const points = front.points.map((point) => ({ ...point, x: point.values[across], y: point.values[up] })).filter(({ x, y }) => x !== null && y !== null);
     const made = card(host, front.title, `${front.axes[up]} against ${front.axes[across]}`);
-    const at = frame(made, { label: `Strategies and fixed weights of ${front.title}`, height: 380, right: 20, x: limits(points.map((p) => p.x)), y: limits(points.map((p) => p.y)), xLabel: `${front.axes[across]}, dB`, yText: (value) => value.toFixed(1) });
+    const at = frame(made, { label: `Strategies and fixed weights of ${front.title}`, height: 380, right: 20, x: limits(points.flatMap((p) => [p.x, ...p.seeds.map((seed) => seed[across])])), y: limits(points.flatMap((p) => [p.y, ...p.seeds.map((seed) => seed[up])])), xLabel: `${front.axes[across]}, dB`, yText: (value) => value.toFixed(1) });
     const colour = ({ fixed, verdict }) => (fixed ? "var(--muted)" : verdict === "beyond" ? "var(--good)" : verdict === "behind" ? "var(--bad)" : "var(--ink)");
     shape(at.svg, "path", { class: "data", d: stairs(points.filter((p) => p.fixed).map((p) => [p.x, p.y]), at), fill: "none", "stroke-width": 1.4 }, { stroke: "var(--muted)" });
     for (const point of points) for (const seed of point.seeds) shape(at.svg, "circle", { cx: at.x(seed[across]), cy: at.y(seed[up]), r: 1.6, "fill-opacity": 0.4 }, { fill: colour(point) });

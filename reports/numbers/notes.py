@@ -133,7 +133,11 @@ def _of_run(cohort: Cohort, outcome: Outcome) -> list[tuple[str, str, str]]:
 def below_input(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) -> list[Note]:
     """Rows that are on average below the degraded input, and test sets on which mix is."""
     level = inputs.get((AVERAGE, "psnr"), math.nan)
-    below = [row.name for row in rows if row.n and row.average.score.mean < level]
+    low = [row for row in rows if row.n and row.average.score.mean < level]
+    below = [row.name for row in low if not row.control]
+    for display in dict.fromkeys(row.display for row in low if row.control):
+        fixed = [row for row in rows if row.control and row.display == display]
+        below.append(f"{display}, {sum(row in low for row in fixed)} of {len(fixed)} fixed weightings")
     sets = [
         f"{row.display} on {dataset} ({cell.score.mean:.2f} dB, input {inputs[dataset, metric]:.2f})"
         for row in rows

@@ -155,7 +155,7 @@ def test_pictures_of_very_many_strategies_show_mix_art_and_the_best(tmp_path):
 
 
 def test_the_sentence_says_it_all(two_seeds):
-    (sentence,) = sentences(table_of(two_seeds))
+    (sentence,) = sentences(Findings(table_of(two_seeds)))
     assert sentence == (
         "Art against mix, TransWeather, three_task, 2 seeds: +0.40 dB (n=2, +0.40 to +0.40) on average; "
         "better on 2 of 5 test sets. Verdict: gain."

@@ -258,6 +258,16 @@ def test_tuning_that_was_not_alike_is_said_and_fits_into_a_budget_by_cost(tuned,
     assert "(tuned, equal cost) seed 0" in printed.out and "1 steps of" in printed.out
 
 
+def test_a_class_of_ones_own_races_by_cost_and_against_fixed_weights(tuned):
+    output, common = tuned
+    costs = ["--budget", "steps", "cost", "--cost-ratio", f"{MINE}=2"]
+    assert run.main([*common, "--strategies", "mix", MINE, "fixed:design=5", *costs]) == 0
+    front = pd.read_csv(output / "reports/three_task/front.csv")
+    assert {MINE, f"{MINE} (equal cost)"} <= set(front["strategy"])
+    (raced,) = [one for one in find_runs(output, "three_task") if one.record.config.label == f"{MINE} (equal cost)"]
+    assert raced.rhythm()["step"].max() == 1
+
+
 def test_help_needs_no_torch():
     code = "import sys; from benchmarks import run, tune\nfor command in (run, tune): command.parser().format_help()\n"
     code += "sys.exit(bool({'torch', 'pandas', 'optuna'} & sys.modules.keys()))"
