@@ -1,7 +1,9 @@
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -69,3 +71,14 @@ sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py ser
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
 keep_freed_memory()  # as runs do
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_figures(request):
+    """Commands draw figures, which takes most of a report's time, in the tests of reports only, and where a test asks
+    for them."""
+    if "reports" in request.path.parts:
+        yield
+        return
+    with mock.patch("reports.formats.files.KINDS", ()):
+        yield

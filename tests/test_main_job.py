@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import torch
 from miniature import picture, save, three_task
 
 from benchmarks.run import main
+from reports.figures.style import KINDS
 from results import Run, find_runs
 from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
 
@@ -36,7 +38,8 @@ def finished(data, tmp_path_factory):
     """Four runs in worker processes, with MLflow, once for all tests that look at what they left."""
     output = tmp_path_factory.mktemp("finished")
     command = arguments(data, output, "--jobs", "2")
-    assert main(command) == 0
+    with mock.patch("reports.formats.files.KINDS", KINDS):
+        assert main(command) == 0
     return output, command
 
 
@@ -78,6 +81,7 @@ def test_mix_and_art_start_from_the_same_weights_and_see_the_same_batches(finish
     assert first[0] == first[1] and later[0] != later[1]
 
 
+@mock.patch("reports.formats.files.KINDS", KINDS)
 def test_the_report_is_written_and_printed(finished, capsys):
     output, command = finished
     started = time.monotonic()

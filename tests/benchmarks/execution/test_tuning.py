@@ -219,7 +219,7 @@ def test_tuned_runs_stand_beside_ordinary_ones(tuned):
         assert (config.strategy, config.train.lr) == (best.strategy, best.lr)
     assert len({one.record.pair for one in runs}) == 1 and len({one.record.cohort for one in runs}) == 1
     reports = output / "reports/three_task"
-    assert len(pd.read_csv(reports / "tuning.csv")) == 4 and (reports / "tuning-nafnet.png").exists()
+    assert len(pd.read_csv(reports / "tuning.csv")) == 4
     assert "## Tuning" in (reports / "gains.md").read_text() and 'id="tuning"' in (reports / "report.html").read_text()
 
 
