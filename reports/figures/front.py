@@ -145,7 +145,7 @@ def _title(cohort: Cohort, one: Front, rows: Sequence[Control]) -> tuple[str, ..
         seeds = "marks: mean over seeds; bars: standard deviations, less what a seed does to all fixed weightings"
     named = f"; names of the {LABELLED} farthest out of {len(rows)}" if len(rows) > LABELLED else ""
     return (
-        f"Strategies against {len(one.fixed)} fixed task weightings: {one.display}, {cohort.title}",
+        f"Strategies against {one.count} fixed task weightings: {one.display}, {cohort.title}",
         header.context(cohort),
         f"{seeds}{named}",
     )

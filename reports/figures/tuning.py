@@ -141,7 +141,7 @@ def _logarithmic(axis: Axes, values: Sequence[float]) -> None:
     ticks = [step**power for power in range(first, last + 1, every)]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
-    margin = (high / low) ** 0.06
+    margin = (high / low) ** 0.06 if high > low else 2.0
     axis.set_xlim(low / margin, high * margin)
 
 

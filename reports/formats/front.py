@@ -86,7 +86,7 @@ def about(one: Front) -> str:
     best = dict.fromkeys(names[place] for place in places)
     by = "last validation" if one.validated else "average over the test sets"
     text = (
-        f"{one.display}: {len(names)} fixed weightings, {plural(len(one.seeds), 'seed')} "
+        f"{one.display}: {one.count} fixed weightings, {plural(len(one.seeds), 'seed')} "
         f"{', '.join(map(str, one.seeds))}; best by the {by}{' of the other seeds' if len(one.seeds) > 1 else ''}: "
         f"{', '.join(best)}. A gain must pass {number(one.best_margin, 2)} dB"
     )

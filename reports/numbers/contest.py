@@ -83,7 +83,7 @@ def _control(one: Front, strategy: str) -> Control:
     chosen = front.chosen(one.level)[own.places]
     gains = own.average - one.averages[chosen, own.places]
     row = partial(
-        Control, one.baseline, one.display, strategy, len(one.fixed), one.main.names if one.main else None,
+        Control, one.baseline, one.display, strategy, one.count, one.main.names if one.main else None,
         best=front.of_seeds(gains), best_margin=one.best_margin, best_p=front.p_beyond(gains, one.best_margin),
     )  # fmt: skip
     if not one.main:
@@ -91,7 +91,7 @@ def _control(one: Front, strategy: str) -> Control:
     point = one.points(one.main, own.tasks)
     fixed = one.points(one.main, one.scores)[:, own.places]
     far = front.distance(point, fixed)
-    enough = len(one.fixed) >= front.ENOUGH
+    enough = one.count >= front.ENOUGH
     held_out = front.held_out_distance(point, fixed) if len(point) > 1 else None
     return row(
         distance=front.of_seeds(far),

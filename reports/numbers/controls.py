@@ -70,6 +70,11 @@ class Front:
     inputs: Array
     validation: Array
 
+    @property
+    def count(self) -> int:
+        """How many different weightings there are; ``mix`` of balanced batches is ``equal``."""
+        return len(self.fixed) - ({REFERENCE, EQUAL} <= self.fixed.keys())
+
     @cached_property
     def main(self) -> Plane | None:
         """The two bundles that fixed weights trade off most, by their seed means alone; ``None`` for a single group."""
