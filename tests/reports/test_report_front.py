@@ -124,7 +124,7 @@ def cohort_of(store):
 def test_verdicts_of_a_store(store):
     held = contest(cohort_of(store))
     (one,), rows = held.fronts, {row.strategy: row for row in held.rows}
-    assert set(rows) == {"art", "art:tau=1", "pcgrad", "cagrad", "famo", "dwa"} and len(one.fixed) == 13
+    assert set(rows) == {"art", "art:tau=1", "pcgrad", "cagrad", "famo", "dwa"} and len(one.fixed) == 14
     assert one.groups == {"denoise": TASKS[:3], "derain": ["derain"], "dehaze": ["dehaze"]} and one.validated
     assert rows["art"].verdict == "beyond" and rows["art"].best_verdict == "gain"
     assert rows["famo"].verdict == "behind" and rows["famo"].best_verdict == "loss"
