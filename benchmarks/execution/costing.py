@@ -12,7 +12,9 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.data import sources
 from benchmarks.data.pools import Pool
-from benchmarks.execution import environment
+from benchmarks.execution import environment, feasible, grid
+from benchmarks.execution.locks import locked
+from benchmarks.execution.plan import Plan
 from benchmarks.execution.request import GridRequest
 from benchmarks.execution.step_cost import StepCost
 from benchmarks.execution.timing import interleaved
@@ -21,6 +23,7 @@ from benchmarks.training.loop import Training
 from benchmarks.training.schedules import encoder_warmup_steps
 from results import Run
 from results.command import announce
+from results.visible import visible
 
 ROUNDS = 30  # steps of each of the two, after
 WARM = 3  # that are not measured
@@ -30,7 +33,7 @@ def measure(request: GridRequest) -> None:
     """Measure the strategies of a request by cost that have no ratio in its output folder yet, and keep all ratios.
 
     Raises:
-        UserError: where that cannot be measured here as it is where the runs will be.
+        UserError: for what cannot be trained, and where that cannot be measured here as it is where the runs will be.
     """
     setting, costs = request.loaded, request.costs
     configs = request.raced_by_cost(request.configs(setting))
@@ -48,11 +51,23 @@ def measure(request: GridRequest) -> None:
             f"what a step of {staged[0].strategy} costs changes with the tasks that join in with data.mixing="
             f"{staged[0].data.mixing}, and is not measured; give it: --cost-ratio STRATEGY=RATIO."
         )
+    grid.check_output(request.output)
+    plans = [Plan.of(setting, config, request.output) for config in lacking]
+    feasible.check(plans)
+    feasible.check_networks(plans)
     device = environment.device(request.device)
-    pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
+    with locked(request.cache / ".lock"):  # two commands must not make the same cache at once
+        pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
     for config in lacking:
         announce(f"Measuring what a step of {config.strategy} costs on {config.baseline}, over mix's.")
-        costs.keep(config, _measured(config, pools, device))
+        try:
+            cost = _measured(config, pools, device)
+        except Exception as error:  # a strategy or network of a user may raise anything
+            raise UserError(
+                f"the cost of {config.strategy} on {config.baseline} cannot be measured, for a step failed "
+                f"({type(error).__name__}: {visible(error)}); leave it out, or give it: --cost-ratio STRATEGY=RATIO."
+            ) from error
+        costs.keep(config, cost)
     for config in configs:
         if config.strategy in costs.given:
             costs.keep(config, StepCost(ratio=costs.given[config.strategy]))

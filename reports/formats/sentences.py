@@ -39,7 +39,7 @@ def _left(findings: Findings) -> list[str]:
             held = [row for row in findings.held.rows if row.baseline == baseline]
             beyond = _named(row.strategy for row in held if row.best_verdict == GAIN and row.strategy != SINGLE)
             parts.append(f"over the best of {held[0].weightings if held else 0} fixed weightings {beyond}")
-        told.append(f"{findings.cohort.display(baseline)}, verdict gain: {'; '.join(parts)}.")
+        told.append(f"{findings.cohort.display(baseline)}, strategies with the verdict gain: {'; '.join(parts)}.")
     return told
 
 

@@ -68,7 +68,7 @@ def test_every_format_says_so(store):
     for text in (report.text, page, markdown):
         for words in ("On which terms does it gain?", "trained together?", "equal cost", "tuned"):
             assert words in text
-    told = "TransWeather, verdict gain: at defaults art; equal cost none; tuned none."
+    told = "TransWeather, strategies with the verdict gain: at defaults art; equal cost none; tuned none."
     assert told in page and told in markdown
     assert "art:tau=3, learning rate 0.0005, best of 12 trials" in report.text
     assert "art (tuned)" in (folder / "gains.csv").read_text("utf-8")

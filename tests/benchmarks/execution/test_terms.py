@@ -108,6 +108,22 @@ def test_what_cannot_be_is_a_sentence(options, told, data, tmp_path, capsys):
     assert "costs.json cannot be read" in capsys.readouterr().err
 
 
+def test_a_strategy_that_fails_while_it_is_measured_is_a_sentence(data, tmp_path, capsys, monkeypatch):
+    (tmp_path / "brittle.py").write_text(
+        "from torchjd.scalarization import Scalarizer\n"
+        "class Brittle(Scalarizer):\n    def forward(self, values, /):\n        raise RuntimeError('glass')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = arguments(data, tmp_path / "out", "--strategies", "mix", "brittle:Brittle", "--budget", "cost")
+    assert main(command) == 2
+    assert "a step failed (RuntimeError: glass)" in capsys.readouterr().err
+    command = arguments(
+        data, tmp_path / "out", "--strategies", "mix", "dwa", "--budget", "cost", "--set", "data.mixing=shuffled"
+    )
+    assert main(command) == 2
+    assert "leaves some out" in capsys.readouterr().err and not find_runs(tmp_path / "out", "three_task")
+
+
 def test_some_of_the_tasks(data, tmp_path, capsys):
     assert main(arguments(data, tmp_path, "--strategies", "mix", "--tasks", "dehaze", "derain")) == 0
     (run,) = find_runs(tmp_path, "three_task")
