@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.numbers.model import AVERAGE, REFERENCE, TUNED, Cell, Cohort, Images, Outcome, Row
+from reports.numbers.model import AVERAGE, REFERENCE, TUNED, Cell, Cohort, Row
+from reports.numbers.outcome import Images, Outcome
 from reports.numbers.pooled import pooled
 from reports.numbers.statistics import GAIN, LEVEL, LOSS, holm, image_gain, paired_gain, verdict
 from reports.numbers.tables import gain_table

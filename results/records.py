@@ -181,6 +181,11 @@ class RunConfig(Record):
         return labelled(self.terms.tuned or self.strategy, words)
 
     @property
+    def label_at_equal_steps(self) -> str:
+        """:attr:`label` of the same run with mix's steps."""
+        return labelled(self.terms.tuned or self.strategy, ["tuned"] * bool(self.terms.tuned))
+
+    @property
     def recipe(self) -> dict[str, JsonValue]:
         """``train`` with mix's steps and the recipe's learning rate, and the mixing."""
         usual = {"steps": self.terms.steps, "lr": self.terms.lr}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.numbers.model import LEAK_FREE, Cohort, Outcome
+from reports.numbers.model import Cohort
+from reports.numbers.outcome import LEAK_FREE, Outcome
 from reports.numbers.rhythms import candidate_runs
 
 if TYPE_CHECKING:

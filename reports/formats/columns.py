@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from reports.numbers.conflicts import Conflict, pair_name
-from reports.numbers.model import AVERAGE, Cohort, Outcome, Row
+from reports.numbers.model import AVERAGE, Cohort, Row
+from reports.numbers.outcome import Outcome
 from reports.numbers.pooled import Pooled
 from reports.numbers.power import EFFECTS, seeds_needed
 from reports.numbers.statistics import LEVEL, Reach, Target

@@ -17,7 +17,8 @@ from reports.numbers import header
 from reports.numbers.contest import Contest
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
-from reports.numbers.model import LEAK_FREE, GainTable, Row
+from reports.numbers.model import GainTable, Row
+from reports.numbers.outcome import LEAK_FREE
 from reports.numbers.pooled import Pooled
 from reports.numbers.words import EMPTY, number
 from results.visible import visible

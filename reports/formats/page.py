@@ -40,7 +40,8 @@ from reports.numbers import header
 from reports.numbers.contest import BEHIND, BEYOND, Contest, Control
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import direction
-from reports.numbers.model import AVERAGE, Cohort, GainTable, Outcome, Row
+from reports.numbers.model import AVERAGE, Cohort, GainTable, Row
+from reports.numbers.outcome import Outcome
 from reports.numbers.pooled import Pooled
 from reports.numbers.statistics import GAIN as GAINED
 from reports.numbers.statistics import LOSS, Target

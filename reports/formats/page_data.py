@@ -16,7 +16,8 @@ from reports.numbers.contest import Control
 from reports.numbers.controls import Front, Trained
 from reports.numbers.curves import Axis, Course, Curve
 from reports.numbers.findings import Findings
-from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, GainTable, Outcome, Row
+from reports.numbers.model import AVERAGE, REFERENCE, GainTable, Row
+from reports.numbers.outcome import LEAK_FREE, Outcome
 from reports.numbers.rhythms import Rhythm, rhythms, thin
 from reports.numbers.sweeps import Sweep, positions
 from reports.numbers.tables import seed_gains

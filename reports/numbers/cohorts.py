@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from reports.numbers.equality import compare
 from reports.numbers.joined import join
-from reports.numbers.model import LEAK_FREE, REFERENCE, Cohort, Outcome, Standing
+from reports.numbers.model import REFERENCE, Cohort
+from reports.numbers.outcome import LEAK_FREE, Outcome, Standing
 from reports.numbers.words import plural
 from results import DataRecord, Run, State, schema
 from results.integrity import differing

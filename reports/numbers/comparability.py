@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.numbers.model import AVERAGE, Cohort, Figure, Figures, Outcome
+from reports.numbers.model import AVERAGE, Cohort, Figure, Figures
+from reports.numbers.outcome import Outcome
 from reports.numbers.words import number
 from results import DataRecord, RunRecord, published
 from results.records import PROTOCOL_METRICS, Role

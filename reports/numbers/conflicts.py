@@ -11,7 +11,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from reports.numbers.model import Cohort, Outcome
+from reports.numbers.model import Cohort
+from reports.numbers.outcome import Outcome
 from reports.numbers.rhythms import SHOWN
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from reports.numbers import front
 from reports.numbers.front import Array
-from reports.numbers.model import REFERENCE, Cohort, Outcome
+from reports.numbers.model import REFERENCE, Cohort
+from reports.numbers.outcome import Outcome
 from results.records import Note, Role, Severity
 
 FIXED, EQUAL = "fixed", "equal"
@@ -224,8 +225,9 @@ def _front(cohort: Cohort, baseline: str, kept: Mapping[str, Mapping[str, Outcom
         )
 
     others: dict[str, list[Outcome]] = {}
+    repeating = {strategy for strategy in cohort.strategies(baseline) if cohort.repeated(baseline, strategy)}
     for outcome in cohort.counted(baseline):
-        if outcome.strategy not in kept and not is_fixed(outcome) and _whole(cohort, outcome):
+        if outcome.strategy not in repeating.union(kept) and not is_fixed(outcome) and _whole(cohort, outcome):
             others.setdefault(outcome.strategy, []).append(outcome)
     shared = {name: [o for o in several if o.pair in pairs] for name, several in others.items()}
     return Front(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from statistics import median
 
 from reports.numbers import summary
-from reports.numbers.model import Cohort, Measures, Outcome, Row
+from reports.numbers.model import Cohort, Measures, Row
+from reports.numbers.outcome import Outcome
 from reports.numbers.statistics import spread
 from results.records import Environment
 

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.numbers.model import AVERAGE, REFERENCE, Cohort, Outcome
+from reports.numbers.model import AVERAGE, REFERENCE, Cohort
+from reports.numbers.outcome import Outcome
 from reports.numbers.statistics import PairedGain, paired_gain
 
 Axis = Literal["step", "images", "seconds"]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.numbers.model import Images, LeftOut, Outcome
+from reports.numbers.model import LeftOut
+from reports.numbers.outcome import Images, Outcome
 from reports.numbers.words import listed
 
 TOLERANCE = {"psnr": 0.005, "ssim": 0.0005}
@@ -21,7 +22,7 @@ def compare(outcomes: Sequence[Outcome]) -> LeftOut:
     """Make the scores of these counted runs comparable, test set by test set.
 
     A run that was scored on other images than the newest one (other names, other pixels, other scores of the degraded
-    input) has no score on that set, and :attr:`reports.numbers.model.Outcome.apart` says why. An image whose score is
+    input) has no score on that set, and :attr:`reports.numbers.outcome.Outcome.apart` says why. An image whose score is
     infinite (restored without any error) or missing in one run is left out of the means of all.
 
     Returns:

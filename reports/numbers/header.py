@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.numbers.model import Cohort, Outcome
+from reports.numbers.model import Cohort
+from reports.numbers.outcome import Outcome
 from reports.numbers.words import plural
 from results.records import Origin, Role, passes
 

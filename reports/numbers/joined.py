@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from reports.numbers.model import Images, Outcome, Standing
+from reports.numbers.outcome import Images, Outcome, Standing
 from results import DataRecord
 from results.records import Environment
 

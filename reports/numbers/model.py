@@ -1,21 +1,18 @@
-"""What reports are made of: runs and what they count for, cohorts of runs, and the table of gains with its cells."""
+"""What reports are made of: cohorts of runs, and the table of gains with its cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple, cast
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from reports.numbers.outcome import Outcome
 from reports.numbers.statistics import NO_GAIN, NO_SPREAD, ImageGain, PairedGain, Spread, Target
-from results import DataRecord, Run, RunRecord, schema
-from results.records import Environment, MetricFacts, Note, Origin, Role, RunConfig
+from results import DataRecord
+from results.records import MetricFacts, Note, Origin, Role, RunConfig
 
 REFERENCE = "mix"
 """The strategy every gain is measured against."""
@@ -26,225 +23,12 @@ TUNED = "mix (tuned)"
 AVERAGE = "average"
 """Column name of the mean over the test sets."""
 
-LEAK_FREE = " leak-free"
-"""Stands behind a test set's name where the images that are in the training data are left out."""
-
 MANY = 4
 """Strategies of a baseline up to which a table keeps their own order."""
 
 DRAWN, LEADING = 7, 4
 """Strategies of a baseline up to which picture files show them all (four a picture, mix in each), and how many they
 show of more; the page ``report.html`` holds all."""
-
-
-class Standing(StrEnum):
-    """What a run counts for: only :attr:`COUNTED` ones enter averages and gains, every other one is named."""
-
-    COUNTED = "counted"
-    COLLAPSED = "collapsed"
-    NOT_FINITE = "not finite"
-    FAILED = "failed"
-    UNFINISHED = "unfinished"
-    UNSCORED = "unscored"
-    SUPERSEDED = "superseded"
-    DAMAGED = "damaged"
-
-
-class Images(NamedTuple):
-    """Scores of the images of one test set with one metric: names (images,), values of the restored and of the degraded
-    ones (images,) float64, NaN where missing, and digests of their pixels (images,), empty where none was recorded.
-    Runs scored on the same images share the object of their names."""
-
-    task: str
-    names: pd.Index[str]
-    values: NDArray[np.float64]
-    inputs: NDArray[np.float64]
-    pixels: NDArray[np.object_]
-
-    def only(self, names: pd.Index[str], places: NDArray[np.bool_ | np.intp]) -> Images:
-        """The images at these places (mask or indices), which have these names."""
-        return Images(self.task, names, self.values[places], self.inputs[places], self.pixels[places])
-
-
-class Mean(NamedTuple):
-    """Means over the images of a test set: of the restored and of the degraded ones' metric, and how many there are."""
-
-    value: float
-    input_value: float
-    images: int
-
-
-def last_change(run: Run) -> tuple[int, str]:
-    """When the run last changed its state (nanoseconds; 0 for a kept run), and its folder: to order runs by."""
-    for name in (schema.STATUS, schema.CONFIG):
-        path = run.folder / name
-        if path.exists():
-            return path.stat().st_mtime_ns, str(run.folder)
-    return 0, str(run.folder)
-
-
-@dataclass
-class Outcome:
-    """One run and what it counts for.
-
-    Attributes:
-        run: its files.
-        record: its configuration and identities.
-        standing: whether it counts.
-        reason: why it does not count, or a finished run's warning.
-        protocol: scores of this protocol count.
-        names: of the images by test set, shared by the runs of a cohort.
-        apart: test sets whose scores do not compare, and why.
-    """
-
-    run: Run
-    record: RunRecord
-    standing: Standing = Standing.COUNTED
-    reason: str = ""
-    protocol: str = ""
-    names: dict[str, list[pd.Index[str]]] = field(default_factory=dict)
-    apart: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def config(self) -> RunConfig:
-        """The resolved configuration."""
-        return self.record.config
-
-    @property
-    def baseline(self) -> str:
-        """Name of the network."""
-        return self.config.baseline
-
-    @property
-    def display(self) -> str:
-        """The baseline's name for people."""
-        return self.record.display.baseline or self.baseline
-
-    @property
-    def strategy(self) -> str:
-        """Name of the strategy with its parameters and terms: ``art:tau=1``, ``art (tuned)``."""
-        return self.config.label
-
-    @property
-    def seed(self) -> int:
-        """Of the whole run."""
-        return self.config.seed
-
-    @property
-    def pair(self) -> str:
-        """Equal for runs whose difference is the strategy's."""
-        return self.record.pair
-
-    @property
-    def counts(self) -> bool:
-        """Whether the run enters averages and gains."""
-        return self.standing == Standing.COUNTED
-
-    @property
-    def title(self) -> str:
-        """The strategy, with the run's standing where it does not count."""
-        return self.strategy if self.counts else f"{self.strategy} ({self.standing})"
-
-    @cached_property
-    def environment(self) -> Environment:
-        """What the run was computed with, and what it took."""
-        return self.run.environment
-
-    @cached_property
-    def data(self) -> list[DataRecord]:
-        """The sets it used."""
-        return self.run.data
-
-    def rhythm(self) -> pd.DataFrame:
-        """Its task losses and weights, step by step."""
-        return self.run.rhythm()
-
-    def curve(self) -> pd.DataFrame:
-        """Its validation curve."""
-        return self.run.curve()
-
-    @cached_property
-    def ended(self) -> tuple[int, str]:
-        """:func:`last_change` of the run."""
-        return last_change(self.run)
-
-    @property
-    def leaked(self) -> dict[str, list[str]]:
-        """Names of the leaked images of each test set that has some."""
-        return {record.dataset: record.leaked for record in self.data if record.leaked}
-
-    def leave_out(self, standing: Standing, reason: str) -> None:
-        """Let the run not count."""
-        self.standing, self.reason = standing, reason
-
-    @cached_property
-    def images(self) -> dict[tuple[str, str], Images]:
-        """Per-image scores under the cohort's protocol by ``(dataset, metric)``, in the order of the file.
-
-        A test set with images whose clean version was trained on stands there once more without them, as ``<dataset>
-        leak-free``.
-        """
-        table = self.run.scores()
-        table = table[table["protocol"] == self.protocol]
-        tasks: pd.Series[str] = table["task"]
-        names: pd.Series[str] = table["image"]
-        values, inputs = (table[column].to_numpy(dtype=float) for column in ("value", "input_value"))
-        pixels = table["pixels"].to_numpy(dtype=object)
-        found: dict[tuple[str, str], Images] = {}
-        leaked = self.leaked
-        groups = cast(
-            "dict[tuple[str, str], NDArray[np.intp]]", table.groupby(["dataset", "metric"], sort=False).indices
-        )
-        for (dataset, metric), rows in groups.items():
-            parts = {dataset: rows}
-            if dataset in leaked:
-                parts[dataset + LEAK_FREE] = rows[~np.isin(names.iloc[rows].to_numpy(), leaked[dataset])]
-            for name, places in parts.items():
-                if len(places):
-                    shared = self.shared(name, pd.Index(names.iloc[places]))
-                    task = tasks.iloc[places[0]]
-                    found[name, metric] = Images(task, shared, values[places], inputs[places], pixels[places])
-        return found
-
-    def shared(self, dataset: str, names: pd.Index[str]) -> pd.Index[str]:
-        """These names of images, as the object that other runs have too."""
-        known = self.names.setdefault(dataset, [])
-        for other in known:
-            if other.equals(names):
-                return other
-        known.append(names)
-        return names
-
-    @cached_property
-    def means(self) -> dict[tuple[str, str], Mean]:
-        """Mean over images of per-image values, by ``(dataset, metric)``."""
-        return {
-            key: Mean(_mean(images.values), _mean(images.inputs), len(images.values))
-            for key, images in self.images.items()
-        }
-
-    @cached_property
-    def datasets(self) -> dict[str, int]:
-        """Test sets with scores, and how many images of each."""
-        found: dict[str, int] = {}
-        for (dataset, _), mean in self.means.items():
-            found[dataset] = max(found.get(dataset, 0), mean.images)
-        return found
-
-    def mean(self, dataset: str, metric: str, degraded: bool = False) -> float:
-        """Mean score of the restored or the ``degraded`` images of a test set; NaN where the run has none."""
-        mean = self.means.get((dataset, metric))
-        return math.nan if mean is None else mean.input_value if degraded else mean.value
-
-    def average(self, datasets: Sequence[str], metric: str, degraded: bool = False) -> float:
-        """Mean over ``datasets`` of the means over images; NaN unless the run has them all."""
-        values = [self.mean(dataset, metric, degraded) for dataset in datasets]
-        return sum(values) / len(values) if values else math.nan
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 LeftOut = dict[tuple[str, str], dict[str, list[str]]]
@@ -312,6 +96,16 @@ class Cohort:
         """Runs of mix that those of a strategy are measured against: tuned ones against mix tuned alike."""
         tuned = strategy != TUNED and any(outcome.config.terms.tuned for outcome in self.select(baseline, strategy))
         return self.counted(baseline, TUNED if tuned else REFERENCE)
+
+    def repeated(self, baseline: str, strategy: str) -> str:
+        """The strategy whose trainings those of this one repeat: at a cost of 1 equal cost means equal steps. Empty
+        where there is none."""
+        runs = self.counted(baseline, strategy)
+        if not all(run.config.terms.budget == "cost" and not run.config.terms.steps for run in runs):
+            return ""
+        label = {run.config.label_at_equal_steps for run in runs}
+        seeds = {run.pair for other in label for run in self.counted(baseline, other)}
+        return label.pop() if len(label) == 1 and seeds == {run.pair for run in runs} else ""
 
     @property
     def baselines(self) -> list[str]:
@@ -400,7 +194,8 @@ class Measures:
 class Row:
     """One baseline and strategy; ``remark`` says which of its runs do not count; ``targets``: where its validation
     reached mix's last level, by task and for the average, where there are curves; a ``control`` is one of many fixed
-    weightings, which have a table of their own."""
+    weightings, which have a table of their own; ``repeats``: the strategy of another row with the same trainings, whose
+    comparison counts once."""
 
     baseline: str
     display: str
@@ -413,6 +208,7 @@ class Row:
     targets: Mapping[str, Target] = field(default_factory=dict)
     published: Figures = field(default_factory=dict)
     control: bool = False
+    repeats: str = ""
 
     @property
     def name(self) -> str:
@@ -531,7 +327,7 @@ def headings(columns: Sequence[DataRecord]) -> list[tuple[str, str]]:
 
 def judged(rows: Sequence[Row]) -> list[Cell]:
     """Average gains that get a verdict, corrected together."""
-    return [row.average for row in rows if row.average.gain.n > 1 and not row.control]
+    return [row.average for row in rows if row.average.gain.n > 1 and not row.control and not row.repeats]
 
 
 def _merit(row: Row) -> tuple[bool, float]:

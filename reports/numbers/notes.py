@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from reports.numbers.comparability import disagreements, sources
 from reports.numbers.equality import INFINITE
-from reports.numbers.model import AVERAGE, LEAK_FREE, REFERENCE, Cohort, Outcome, Row, Standing, judged
+from reports.numbers.model import AVERAGE, REFERENCE, Cohort, Row, judged
+from reports.numbers.outcome import LEAK_FREE, Outcome, Standing
 from reports.numbers.statistics import LEVEL, NO_DIFFERENCE, needed
 from reports.numbers.words import listed, plural
 from results.records import Note, Severity

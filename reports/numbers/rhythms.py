@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from reports.numbers.model import Cohort, Outcome, Standing
+from reports.numbers.model import Cohort
+from reports.numbers.outcome import Outcome, Standing
 
 F = TypeVar("F", pd.DataFrame, "pd.Series[float]")
 

@@ -18,21 +18,9 @@ from reports.numbers.comparability import figures, obstacles
 from reports.numbers.controls import control_notes, controls
 from reports.numbers.curves import curves
 from reports.numbers.metrics import metrics, undirected
-from reports.numbers.model import (
-    AVERAGE,
-    REFERENCE,
-    Cell,
-    Cohort,
-    Figure,
-    Figures,
-    GainTable,
-    Measures,
-    Outcome,
-    Row,
-    Standing,
-    headings,
-)
+from reports.numbers.model import AVERAGE, REFERENCE, Cell, Cohort, Figure, Figures, GainTable, Measures, Row, headings
 from reports.numbers.notes import below_input, published_notes, run_notes, starved, too_few_seeds
+from reports.numbers.outcome import Outcome, Standing
 from reports.numbers.power import seeds_note
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
 from reports.numbers.targets import targets
@@ -44,7 +32,11 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
     facts, known = metrics(cohort), figures(cohort.setting)
     apart = {baseline: controls(cohort, baseline) for baseline in cohort.baselines}
     rows = [
-        replace(_row(cohort, baseline, strategy), control=strategy in apart[baseline])
+        replace(
+            _row(cohort, baseline, strategy),
+            control=strategy in apart[baseline],
+            repeats=cohort.repeated(baseline, strategy),
+        )
         for baseline in cohort.baselines
         for strategy in cohort.strategies(baseline)
     ]
@@ -161,10 +153,10 @@ def _image_differences(
 
 def _corrected(rows: list[Row], facts: dict[str, MetricFacts]) -> list[Row]:
     """Holm over the comparisons that are read together: all averages of a metric, and all its test sets. Controls are
-    compared elsewhere."""
+    compared elsewhere; a row that repeats another one's trainings has that one's verdicts."""
     families: dict[tuple[str, bool], list[tuple[int, tuple[str, str]]]] = {}
     for index, row in enumerate(rows):
-        for dataset, metric in () if row.is_reference or row.control else row.cells:
+        for dataset, metric in () if row.is_reference or row.control or row.repeats else row.cells:
             families.setdefault((metric, dataset == AVERAGE), []).append((index, (dataset, metric)))
     cells = [dict(row.cells) for row in rows]
     for (metric, _), members in families.items():
@@ -172,6 +164,10 @@ def _corrected(rows: list[Row], facts: dict[str, MetricFacts]) -> list[Row]:
         for (index, key), p in zip(members, adjusted, strict=True):
             word = verdict(cells[index][key].gain, p, facts[metric].lower_is_better)
             cells[index][key] = replace(cells[index][key], p_holm=p, verdict=word)
+    judged = {(row.baseline, row.strategy): new for row, new in zip(rows, cells, strict=True)}
+    for row, own in zip(rows, cells, strict=True):
+        for key, cell in judged[row.baseline, row.repeats].items() if row.repeats else ():
+            own[key] = replace(own[key], p_holm=cell.p_holm, verdict=cell.verdict)
     return [replace(row, cells=new) for row, new in zip(rows, cells, strict=True)]
 
 

@@ -80,3 +80,24 @@ def test_without_other_terms_there_is_no_race(tmp_path):
         write_run(tmp_path, strategy=strategy, psnr=5.0)
     assert race(table_of(tmp_path)) == together(table_of(tmp_path)) == []
     assert "  terms  " not in build("three_task", tmp_path, formats=["md"]).text
+
+
+def test_a_row_that_repeats_trainings_is_no_further_comparison(tmp_path):
+    """At a cost of 1, equal cost means equal steps: the same runs once more are no second piece of evidence."""
+    for seed in range(3):
+        jitter = 0.01 * seed
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=5.0)
+        write_run(tmp_path, strategy="art", seed=seed, psnr=5.2 + jitter)
+        write_run(tmp_path, strategy="uw", seed=seed, psnr=5.1 - jitter)
+    alone = {row.strategy: row.average for row in table_of(tmp_path).rows}
+    for seed in range(3):
+        same = {"terms": {"budget": "cost", "ratio": 1.0}}
+        write_run(tmp_path, strategy="art", seed=seed, psnr=5.2 + 0.01 * seed, config=same)
+    table = table_of(tmp_path)
+    rows = {row.strategy: row for row in table.rows}
+    assert rows["art (equal cost)"].repeats == "art" and table.comparisons == 2
+    assert {name: row.average.p_holm for name, row in rows.items() if name in alone} == pytest.approx(
+        {name: cell.p_holm for name, cell in alone.items()}, nan_ok=True
+    )
+    assert rows["art (equal cost)"].average.p_holm == rows["art"].average.p_holm
+    assert rows["art (equal cost)"].average.verdict == rows["art"].average.verdict == "gain"
