@@ -7,8 +7,9 @@ same batches. Samples and crops are the same on every device; a GPU draws its de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from threading import Lock
@@ -149,7 +150,7 @@ class _Composing:
     """
 
     def __init__(self, stream: torch.cuda.Stream, compose: Callable[[], Batch]):
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), _full_precision():
             self._batch = compose()
             self._made = stream.record_event()
 
@@ -159,10 +160,21 @@ class _Composing:
         current.wait_event(self._made)
         for tensor in (batch.degraded, batch.clean, batch.tasks, batch.counts, batch.second):
             if tensor is not None:
-                tensor.record_stream(
-                    current
-                )  # its memory is the other stream's: not to be reused before this one is done
+                tensor.record_stream(current)  # the other stream must not reuse its memory before this one is done
         return batch
+
+
+@contextmanager
+def _full_precision() -> Generator[None]:
+    """Without TF32, which a training may have on: degradations are the same for every precision of the network."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @cache

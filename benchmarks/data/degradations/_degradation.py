@@ -76,7 +76,7 @@ class Degradation:
         return self.degrade(image.float(), self._severities(severity, image, generator), generator, depth)
 
     def degrade(
-        self, image: Images, severity: Severities, generator: torch.Generator, depth: Tensor | None = None
+        self, image: Tensor, severity: Severities, generator: torch.Generator, depth: Tensor | None = None
     ) -> Images:
         """The same without a look at severities, which would wait for a GPU; for those that :meth:`draw` gave."""
         if not self.needs_depth:

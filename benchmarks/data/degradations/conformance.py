@@ -159,10 +159,13 @@ def _cuda(kind: Degradation, images: Tensor, depths: Tensor) -> Finding:
     there, depths_there, strong = images.cuda(), depths.cuda(), kind.training[1]
 
     def made(seed: int) -> Tensor:
-        return kind(there, torch.Generator("cuda").manual_seed(seed), depth=depths_there, severity=strong)
+        chance = torch.Generator("cuda").manual_seed(seed)
+        return kind(there.clone(), chance, depth=depths_there, severity=strong)
 
     same = float((made(8) - made(8)).abs().mean()) < 1e-4  # to the rounding of sums, which have no fixed order there
-    on_cpu = sum(_psnr(kind(images, _seeded(seed), depth=depths, severity=strong), images) for seed in range(8, 12))
+    on_cpu = sum(
+        _psnr(kind(images.clone(), _seeded(seed), depth=depths, severity=strong), images) for seed in range(8, 12)
+    )
     apart = abs(sum(_psnr(made(seed), there) for seed in range(8, 12)) - on_cpu) / 4
     note = f"with a generator on the GPU, PSNR {apart:.2f} dB from the CPU's"
     return Finding("cuda", same and apart < _APART, note if same else f"{note}; same generator, other image")

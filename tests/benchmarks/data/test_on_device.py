@@ -1,5 +1,7 @@
 """Images that lie on the device: crops cut there are the host's to the bit, and nothing waits for them."""
 
+import gc
+import weakref
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +15,7 @@ from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.degradations import known
 from benchmarks.config.errors import UserError
-from benchmarks.data.batches import Batches
+from benchmarks.data.batches import Batches, _full_precision
 from benchmarks.data.degradations import degradation, load
 from benchmarks.data.on_device import Store
 from benchmarks.data.pools import InventedDepths, Pool, joined
@@ -98,6 +100,21 @@ def test_what_is_made_when_asked_for_stays_outside(pools):
     assert store.held.tolist() == [True, True, True, True, False] and not hazy.depths._invented_depths
 
 
+def test_a_run_that_ends_frees_the_device(pools):
+    """At once, not when Python next looks for cycles: the next run in the process needs the memory."""
+    gc.disable()
+    try:
+        batches = made(pools, MOST)
+        batches(0)
+        batches.begin(1)
+        batches(1)
+        store = weakref.ref(batches.store)
+        del batches
+        assert store() is None
+    finally:
+        gc.enable()
+
+
 class _Functions(TorchFunctionMode):
     """Refuses what brings numbers from or to a device."""
 
@@ -154,6 +171,17 @@ def test_no_degradation_waits_for_the_device(name):
                 kind.degrade(images, severity, chance, images[:, :1])
             else:
                 kind(images, chance, depth=images[:, :1], severity=severity)
+
+
+def test_degradations_are_of_full_precision_whatever_the_network_is_of():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with _full_precision():
+            assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @gpu
