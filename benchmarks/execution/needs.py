@@ -11,7 +11,7 @@ import baselines
 from benchmarks.config.sections import TrainConfig
 from benchmarks.data import locating
 from benchmarks.data.decoding import UnusableImage, shape_of
-from benchmarks.data.images import CACHE_LIMIT
+from benchmarks.data.images import CACHE_LIMIT, PIXELS
 from benchmarks.execution import rates
 from benchmarks.execution.cost import operations
 from benchmarks.execution.plan import Plan, Todo
@@ -100,26 +100,30 @@ def _state(parameters: int, ema: float, gradients: bool = False) -> int:
 def _disk(left: Sequence[Plan], some: Plan) -> str:
     """Room for checkpoints and decoded images of the runs that are left, and what there is."""
     output = some.folder.parents[4]
-    sizes, unknown = dict[str, int](), set[str]()
+    checkpoints, parts = _checkpoints(left)
+    images, streamed = _images(some)
+    made = sum(path.stat().st_size for path in (output / "cache").glob(f"*/{PIXELS}"))
+    parts += [f"about {_bytes(images)} of decoded images, {_bytes(made)} of it made"] * bool(images)
+    parts += [f"nothing of {', '.join(streamed)}, decoded as needed"] * bool(streamed)
+    free = shutil.disk_usage(next(path for path in (output, *output.absolute().parents) if path.exists())).free
+    short = " That is too little." * (checkpoints + max(0, images - made) > free)
+    return f"Disk: {'; '.join(parts) or 'nothing more'}. {_bytes(free)} are free in {output}.{short}"
+
+
+def _checkpoints(left: Sequence[Plan]) -> tuple[int, list[str]]:
+    """Bytes that checkpoints take at most, and that in words."""
+    sizes, unknown, total = dict[str, int](), dict[str, None](), 0
     for plan in left:
         described = baselines.describe(plan.config.baseline)
         parameters = (dict[str, int]() | described.cost.parameters).get(plan.config.size)
         if parameters is None:
-            unknown.add(described.name)
-        else:
-            sizes[described.name] = _state(parameters, plan.config.train.ema)
-    names = [baselines.describe(plan.config.baseline).name for plan in left]
-    checkpoints = sum(2 * sizes.get(name, 0) for name in names)
-    images, streamed = _images(some)
-    there = sum(path.stat().st_size for path in (output / "cache").glob("*/pixels.u8"))
-    free = shutil.disk_usage(next(path for path in (output, *output.absolute().parents) if path.exists())).free
+            unknown[described.name] = None
+            continue
+        sizes[described.name] = _state(parameters, plan.config.train.ema)
+        total += 2 * sizes[described.name]
     each = ", ".join(f"{name} {_bytes(size)}" for name, size in sizes.items())
-    parts = [f"up to {_bytes(checkpoints)} of checkpoints (two a run while it trains, then one; {each})"] * bool(sizes)
-    parts += [f"checkpoints of {', '.join(sorted(unknown))} (no parameters in its [cost])"] * bool(unknown)
-    parts += [f"about {_bytes(images)} of decoded images, {_bytes(there)} of it made"] * bool(images)
-    parts += [f"nothing of {', '.join(streamed)}, decoded as needed"] * bool(streamed)
-    short = " That is too little." * (checkpoints + max(0, images - there) > free)
-    return f"Disk: {'; '.join(parts) or 'nothing more'}. {_bytes(free)} are free in {output}.{short}"
+    parts = [f"up to {_bytes(total)} of checkpoints (two a run while it trains, then one; {each})"] * bool(sizes)
+    return total, parts + [f"checkpoints of {', '.join(unknown)} (no parameters in its [cost])"] * bool(unknown)
 
 
 def _images(plan: Plan) -> tuple[int, list[str]]:
