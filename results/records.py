@@ -25,7 +25,7 @@ class State(StrEnum):
     FAILED = "failed"
     BUSY = "busy"  # another command works on it
     KILLED = "killed"  # its process has died
-    CROWDED = "crowded"  # a GPU's memory did not suffice for it beside other runs
+    CROWDED = "crowded"  # memory did not suffice for it beside other runs
     DAMAGED = "damaged"  # its status cannot be read
 
 

@@ -30,6 +30,7 @@ from benchmarks.execution.progress import ProgressFile
 from benchmarks.execution.tracking import Tracker
 from benchmarks.scoring import metrics
 from benchmarks.scoring.scores import Flaw, evaluate, write_samples
+from benchmarks.scoring.tiling import is_out_of_memory
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import resumable
 from benchmarks.training.loop import Training
@@ -76,7 +77,7 @@ class ExecutionContext:
 def execute(plan: Plan, context: ExecutionContext) -> Status:
     """Train and score one run. A failure is written to its status and returned, never raised.
 
-    Where a GPU's memory does not suffice beside other runs, the status is :attr:`State.CROWDED`; it is not written.
+    Where the device's memory does not suffice beside other runs, the status is :attr:`State.CROWDED`, not written.
 
     Raises:
         KeyboardInterrupt: passed on; the run can be continued.
@@ -92,6 +93,8 @@ def execute(plan: Plan, context: ExecutionContext) -> Status:
     except Busy as busy:
         return Status(State.BUSY, f"{busy}.")
     except UserError as error:
+        if _lacks_memory(error.__cause__):
+            return _short_of_memory(plan, run, context)
         return write_failure(run, str(error))
     except SystemExit as error:  # from a strategy or network of a user; the command and its other runs go on
         reason = f"code of the strategy or the network ended the process (SystemExit: {error.code})"
@@ -135,11 +138,9 @@ def _fail_alone(run: Run, reason: str) -> Status:
     return status
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """Whether a GPU's memory did not suffice; CUDA's libraries say so in words only."""
-    words = ("out of memory", "ALLOC_FAILED")
-    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return told or isinstance(error, torch.OutOfMemoryError)
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, also where that was the cause of another error."""
+    return error is not None and (is_out_of_memory(error) or _lacks_memory(error.__cause__))
 
 
 def _short_of_memory(plan: Plan, run: Run, context: ExecutionContext) -> Status:

@@ -45,8 +45,8 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: E
     """Do the runs, ``jobs`` at a time, in worker processes; with one at a time in this process.
 
     A run that another command is working on comes last: then this command waits, and takes what the other has done, or
-    continues what it has left. A run for which a GPU's memory does not suffice beside others comes after all of them,
-    alone on its device, once.
+    continues what it has left. A run for which the device's memory does not suffice beside others comes after all of
+    them, alone there, once.
 
     Args:
         plans: the runs.

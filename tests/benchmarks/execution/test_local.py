@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.config.configuration import resolve
+from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
 from benchmarks.data.pools import Prepared
 from benchmarks.execution import job, local
@@ -81,14 +82,32 @@ def test_a_run_that_lacks_memory_alone_fails_and_says_what_to_do(plans, context,
 
 
 def test_what_libraries_say_of_memory_counts_and_other_errors_do_not(plans, context, monkeypatch):
+    cause = UserError("the degradation noise fails on cuda.")
+    cause.__cause__ = torch.OutOfMemoryError("CUDA out of memory.")
     for error, state in (
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), State.CROWDED),
         (RuntimeError("CUDA error: out of memory"), State.CROWDED),
+        (cause, State.CROWDED),
         (RuntimeError("an illegal memory access"), State.FAILED),
-        (ValueError("out of memory"), State.FAILED),
+        (UserError("the images are not the same."), State.FAILED),
     ):
         monkeypatch.setattr(job._Job, "do", lambda self, error=error: (_ for _ in ()).throw(error))
         assert job.execute(plans[0], replace(context, shared=True)).state == state
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_that_is_full_is_recognised_and_freed(plans, context, monkeypatch):
+    def do(self):
+        held = [torch.empty(2**28, dtype=torch.uint8, device="cuda")]
+        held.append(held)  # a cycle, as a traceback or a hook makes them
+        torch.empty(2**50, dtype=torch.uint8, device="cuda")
+
+    monkeypatch.setattr(job._Job, "do", do)
+    job.release_memory()
+    before = torch.cuda.memory_reserved()
+    assert job.execute(plans[0], replace(context, device="cuda", shared=True)).state == State.CROWDED
+    job.release_memory()
+    assert torch.cuda.memory_reserved() == before
 
 
 def test_runs_share_devices_in_turn_and_processors_on_gpus(plans, context, monkeypatch):
