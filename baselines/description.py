@@ -61,11 +61,14 @@ class Cost(_Strict):
     """What a step costs, as ``python -m benchmarks.speed networks`` measures it on a CPU with 2 cores.
 
     ``step_ms``: milliseconds of a training step on 64x64 patches (tiny: batch 10, 1 thread; paper: batch 1, 2 threads);
-    ``gmac``: 1e9 multiply-adds of a forward pass at 128x128.
+    ``gmac``: 1e9 multiply-adds of a forward pass at 128x128. By counting: ``parameters``, numbers in all weights;
+    ``saved_mib``: MiB that a training's forward pass in fp32 keeps for the backward pass, for each sample of 128x128.
     """
 
     step_ms: dict[Size, float] = {}
     gmac: dict[Size, float] = {}
+    parameters: dict[Size, int] = {}
+    saved_mib: dict[Size, float] = {}
 
 
 class Description(_Strict):

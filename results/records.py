@@ -25,6 +25,7 @@ class State(StrEnum):
     FAILED = "failed"
     BUSY = "busy"  # another command works on it
     KILLED = "killed"  # its process has died
+    CROWDED = "crowded"  # memory did not suffice for it beside other runs
     DAMAGED = "damaged"  # its status cannot be read
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ from benchmarks.execution.progress import ProgressFile
 from benchmarks.execution.tracking import Tracker
 from benchmarks.scoring import metrics
 from benchmarks.scoring.scores import Flaw, evaluate, write_samples
+from benchmarks.scoring.tiling import is_out_of_memory
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import resumable
 from benchmarks.training.loop import Training
@@ -54,7 +56,10 @@ class ExecutionContext:
         command: the command in words, noted in MLflow.
         wait: for another process that is working on the same run; otherwise its status is :attr:`State.BUSY`.
         expected: records of the images that this machine must have.
-        data: opened already by this process; without them, every run opens its own.
+        data: opened already by this process; without them, its first run of the command opens them.
+        shared: whether other runs of the command use the device at the same time.
+        threads: of the CPU for a run on a GPU, at most; 0 for as many as its configuration says.
+        opened: the images, once a run has opened them.
     """
 
     cache: Path
@@ -64,10 +69,15 @@ class ExecutionContext:
     wait: bool = True
     expected: Sequence[DataRecord] = ()
     data: Prepared | None = None
+    shared: bool = False
+    threads: int = 0
+    opened: list[Prepared] = field(default_factory=list)
 
 
 def execute(plan: Plan, context: ExecutionContext) -> Status:
     """Train and score one run. A failure is written to its status and returned, never raised.
+
+    Where the device's memory does not suffice beside other runs, the status is :attr:`State.CROWDED`, not written.
 
     Raises:
         KeyboardInterrupt: passed on; the run can be continued.
@@ -83,6 +93,8 @@ def execute(plan: Plan, context: ExecutionContext) -> Status:
     except Busy as busy:
         return Status(State.BUSY, f"{busy}.")
     except UserError as error:
+        if _lacks_memory(error.__cause__):
+            return _short_of_memory(plan, run, context)
         return write_failure(run, str(error))
     except SystemExit as error:  # from a strategy or network of a user; the command and its other runs go on
         reason = f"code of the strategy or the network ended the process (SystemExit: {error.code})"
@@ -91,6 +103,8 @@ def execute(plan: Plan, context: ExecutionContext) -> Status:
         message = f"{error.filename} {error.strerror}" if error.filename else str(error)
         return _fail_alone(run, f"{message}; what was written before is kept, and the same command goes on from there.")
     except Exception as error:  # the failure of one run never stops the others
+        if _lacks_memory(error):
+            return _short_of_memory(plan, run, context)
         return _fail_alone(run, f"{type(error).__name__}: {str(error).strip() or 'no message'}")
 
 
@@ -124,6 +138,27 @@ def _fail_alone(run: Run, reason: str) -> Status:
     return status
 
 
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, also where that was the cause of another error."""
+    return error is not None and (is_out_of_memory(error) or _lacks_memory(error.__cause__))
+
+
+def _short_of_memory(plan: Plan, run: Run, context: ExecutionContext) -> Status:
+    train = plan.config.train
+    batches = f"batches of {train.batch} x {train.patch}x{train.patch}"
+    lacking = f"the memory of {context.device} does not suffice for {batches}"
+    if context.shared:
+        return Status(State.CROWDED, f"{lacking} beside other runs")
+    return _fail_alone(run, f"{lacking}; take a smaller train.batch, or fewer --jobs, or end what else uses it.")
+
+
+def release_memory() -> None:
+    """Give back what a run has left of a GPU's memory, for the runs of other processes beside this one."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 class _Job:
     """A run while it is worked on.
 
@@ -138,8 +173,11 @@ class _Job:
         self.progress = ProgressFile(run)
         self.group = distributed.current()
         environment.keep_freed_memory()
-        torch.set_num_threads(self.config.train.threads)
         self.device = environment.device(context.device)
+        threads = self.config.train.threads
+        if context.threads and self.device.type != "cpu":  # results do not depend on it there
+            threads = min(threads, context.threads)
+        torch.set_num_threads(threads)
 
     def do(self) -> None:
         """Train, score, and write the status."""
@@ -182,11 +220,14 @@ class _Job:
         Raises:
             UserError: where they are not those that the command expects.
         """
-        data, config = self.context.data, self.config
+        data, config, opened = self.context.data, self.config, self.context.opened
         if data is None:
-            protocol = config.evaluate.protocol
-            extra = config.evaluate.extra
-            data = sources.prepare(self.plan.setting, config.data, extra, self.context.cache, protocol=protocol)
+            if not opened:
+                evaluate, cache = config.evaluate, self.context.cache
+                opened.append(
+                    sources.prepare(self.plan.setting, config.data, evaluate.extra, cache, protocol=evaluate.protocol)
+                )
+            data = opened[0]
         if changed := differing(self.context.expected, data.records, *Role):
             raise UserError(
                 f"the images of {', '.join(changed)} below {config.data.root} are not the same on this machine."

@@ -22,7 +22,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import cast
 
-from benchmarks.execution.job import ExecutionContext, execute, write_failure
+import joblib
+
+from benchmarks.execution.job import ExecutionContext, execute, release_memory, write_failure
 from benchmarks.execution.plan import Plan
 from benchmarks.execution.terminal import share_terminal
 from benchmarks.training import distributed
@@ -43,7 +45,8 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: E
     """Do the runs, ``jobs`` at a time, in worker processes; with one at a time in this process.
 
     A run that another command is working on comes last: then this command waits, and takes what the other has done, or
-    continues what it has left.
+    continues what it has left. A run for which the device's memory does not suffice beside others comes after all of
+    them, alone there, once.
 
     Args:
         plans: the runs.
@@ -58,20 +61,26 @@ def run_all(plans: Sequence[Plan], jobs: int, devices: Sequence[str], context: E
         KeyboardInterrupt: after the workers had the time to save.
     """
     outcomes = {plan.folder: Status(State.BUSY) for plan in plans}
-    for wait_for_others in [True] if distributed.several() else [False, True]:
-        left = [plan for plan in plans if outcomes[plan.folder].state == State.BUSY]
-        contexts = [
-            replace(context, device=devices[number % len(devices)], wait=wait_for_others)
-            for number in range(min(jobs, len(left)))
-        ]
+
+    def do(state: State, at_a_time: int, wait: bool) -> None:
+        left = [plan for plan in plans if outcomes[plan.folder].state == state]
+        contexts = _contexts(replace(context, wait=wait), devices, min(at_a_time, len(left)))
         if jobs == 1:
-            outcomes |= {plan.folder: execute(plan, contexts[0]) for plan in left}
+            outcomes.update({plan.folder: execute(plan, contexts[0]) for plan in left})
         elif left:
-            outcomes |= _in_workers(left, contexts)
-            for plan in left:
-                if outcomes[plan.folder].state == State.KILLED:
-                    outcomes[plan.folder] = _note_death(plan, outcomes[plan.folder].reason)
+            outcomes.update(_in_workers(left, contexts))
+
+    for wait_for_others in [True] if distributed.several() else [False, True]:
+        do(State.BUSY, jobs, wait_for_others)
+    do(State.CROWDED, len(devices), wait=True)
     return outcomes
+
+
+def _contexts(context: ExecutionContext, devices: Sequence[str], count: int) -> list[ExecutionContext]:
+    """Of so many runs at a time, with the devices shared out in turn."""
+    used = [devices[number % len(devices)] for number in range(count)]
+    threads = max(1, joblib.cpu_count() // max(1, count))
+    return [replace(context, device=device, shared=used.count(device) > 1, threads=threads) for device in used]
 
 
 def _note_death(plan: Plan, reason: str) -> Status:
@@ -92,12 +101,19 @@ def _in_workers(plans: Sequence[Plan], contexts: Sequence[ExecutionContext]) -> 
                     plan = waiting.popleft()
                 except IndexError:
                     return
-                outcomes[plan.folder] = worker.execute(plan)
+                status = worker.execute(plan)
+                if status.state == State.KILLED:
+                    status = _note_death(plan, status.reason)
+                if status.state == State.CROWDED:
+                    told = f"{plan.title}: {status.reason}; it is tried again alone, after them."
+                    print(told, file=sys.stderr, flush=True)
+                outcomes[plan.folder] = status
         finally:
             worker.kill()
 
+    asked = max(plan.config.train.threads for plan in plans)
     with (
-        _threads(max(plan.config.train.threads for plan in plans)),
+        _threads(asked if contexts[0].device == "cpu" else min(asked, contexts[0].threads)),
         waits_for("runs at work finish their step and save"),
         ThreadPoolExecutor(len(workers), "worker") as threads,
     ):
@@ -203,6 +219,8 @@ def _serve(connection: Connection[Status, Plan], parent: int, context: Execution
                 status = execute(plan, context)
             except KeyboardInterrupt:  # it was asked to stop, and has saved
                 status = Status(State.RUNNING)
+            if context.shared:
+                release_memory()
             connection.send(status)
 
 

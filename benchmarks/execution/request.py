@@ -17,15 +17,13 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
 from benchmarks.config.shares import expected_epochs, expected_shares
 from benchmarks.data import locating
-from benchmarks.execution import feasible, tuned
-from benchmarks.execution.cost import estimate, operations
+from benchmarks.execution import feasible, needs, tuned
+from benchmarks.execution.cost import estimate
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
 from results.records import passes
-
-_FLOPS = 20e12  # a second, of a GPU that trainings are estimated for
 
 
 @dataclass(frozen=True)
@@ -249,7 +247,8 @@ def _runs(setting: Setting, config: Config) -> list[Config]:
 
 
 def listing(plans: Sequence[Plan]) -> str:
-    """The runs with their state and cost, for ``--dry-run``, and notes on the image files, which it does not open."""
+    """The runs with their state, cost and needs, for ``--dry-run``, and notes on the image files, of which it reads
+    some headers at most."""
     lines: list[str] = []
     total, left = 0.0, 0
     for plan in plans:
@@ -262,7 +261,7 @@ def listing(plans: Sequence[Plan]) -> str:
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
-    return "\n".join([*lines, *_passes(plans), *_gpu_hours(plans), *(f"note: {note}" for note in notes)])
+    return "\n".join([*lines, *_passes(plans), *needs.told(plans), *(f"note: {note}" for note in notes)])
 
 
 def _passes(plans: Sequence[Plan]) -> list[str]:
@@ -289,16 +288,3 @@ def _drawing(config: Config) -> tuple[str, str, int, int, str]:
     """What decides how many samples of each task a run draws; the mixing is its baseline's."""
     alone, train = config.terms.task, config.train
     return config.baseline, config.strategy if alone else "", train.steps, train.batch, alone
-
-
-def _gpu_hours(plans: Sequence[Plan]) -> list[str]:
-    """What the published schedules need, from their operations: step times are known for a CPU only."""
-    published = {plan.config.baseline: plan for plan in reversed(plans) if plan.config.profile == "paper"}
-    if not published:
-        return []
-    lines = ["", f"One training on a GPU that sustains {_FLOPS / 1e12:.0f} TFLOP/s (arithmetic, no measurement):"]
-    for name, plan in published.items():
-        count = operations(plan)
-        hours = f"{count / _FLOPS / 3600:,.0f} GPU-hours ({count / 1e18:.2g} EFLOP)" if count else ""
-        lines.append(f"  {name:14} {hours or 'no gmac in its [cost]'}")
-    return lines

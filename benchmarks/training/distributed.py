@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ class Group:
         if self.size == 1:
             return batch
         samples = slice(self.rank, None, self.size)
-        tasks = batch.tasks[samples]
-        sizes = tuple(tasks.bincount(minlength=len(batch.sizes)).tolist())
+        ends = list(accumulate(batch.sizes, initial=0))  # counted on the host: nothing waits for the device
+        sizes = tuple(len(range(end)[samples]) - len(range(start)[samples]) for start, end in pairwise(ends))
         second = None if batch.second is None else batch.second[samples]
         return dataclasses.replace(
-            batch, degraded=batch.degraded[samples], clean=batch.clean[samples], tasks=tasks, sizes=sizes, second=second
-        )
+            batch, degraded=batch.degraded[samples], clean=batch.clean[samples], tasks=batch.tasks[samples],
+            sizes=sizes, second=second,
+        )  # fmt: skip
 
     def summed(self, share: Tensor) -> Tensor:
         """The sum over the processes; its gradient is that of this process's share."""
@@ -58,19 +59,6 @@ class Group:
             import torch
 
             torch.distributed.all_reduce(values)
-
-    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients by their sum over the processes; those of unused parameters stay ``None``."""
-        if self.size == 1:
-            return
-        import torch
-
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        self.add_up(flat)
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
 
     def agree(self, network: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""
@@ -133,7 +121,9 @@ def join(device: torch.device) -> torch.device:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    # what lies on the host is exchanged there, so that nothing waits for a GPU
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     return device
 
 

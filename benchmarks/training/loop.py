@@ -28,6 +28,7 @@ from benchmarks.training.checkpoint import Checkpoint, latest, restore, save
 from benchmarks.training.checks import check_end, check_update
 from benchmarks.training.clipping import Clipping
 from benchmarks.training.conflicts import ConflictProbe
+from benchmarks.training.gradient_sum import GradientSum
 from benchmarks.training.interrupts import interrupts_wait
 from benchmarks.training.losses import pixel_errors, restored_images, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
@@ -101,8 +102,9 @@ class Training:
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
         self.group = distributed.current()
+        self.gradients = GradientSum(self.group, self.network.parameters())
         if self.group.size > 1:
-            self.strategy.distribute(self.group.size, self.group.add_up)
+            self.strategy.distribute(self.group.size, self.gradients.add_up)
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
         self.average = _average(config.train, self.network)
         self.batches = Batches(pools, config, device)
@@ -201,12 +203,13 @@ class Training:
         separate = self.strategy.needs_gradients and self.network.separable and self.group.size == 1
         losses, auxiliary = self._separate_step(batch) if separate else self._joint_step(batch)
         self.batches.begin(self.step + 1)
+        self.gradients.begin()
         if losses is not None:
             self.strategy.backward(losses, auxiliary, self.network.parameters())
             self._check_first_update()
         elif auxiliary is not None:
             auxiliary.backward()
-        self.group.add_gradients(self.network.parameters())
+        self.gradients.finish()
         norm = self.clipping(self.network.parameters(), self.step)
         if before and not (norm.isfinite() and (losses is None or losses.values.isfinite().all())):
             self._skip(*before)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from benchmarks.data.batches import Batch
+from benchmarks.training.distributed import Group
 from benchmarks.training.losses import LOSSES, task_losses
 
 
@@ -27,3 +28,14 @@ def test_an_output_of_another_shape_is_no_loss(shape):
     batch = Batch(clean, clean, torch.tensor([0, 1]), torch.tensor([1.0, 1.0]), (1, 1))
     with pytest.raises(ValueError, match=r"the network gives \(.*for images of \(2, 3, 8, 8\)"):
         task_losses(torch.rand(shape), batch)
+
+
+def test_a_share_is_counted_on_the_host():
+    sizes = (3, 0, 1, 4, 2)
+    tasks = torch.repeat_interleave(torch.arange(5), torch.tensor(sizes))
+    images = torch.rand(10, 3, 8, 8)
+    batch = Batch(images, images, tasks, torch.tensor(sizes).float(), sizes)
+    for size in (1, 2, 3):
+        shares = [Group(rank, size).share(batch) for rank in range(size)]
+        assert [share.sizes for share in shares] == [tuple(share.tasks.bincount(minlength=5)) for share in shares]
+        assert sum(len(share.degraded) for share in shares) == 10
