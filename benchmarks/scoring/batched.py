@@ -65,7 +65,10 @@ def score_batches(
             report(len(found), len(share))
 
     multiple, pinned = protocols.get(protocol).multiple, device.type == "cuda"
-    with closing(_opened(pools, share, multiple, pinned)) as examples, closing(_grouped(examples, batches.most)) as groups:
+    with (
+        closing(_opened(pools, share, multiple, pinned)) as examples,
+        closing(_grouped(examples, batches.most)) as groups,
+    ):
         for group in groups:
             launched.extend(batches.launch(group))
             collect(1)
@@ -92,8 +95,8 @@ class _Batch:
         found: dict[Place, Scored] = {}
         for number, (example, values) in enumerate(zip(self.examples, self.columns.tolist(), strict=True)):
             psnr, ssim, input_psnr, input_ssim, finite, spread, clean_spread = values
-            after = {"psnr": psnr, "ssim": ssim} | self.after[number]
-            before = {"psnr": input_psnr, "ssim": input_ssim} | self.before[number]
+            after = {"psnr": psnr, "ssim": ssim, **self.after[number]}
+            before = {"psnr": input_psnr, "ssim": input_ssim, **self.before[number]}
             place, image = example.place
             image_rows = rows.rows_of(pools[place], image, protocol, example.digest, after, before)
             found[example.place] = rows.fault(bool(finite), spread, clean_spread), image_rows
@@ -159,13 +162,13 @@ class _Batches:
         after, before = self._further(list(restored), examples), self._further([e.degraded for e in examples], examples)
         return _Batch(examples, columns, arrived, after, before)
 
-    def _columns(self, *images: Images) -> Float64[Tensor, "batch 7"]:
+    def _columns(self, restored: Images, degraded: Images, clean: Images) -> Float64[Tensor, "batch 7"]:
         try:
-            return _columns(*images, self.convention)
+            return _columns(restored, degraded, clean, self.convention)
         except (RuntimeError, MemoryError) as error:
-            if len(images[0]) > 1 or not is_out_of_memory(error):
+            if len(restored) > 1 or not is_out_of_memory(error):
                 raise
-        return _columns(*(image.cpu() for image in images), self.convention)  # the same code, in the host's memory
+        return _columns(restored.cpu(), degraded.cpu(), clean.cpu(), self.convention)  # a large image, on the host
 
     def _further(self, images: Sequence[Image], examples: Sequence[Example]) -> list[dict[str, float]]:
         """The further metrics of every image, which take single ones on the CPU."""
@@ -194,9 +197,7 @@ def _on(device: torch.device, images: Sequence[Image]) -> Images:
     return batch
 
 
-def _grouped(
-    examples: Generator[Example], most: Callable[[torch.Size], int]
-) -> Generator[Sequence[Example]]:
+def _grouped(examples: Generator[Example], most: Callable[[torch.Size], int]) -> Generator[Sequence[Example]]:
     """The images in groups of one size, of ``most`` at once; those whose size has few go when too many wait."""
     waiting: dict[torch.Size, list[Example]] = {}
     pixels = 0
@@ -215,9 +216,7 @@ def _grouped(
     yield from waiting.values()
 
 
-def _opened(
-    pools: Sequence[TestPool], share: Sequence[Place], multiple: int, pinned: bool
-) -> Generator[Example]:
+def _opened(pools: Sequence[TestPool], share: Sequence[Place], multiple: int, pinned: bool) -> Generator[Example]:
     """The images in order, opened and degraded ahead by threads."""
 
     def opened(place: Place) -> Example:

@@ -122,7 +122,7 @@ def _score_singly(
             )
         digest = rows.pixels(pool, number)
         after = score(restored, clean, protocol) | after
-        before = inputs.scores(pool, number, digest, degraded, clean, protocol) | before
+        before = {**inputs.scores(pool, number, digest, degraded, clean, protocol), **before}
         spreads = (float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean))
         fault = rows.fault(bool(restored.isfinite().all()), *spreads)
         return fault, rows.rows_of(pool, number, protocol, digest, after, before)
@@ -177,9 +177,7 @@ class _Workers:
                 self._share()
 
 
-def _together(
-    pools: Sequence[TestPool], found: Mapping[Place, Scored]
-) -> tuple[list[Row], Flaw]:
+def _together(pools: Sequence[TestPool], found: Mapping[Place, Scored]) -> tuple[list[Row], Flaw]:
     """What :func:`evaluate` returns, from the fault and the rows of every image, by numbers of its pool and in it."""
     all_rows: list[Row] = []
     flat: list[str] = []
