@@ -78,6 +78,30 @@ def test_out_of_memory_halves_the_batch_then_makes_tiles(device, monkeypatch):
     assert len(told) == 3 and "tiles" in told[0]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_launching_a_batch_waits_for_nothing(device, monkeypatch):
+    def waits(*_):
+        raise AssertionError("waits for the device")
+
+    pools, place = [noisy("abd")], torch.device(device)
+    network = baselines.build("nafnet", "tiny").eval().to(place)
+    batches = batched._Batches(network, pools, "airnet_rgb", place, {}, print)
+    examples = list(batched._opened(pools, [(0, 0), (0, 1), (0, 2)], 16, device == "cuda"))
+    batches.launch(examples)  # allocates, and measures what the network needs
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        monkeypatch.setattr(torch.Tensor, name, waits)
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        (batch,) = batches.launch(examples)
+    finally:
+        monkeypatch.undo()
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    assert [len(rows) for _, rows in batch.scored(pools, "airnet_rgb").values()] == [2, 2, 2]
+
+
 def test_a_batch_holds_what_memory_has_room_for(monkeypatch):
     network = Halved().eval()
     batches = batched._Batches(network, [], "airnet_rgb", torch.device("cpu"), {}, print)
