@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.backends import cudnn
@@ -22,14 +23,20 @@ def exact(device: torch.device) -> Generator[None]:
         yield
         return
     matmul = torch.backends.cuda.matmul
-    # read from the newer switches, which never refuse; set by the older ones, which keep both kinds in step
-    convolution = cudnn.conv.fp32_precision  # pyright: ignore[reportAttributeAccessIssue]  # put there as a module loads
-    was = matmul.fp32_precision == "tf32", convolution == "tf32", cudnn.benchmark
+    was = _tf32(matmul), _tf32(cudnn), cudnn.benchmark
     try:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = False, False, False
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = was
+
+
+def _tf32(backend: Any) -> bool:
+    """Whether a backend may use TF32. Set are always the older of its two switches, which keep both kinds in step."""
+    try:
+        return backend.allow_tf32
+    except RuntimeError:  # somebody has set the newer one alone
+        return getattr(backend, "conv", backend).fp32_precision == "tf32"
 
 
 def precision(convention: Protocol, device: torch.device) -> torch.autocast:
