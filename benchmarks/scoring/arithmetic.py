@@ -39,14 +39,18 @@ def _tf32(backend: Any) -> bool:
         return getattr(backend, "conv", backend).fp32_precision == "tf32"
 
 
-def precision(convention: Protocol, device: torch.device) -> torch.autocast:
-    """A context for the calls of a network, of the thread that enters it: bfloat16 where the protocol says so.
+def check(convention: Protocol, device: torch.device) -> None:
+    """Refuse bfloat16 where it would be many times slower.
 
     Raises:
-        UserError: on a CPU that has no arithmetic for it, where it would be many times slower.
+        UserError: for a protocol in bfloat16 on a CPU that has no arithmetic for it.
     """
     if convention.half and device.type == "cpu" and not cpu_has_bf16():
         raise UserError("@bf16: this processor has no arithmetic for bfloat16; leave it out, or take a GPU.")
+
+
+def precision(convention: Protocol, device: torch.device) -> torch.autocast:
+    """A context for the calls of a network, of the thread that enters it: bfloat16 where the protocol says so."""
     return torch.autocast(device.type, torch.bfloat16, enabled=convention.half)
 
 
