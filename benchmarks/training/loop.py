@@ -18,7 +18,6 @@ from art.shapes import PerTask, Scalar
 from art.task_losses import TaskLosses
 from baselines.network import Network
 from benchmarks.config.configuration import Config
-from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
@@ -99,8 +98,7 @@ class Training:
     ):
         self.config, self.run, self.device = config, run, device
         self.seed = (config.setting, config.baseline, config.seed)  # never the strategy
-        if reason := precision.refusal(config.train, device):
-            raise UserError(f"{reason}.")
+        precision.check(config.train, device)
         torch.manual_seed(derive(*self.seed, "weights"))
         self.network = _placed(baselines.build(config.baseline, config.size), device)
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 
 _TF32_SINCE = (8, 0)  # compute capability
@@ -47,6 +48,16 @@ def refusal(train: TrainConfig, device: torch.device) -> str | None:
     return None
 
 
+def check(train: TrainConfig, device: torch.device) -> None:
+    """Refuse what :func:`refusal` says.
+
+    Raises:
+        UserError: with it.
+    """
+    if reason := refusal(train, device):
+        raise UserError(f"{reason}.")
+
+
 def autocast(train: TrainConfig, device: torch.device, cache: bool = True) -> AbstractContextManager[object]:
     """The context of a forward pass.
 
@@ -69,11 +80,11 @@ def set_up(train: TrainConfig, device: torch.device, fixed_shapes: bool = True) 
         device: where it trains; on others than GPUs there is nothing to set.
         fixed_shapes: whether all steps have batches of one shape, so that it pays to try algorithms out.
     """
-    return _on_gpu(train, fixed_shapes) if device.type == "cuda" else nullcontext()
+    return _on_gpu(train, device, fixed_shapes) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager
-def _on_gpu(train: TrainConfig, fixed_shapes: bool) -> Generator[None]:
+def _on_gpu(train: TrainConfig, device: torch.device, fixed_shapes: bool) -> Generator[None]:
     before = _flags()
     choice = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if train.deterministic:
@@ -81,8 +92,10 @@ def _on_gpu(train: TrainConfig, fixed_shapes: bool) -> Generator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     tf32 = train.precision == "tf32"
     _set("high" if tf32 else "highest", tf32, fixed_shapes and not train.deterministic, train.deterministic)
+    chosen = torch.cuda.device(device) if ":" in str(device) else nullcontext()
     try:
-        yield
+        with chosen:  # streams and events are the current GPU's
+            yield
     finally:
         _set(*before)
         if train.deterministic:

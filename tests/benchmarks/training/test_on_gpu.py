@@ -46,7 +46,7 @@ def test_replayed_steps_are_eager_ones(baseline, tmp_path):
             training.update(training.batches(step))
         found.append(weights(training.network))
         assert training.forward.was_graphed == (graphs == "on")
-    assert (found[0] - found[1]).norm() <= 1e-3 * (
+    assert (found[0] - found[1]).norm() <= 0.05 * (
         found[0] - weights(trained(tmp_path / "start", baseline).network)
     ).norm()
 
@@ -78,7 +78,7 @@ def test_compiled_and_replayed_steps_are_eager_ones():
     found = steps(other, lambda step, batch: fast.joint(step, batch.to(GPU)))
     assert fast.was_compiled
     assert fast.was_graphed
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
 
 
 class Waiting(Plain):

@@ -6,11 +6,10 @@ import pytest
 import torch
 from test_forward import recipe
 
+from benchmarks import run, tune
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import load
-from benchmarks.execution import feasible
-from benchmarks.execution.plan import Plan
 from benchmarks.training import precision
 from benchmarks.training.loop import Training
 from results import Run
@@ -18,33 +17,32 @@ from results import Run
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-def planned(tmp_path, *overrides):
-    setting = load("three_task")
-    return Plan.of(setting, resolve(setting, "nafnet", "mix", overrides=overrides), tmp_path)
+def configured(*overrides):
+    return resolve(load("three_task"), "nafnet", "mix", overrides=overrides)
 
 
 def test_bf16_is_refused_on_a_cpu_without_it_unless_it_is_to_be_emulated(monkeypatch, tmp_path):
-    asked = [planned(tmp_path, "train.precision=bf16")]
-    forced = [planned(tmp_path, "train.precision=bf16", "train.emulate=true")]
+    asked = configured("train.precision=bf16")
+    forced = configured("train.precision=bf16", "train.emulate=true")
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
-    feasible.check_device(asked, CPU)
+    precision.check(asked.train, CPU)
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
-    feasible.check_device(forced, CPU)
+    precision.check(forced.train, CPU)
     with pytest.raises(UserError, match=r"14 times slower.*train\.emulate=true"):
-        feasible.check_device(asked, CPU)
+        precision.check(asked.train, CPU)
     with pytest.raises(UserError, match="14 times slower"):  # also where a cluster's worker finds out
-        Training(asked[0].config, [], Run(tmp_path), CPU)
-    assert asked[0].config.hash == forced[0].config.hash
+        Training(asked, [], Run(tmp_path), CPU)
+    assert asked.hash == forced.hash
 
 
-def test_tf32_is_for_gpus_that_have_it(monkeypatch, tmp_path):
-    plans = [planned(tmp_path, "train.precision=tf32")]
+def test_tf32_is_for_gpus_that_have_it(monkeypatch):
+    train = configured("train.precision=tf32").train
     for device in (CPU, torch.device("mps")):
         with pytest.raises(UserError, match=f"not for {device.type}"):
-            feasible.check_device(plans, device)
+            precision.check(train, device)
     for capability, refused in (((7, 5), True), ((8, 0), False), ((9, 0), False)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
-        assert bool(precision.refusal(plans[0].config.train, GPU)) == refused
+        assert bool(precision.refusal(train, GPU)) == refused
 
 
 def flags():
@@ -71,3 +69,11 @@ def test_what_is_set_for_a_step_is_put_back(name, deterministic, monkeypatch):
     with pytest.raises(KeyError), precision.set_up(train, GPU):
         raise KeyError
     assert flags() == before
+
+
+@pytest.mark.parametrize("command", [run, tune])
+def test_every_command_that_trains_refuses_before_it_does(command, tmp_path, capsys):
+    asked = ["--setting", "three_task", "--baselines", "nafnet", "--strategies", "mix", "--output", str(tmp_path)]
+    assert command.main([*asked, "--device", "cpu", "--set", "train.precision=tf32"]) == 2
+    assert "train.precision=tf32 is for NVIDIA GPUs" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("status*"))
