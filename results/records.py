@@ -261,6 +261,10 @@ class Environment(Record):
         peak_gpu_memory_mib: memory of tensors on the GPU at most during the training, MiB.
         clipped_share: of the steps, those whose gradient was clipped; ``None`` where none is, or it is not known.
         validation_seconds: of scoring on the way, which the training's leave out.
+        compiled: whether the forward pass was compiled at the end of the training.
+        recompilations: how often it was compiled beyond the first time, for other shapes or conditions.
+        graphs: whether forward and backward passes were replayed as CUDA graphs at the end of the training.
+        noise: whose random numbers made the degradations of the training: the ``cpu``'s or those of ``cuda``.
         skipped_updates: updates left out because they were not finite.
     """
 
@@ -280,6 +284,10 @@ class Environment(Record):
     peak_memory_of: str = "process"
     peak_gpu_memory_mib: int | None = None
     clipped_share: float | None = None
+    compiled: bool | None = None
+    recompilations: int | None = None
+    graphs: bool | None = None
+    noise: str | None = None
     skipped_updates: int | None = None
     remark: str | None = None
 

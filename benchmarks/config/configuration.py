@@ -48,7 +48,7 @@ class Config(Section):
         left_out |= {"data": {"root", "validation"} if self.data.source == "embedded" else {"root"}}
         pair = self.model_dump(mode="json", exclude=left_out)
         for key in OBSERVING:
-            pair["train"].pop(key)
+            pair["train"].pop(key, None)
         return pair
 
     @property

@@ -17,6 +17,8 @@ from pydantic import (
 from benchmarks.config.mixing import MixingText
 
 Loss = Literal["l1", "mse", "charbonnier"]
+Precision = Literal["fp32", "tf32", "bf16"]
+Switch = Literal["auto", "on", "off"]
 Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
 MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -82,7 +84,10 @@ class TrainConfig(Section):
     """The recipe. A step is one update by a whole ``batch``, whatever number of GPUs shares it. Places in the training
     (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them."""
 
-    LATER: ClassVar[dict[str, Any]] = {"clip_percentile": 0.0, "plateaus": 0}
+    LATER: ClassVar[dict[str, Any]] = {
+        "clip_percentile": 0.0, "plateaus": 0, "emulate": False, "compile": "auto", "graphs": "auto",
+        "deterministic": False,
+    }  # fmt: skip
 
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -108,7 +113,11 @@ class TrainConfig(Section):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the weight average that is scored; 0: the weights themselves
     clip_norm: float = Field(0.0, ge=0)  # gradients are clipped at this norm; 0: they are not
     clip_percentile: float = Field(0.0, ge=0, le=100)  # or at this percentile of the norms so far, in its units; 0: not
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"  # benchmarks.training.precision says what each is
+    emulate: bool = False  # bf16 also on a processor that has no arithmetic for it, where it is many times slower
+    compile: Switch = "auto"  # the forward pass by torch.compile; auto: on a GPU, where the training is long enough
+    graphs: Switch = "auto"  # CUDA graphs; auto: where the host cannot launch kernels as fast as the GPU does them
+    deterministic: bool = False  # the same bits again on a GPU, slower
     epoch: int = Field(0, ge=0)  # steps of what a strategy calls an epoch (DWA, STCH); 0: schedules.epoch_steps
     threads: int = Field(1, ge=1)  # results on a CPU depend on it
     log_every: int = Field(ge=1)  # steps between rows of the rhythm
@@ -117,8 +126,9 @@ class TrainConfig(Section):
     nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
 
 
-# Training is the same with other values; with nonfinite=skip it goes on where it would have failed, and says so.
-OBSERVING = ("checkpoint_every", "probe_every", "nonfinite")
+# Training is the same with other values, up to rounding; with nonfinite=skip it goes on where it would have failed, and
+# says so.
+OBSERVING = ("checkpoint_every", "probe_every", "nonfinite", "emulate", "compile", "graphs", "deterministic")
 
 
 class Terms(Section):

@@ -211,6 +211,7 @@ class Batches:
 
     def __init__(self, pools: Sequence[Pool], config: Config, device: torch.device, store: Store | None = None):
         self.pools, self.device = pools, device
+        self.noise = "cpu"  # device whose random numbers degrade the images
         self.train = config.train
         self.seed = (config.setting, config.baseline, config.seed)
         self.noise = "cuda" if device.type == "cuda" else "cpu"

@@ -18,7 +18,7 @@ from benchmarks.execution.plan import Plan
 from benchmarks.execution.request import GridRequest
 from benchmarks.execution.step_cost import StepCost
 from benchmarks.execution.timing import interleaved
-from benchmarks.training import distributed
+from benchmarks.training import distributed, precision
 from benchmarks.training.loop import Training
 from benchmarks.training.schedules import encoder_warmup_steps
 from results import Run
@@ -56,6 +56,8 @@ def measure(request: GridRequest) -> None:
     feasible.check(plans)
     feasible.check_networks(plans)
     device = environment.device(request.device)
+    for plan in plans:
+        precision.check(plan.config.train, device)
     with locked(request.cache / ".lock"):  # two commands must not make the same cache at once
         pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
     for config in lacking:

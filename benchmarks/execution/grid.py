@@ -23,7 +23,7 @@ from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import ProgressView
 from benchmarks.execution.request import GridRequest
 from benchmarks.scoring import metrics
-from benchmarks.training import distributed
+from benchmarks.training import distributed, precision
 from benchmarks.training.checkpoint import latest
 from results import Run, Status, check_writable
 from results.command import announce, waits_for
@@ -155,6 +155,8 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
         The data, which are opened if they are not yet.
     """
     device = environment.device("cpu" if request.cluster else request.device)  # a cluster's workers check their own
+    for plan in () if request.cluster else plans:
+        precision.check(plan.config.train, device)
     data = data or _opened(request, plans)
     metrics.further(plans[0].config.evaluate.metrics, device)
     feasible.check_networks(plans)

@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 MEASURED = (
     "train_seconds", "evaluate_seconds", "validation_seconds", "step_seconds", "peak_memory_mib", "peak_gpu_memory_mib",
-    "clipped_share",
+    "clipped_share", "compiled", "recompilations", "graphs",
 )  # fmt: skip
 """What the environment of every run has otherwise."""
 
