@@ -12,6 +12,7 @@ from typing import Protocol
 
 import joblib
 
+from benchmarks.config import protocols
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.data import sources
 from benchmarks.data.pools import Prepared
@@ -22,7 +23,7 @@ from benchmarks.execution.locks import Busy, locked
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import ProgressView
 from benchmarks.execution.request import GridRequest
-from benchmarks.scoring import metrics
+from benchmarks.scoring import arithmetic, metrics
 from benchmarks.training import distributed, precision
 from benchmarks.training.checkpoint import latest
 from results import Run, Status, check_writable
@@ -157,6 +158,7 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
     device = environment.device("cpu" if request.cluster else request.device)  # a cluster's workers check their own
     for plan in () if request.cluster else plans:
         precision.check(plan.config.train, device)
+        arithmetic.check(protocols.get(plan.config.evaluate.protocol), device)
     data = data or _opened(request, plans)
     metrics.further(plans[0].config.evaluate.metrics, device)
     feasible.check_networks(plans)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -16,9 +15,9 @@ import torch
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
+from benchmarks.scoring.arithmetic import cpu_has_bf16
 
 _TF32_SINCE = (8, 0)  # compute capability
-_X86 = ("x86_64", "amd64", "i386", "i686")
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
@@ -27,13 +26,6 @@ def has_tf32(device: torch.device) -> bool:
     return (
         device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= _TF32_SINCE
     )
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 numbers; elsewhere torch converts every one of them to fp32 and back."""
-    if platform.machine().lower() in _X86:
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # nothing public tells
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
 def refusal(train: TrainConfig, device: torch.device) -> str | None:
