@@ -14,21 +14,17 @@ import torch
 
 from baselines.network import Network
 from benchmarks.config import protocols
-from benchmarks.data.images import digest_of, identity
 from benchmarks.data.pools import TestPool
+from benchmarks.scoring import arithmetic, inputs, rows
+from benchmarks.scoring.batched import Place, score_batches
 from benchmarks.scoring.fidelity import score
-from benchmarks.scoring.metrics import Image
+from benchmarks.scoring.rows import Compute, Row, Scored
 from benchmarks.scoring.tiling import Warn, fits, restore
 from results.records import Fault
-from results.schema import SCORE_COLUMNS
 
 AT_ONCE = 4  # images restored at the same time on a CPU
 BESIDE = 2  # threads that open and score images beside a network that restores one at a time
 NAMED = 3  # images that a warning names
-FLAT = 0.1  # an output with less than this share of the clean image's spread counts as constant
-
-Compute = Callable[[Image, Image], float]  # a metric of a restored and a clean image
-Row = dict[str, str | float]  # of results.schema.SCORE_COLUMNS
 T = TypeVar("T")
 
 
@@ -73,8 +69,9 @@ def evaluate(
     Args:
         network: in evaluation mode.
         pools: the test sets.
-        protocol: a key of :data:`benchmarks.config.protocols.PROTOCOLS`.
-        device: where the network is.
+        protocol: a name for :func:`benchmarks.config.protocols.get`.
+        device: where the network is. On a CUDA device PSNR and SSIM are computed there, to scikit-image's values but
+            for rounding (:mod:`benchmarks.scoring.on_device`); on others they are scikit-image's.
         report: called with how many images are done, of how many.
         further: metrics beside those of the protocol (:func:`benchmarks.scoring.metrics.further`), of images in [0, 1]
             on the CPU.
@@ -90,34 +87,53 @@ def evaluate(
     """
     if network.training:
         raise ValueError("a network is scored in evaluation mode")
-    multiple = protocols.get(protocol).multiple
     images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
     share = images[group.rank :: group.size] if group else images
+    ways = score_batches if device.type == "cuda" else _score_singly
+    with arithmetic.exact(device):
+        found = ways(network, pools, protocol, device, share, report, further or {}, warn)
+    for others in group.gathered(found) if group else ():
+        found |= others
+    return _together(pools, found)
+
+
+def _score_singly(
+    network: Network,
+    pools: Sequence[TestPool],
+    protocol: str,
+    device: torch.device,
+    share: Sequence[Place],
+    report: Callable[[int, int], None],
+    further: Mapping[str, Compute],
+    warn: Warn,
+) -> dict[Place, Scored]:
+    """What is found out about each of the images in ``share``, each in a thread."""
+    convention = protocols.get(protocol)
     workers = _Workers(device)
 
-    def scored(place: int, number: int) -> tuple[Fault, list[Row]]:
+    def scored(place: int, number: int) -> Scored:
         pool = pools[place]
-        degraded, clean = pool.pair(number, multiple)
+        degraded, clean = pool.pair(number, convention.multiple)
         with workers.room(network, degraded.shape):
-            restored = restore(network, degraded[None], device, warn=warn, cores=workers.cores)[0]
+            with arithmetic.precision(convention, device):
+                restored = restore(network, degraded[None], device, warn=warn, cores=workers.cores)[0]
             after, before = (
-                {metric: compute(image, clean) for metric, compute in (further or {}).items()}
-                for image in (restored, degraded)
+                {metric: compute(image, clean) for metric, compute in further.items()} for image in (restored, degraded)
             )
-        after, before = score(restored, clean, protocol) | after, score(degraded, clean, protocol) | before
-        key, digest = (pool.dataset, pool.task.name, pool.names[number], protocol), _pixels(pool, number)
-        rows = [(*key, metric, value, before[metric], digest) for metric, value in after.items()]
-        return _fault(restored, clean), [dict(zip(SCORE_COLUMNS, row, strict=True)) for row in rows]
+        digest = rows.pixels(pool, number)
+        after = score(restored, clean, protocol) | after
+        before = inputs.scores(pool, number, digest, degraded, clean, protocol) | before
+        spreads = (float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean))
+        fault = rows.fault(bool(restored.isfinite().all()), *spreads)
+        return fault, rows.rows_of(pool, number, protocol, digest, after, before)
 
-    found: dict[tuple[int, int], tuple[Fault, list[Row]]] = {}
+    found: dict[Place, Scored] = {}
     with workers:
         futures = [workers.threads.submit(scored, *image) for image in share]
         for done, (image, future) in enumerate(zip(share, futures, strict=True), start=1):
             found[image] = future.result()
             report(done, len(share))
-    for others in group.gathered(found) if group else ():
-        found |= others
-    return _together(pools, found)
+    return found
 
 
 class _Workers:
@@ -162,15 +178,15 @@ class _Workers:
 
 
 def _together(
-    pools: Sequence[TestPool], found: Mapping[tuple[int, int], tuple[Fault, list[Row]]]
+    pools: Sequence[TestPool], found: Mapping[Place, Scored]
 ) -> tuple[list[Row], Flaw]:
     """What :func:`evaluate` returns, from the fault and the rows of every image, by numbers of its pool and in it."""
-    rows: list[Row] = []
+    all_rows: list[Row] = []
     flat: list[str] = []
     broken: list[str] = []
     for place, pool in enumerate(pools):
         scored = [found[place, number] for number in range(len(pool.names))]
-        rows += [row for _, rows_of_image in scored for row in rows_of_image]
+        all_rows += [row for _, rows_of_image in scored for row in rows_of_image]
         faults = [fault for fault, _ in scored]
         if sum(fault == Fault.COLLAPSED for fault in faults) > len(scored) / 2:
             flat.append(pool.dataset)
@@ -178,23 +194,8 @@ def _together(
             shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
             broken.append(f"{pool.dataset} ({len(names)} of {len(faults)} images: {shown})")
     if broken:
-        return rows, Flaw(Fault.NOT_FINITE, f"NaN or infinite output on {', '.join(broken)}")
-    return rows, Flaw(Fault.COLLAPSED, f"constant output on {', '.join(flat)}") if flat else Flaw()
-
-
-def _fault(restored: Image, clean: Image) -> Fault:
-    """Whether one output is not finite, or constant."""
-    if not restored.isfinite().all():
-        return Fault.NOT_FINITE
-    spread = [float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean)]
-    return Fault.NONE if spread[0] >= FLAT * spread[1] else Fault.COLLAPSED
-
-
-def _pixels(pool: TestPool, number: int) -> str:
-    """A digest of a test image's pixels as the files hold them: of the clean image and of its degraded partner, if any.
-    Synthetic degradations depend only on the names of the test set and the image."""
-    images = (pool.clean[number], pool.partner(number))
-    return identity(f"p{digest_of(image)}" for image in images if image is not None)
+        return all_rows, Flaw(Fault.NOT_FINITE, f"NaN or infinite output on {', '.join(broken)}")
+    return all_rows, Flaw(Fault.COLLAPSED, f"constant output on {', '.join(flat)}") if flat else Flaw()
 
 
 def write_samples(network: Network, pools: Sequence[TestPool], folder: Path, device: torch.device) -> None:

@@ -66,7 +66,7 @@ def restore(
             restored = _attempt(network, image, device, side)
             break
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # not in the handler: there the error would hold what the failed attempt had allocated
         if device.type == "cuda":
@@ -74,11 +74,22 @@ def restore(
         if side <= smallest:
             raise UserError(f"{_name(network)} does not fit into memory even with tiles of {smallest} pixels.")
         side = max(smallest, min(side, max(image.shape[-2:])) // 2)
-    if restored.shape != image.shape:
-        shapes = f"{tuple(restored.shape)} for an image of {tuple(image.shape)}"
-        raise UserError(f"{_name(network)} gives {shapes}; both must be the same.")
     if side < max(image.shape[-2:]):
         warn(_in_tiles(network, image, side))
+    return restored
+
+
+def restore_whole(network: Network, image: Images, device: torch.device) -> Images:
+    """Restore images whole, or fail.
+
+    Arguments and result are those of :func:`restore`.
+
+    Raises:
+        RuntimeError, MemoryError: of which :func:`is_out_of_memory` is true, where memory has no room.
+        UserError: if the network returns another shape.
+    """
+    restored = network.restore(image.to(device)).to(image.device)
+    _check_shape(network, image, restored)
     return restored
 
 
@@ -146,8 +157,14 @@ def smallest_tile(network: Network) -> int:
 
 def _attempt(network: Network, image: Images, device: torch.device, side: int) -> Tensor:
     if side >= max(image.shape[-2:]):
-        return network.restore(image.to(device)).to(image.device)
+        return restore_whole(network, image, device)
     return restore_tiled(network, image, side, max(OVERLAP, side // 4), device)
+
+
+def _check_shape(network: Network, image: Images, restored: Tensor) -> None:
+    if restored.shape != image.shape:
+        shapes = f"{tuple(restored.shape)} for an image of {tuple(image.shape)}"
+        raise UserError(f"{_name(network)} gives {shapes}; both must be the same.")
 
 
 def _spans(length: int, tile: int, overlap: int, unit: int) -> list[tuple[int, int, Float[Tensor, " pixels"]]]:
@@ -280,8 +297,9 @@ _CONTAINER = (
 )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a GPU or of the machine."""
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 

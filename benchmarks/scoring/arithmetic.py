@@ -1,0 +1,41 @@
+"""The arithmetic in which networks are scored: float32 to the last bit, whatever a training in this process uses."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch.backends import cudnn
+
+from benchmarks.config.errors import UserError
+from benchmarks.config.protocols import Protocol
+
+
+@contextmanager
+def exact(device: torch.device) -> Generator[None]:
+    """Within this, matrix products and convolutions on a GPU are of true float32, not TF32, and cuDNN does not try its
+    algorithms: test images come in many sizes, each of which it would try anew. Afterwards all is as it was; on other
+    devices nothing changes."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul = torch.backends.cuda.matmul
+    # read from the newer switches, which never refuse; set by the older ones, which keep both kinds in step
+    was = matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32", cudnn.benchmark
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = False, False, False
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = was
+
+
+def precision(convention: Protocol, device: torch.device) -> torch.autocast:
+    """A context for the calls of a network, of the thread that enters it: bfloat16 where the protocol says so.
+
+    Raises:
+        UserError: on a CPU that has no arithmetic for it, where it would be many times slower.
+    """
+    if convention.half and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UserError("@bf16: this processor has no arithmetic for bfloat16; leave it out, or take a GPU.")
+    return torch.autocast(device.type, torch.bfloat16, enabled=convention.half)
