@@ -65,7 +65,10 @@ def score_batches(
             report(len(found), len(share))
 
     multiple, pinned = protocols.get(protocol).multiple, device.type == "cuda"
-    with closing(_opened(pools, share, multiple, pinned)) as examples, closing(_grouped(examples, batches.most)) as groups:
+    with (
+        closing(_opened(pools, share, multiple, pinned)) as examples,
+        closing(_grouped(examples, batches.most)) as groups,
+    ):
         for group in groups:
             launched.extend(batches.launch(group))
             collect(1)
@@ -194,9 +197,7 @@ def _on(device: torch.device, images: Sequence[Image]) -> Images:
     return batch
 
 
-def _grouped(
-    examples: Generator[Example], most: Callable[[torch.Size], int]
-) -> Generator[Sequence[Example]]:
+def _grouped(examples: Generator[Example], most: Callable[[torch.Size], int]) -> Generator[Sequence[Example]]:
     """The images in groups of one size, of ``most`` at once; those whose size has few go when too many wait."""
     waiting: dict[torch.Size, list[Example]] = {}
     pixels = 0
@@ -215,9 +216,7 @@ def _grouped(
     yield from waiting.values()
 
 
-def _opened(
-    pools: Sequence[TestPool], share: Sequence[Place], multiple: int, pinned: bool
-) -> Generator[Example]:
+def _opened(pools: Sequence[TestPool], share: Sequence[Place], multiple: int, pinned: bool) -> Generator[Example]:
     """The images in order, opened and degraded ahead by threads."""
 
     def opened(place: Place) -> Example:

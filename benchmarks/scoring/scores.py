@@ -177,9 +177,7 @@ class _Workers:
                 self._share()
 
 
-def _together(
-    pools: Sequence[TestPool], found: Mapping[Place, Scored]
-) -> tuple[list[Row], Flaw]:
+def _together(pools: Sequence[TestPool], found: Mapping[Place, Scored]) -> tuple[list[Row], Flaw]:
     """What :func:`evaluate` returns, from the fault and the rows of every image, by numbers of its pool and in it."""
     all_rows: list[Row] = []
     flat: list[str] = []

@@ -13,13 +13,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError
 from benchmarks.speed.timing import Measure
 from results.command import announce, framed, leave
 
+if TYPE_CHECKING:
+    from results.records import Environment
+
 GPU_ROWS = tuple(
-    f"gpu {what}" for what in ["limits", "step", "memory", "data", "art", "many", "scoring", "logging", "checks"]
+    f"gpu {what}" for what in ("limits", "step", "memory", "data", "art", "many", "scoring", "logging", "checks")
 )
 KINDS = {
     "art": "training step with Art over mix, fixed batch",

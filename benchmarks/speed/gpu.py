@@ -47,6 +47,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
 }
 COMPILED = ("train.precision=bf16", "train.compile=on")
 NAMED = {"compiled": "bf16 compiled", "plain": "the field's, fp32", "plain_default": "the field's, PyTorch's defaults"}
+PRODUCT = {"plain": "fp32", "plain_default": "tf32", "compiled": "bf16"}  # the precision whose product is its limit
 GOALS = {"compiled": ">= 4"}
 IMAGES_GOAL = {"promptir": ">= 110"}  # images a second
 SECONDS = 480.0
@@ -199,7 +200,7 @@ class Sitting:
             try:
                 self.stations[name].answer(self.compiled_until - time.monotonic())
             except Failed as error:
-                self.uncompiled[name] = f"not compiled: {error}"
+                self.uncompiled[name] = f"not compiled: {error} ({self.stations[name].last_words()})"
                 self.stations[name].stop()
         for name in self.uncompiled:
             self._prepare(stack, name, ())
@@ -235,10 +236,12 @@ class Sitting:
             case = self._case(name, way, found, answer["patch"])
             speed, plainly = (one["batch"] / one["s"] for one in (found, reference))
             goal = GOALS.get(way, "") if name in WITH_GOAL else ""
-            precision = {"plain": "fp32", "plain_default": "fp32", "compiled": "bf16"}.get(way, way)
+            precision = PRODUCT.get(way, way)
             values = {"ms": 1000 * found["s"], "images_per_s": speed, "tflop_per_s": speed * work / 1e12}
             values["share_of_product"] = speed * work / self.rates.get(precision, math.nan)
-            values["first_step_s"] = found["first_s"]
+            values |= {"first_step_s": found["first_s"]} | {
+                key: float(found[key]) for key in ("recompilations",) if way == "compiled" and key in found
+            }
             yield Measure("gpu step", case, speed / plainly, goal, values, rounds)
             if way == "compiled" and name in IMAGES_GOAL:
                 yield Measure("gpu step", f"{case}, images a second", speed, IMAGES_GOAL[name], {}, rounds)
@@ -250,7 +253,8 @@ class Sitting:
             yield Measure("gpu checks", case, answer["difference"], "<= 0.01", {}, 1)
 
     def _case(self, name: str, way: str, found: Mapping[str, Any], patch: int) -> str:
-        return f"{name} {self.plan.size}, batch {found['batch']}, patch {patch}, {NAMED.get(way, way)}"
+        graphs = " with CUDA graphs" if found.get("graphs") else ""
+        return f"{name} {self.plan.size}, batch {found['batch']}, patch {patch}, {NAMED.get(way, way)}{graphs}"
 
     def _data(self, name: str, answer: Answer) -> Iterator[Measure]:
         fixed, own = (answer["medians"][way] for way in ("fixed", "own"))

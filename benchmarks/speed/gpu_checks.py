@@ -18,13 +18,14 @@ from results import Run
 
 WHAT = "gpu checks"
 STRATEGIES = ("mix", "art", "uw", "famo")  # look at task losses only: nothing in their steps needs the host
-SETTLED = 6  # steps after which everything is where it stays: kernels chosen, graphs captured
+SETTLED = 20  # steps after which everything is where it stays: kernels chosen, graphs captured
 WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # cuBLAS repeats its bits with this only
 
 
 def agreement(names: Sequence[str], device: torch.device, size: str = "tiny", patch: int = 64) -> Iterator[Measure]:
-    """Largest difference of outputs and of gradients between CPU and device, over the largest of them; fp32, no TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    """Largest difference of outputs and gradients between CPU and device, over the largest of them; fp32, no TF32."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     images = torch.rand(2, 2, 3, patch, patch)
     for name in names:
@@ -64,11 +65,13 @@ def resume(bench: Bench, name: str = "transweather", strategy: str = "art") -> I
     yield Measure(WHAT, f"resumed training has the same bits, {name} tiny, {strategy}", apart, "<= 0", {}, 1)
 
 
-def waiting(bench: Bench, strategies: Sequence[str] = STRATEGIES, name: str = "transweather") -> Iterator[Measure]:
+def waiting(
+    bench: Bench, strategies: Sequence[str] = STRATEGIES, name: str = "transweather", settled: int = SETTLED
+) -> Iterator[Measure]:
     """Steps of three that wait for the device, with data made for them; torch refuses such a call."""
     for strategy in strategies:
         training = bench.training(name, strategy)
-        _steps(training, training.step, training.step + SETTLED)
+        _steps(training, training.step, training.step + settled)
         waits, reason = 0, ""
         for _ in range(3):
             wait(bench.device)
@@ -91,7 +94,7 @@ def _refuse_waiting(device: torch.device, mode: str) -> None:
 def _steps(training: Training, start: int, stop: int) -> None:
     training.step = start
     while training.step < stop:
-        training._take_step()  # pyright: ignore[reportPrivateUsage]  # the loop's own step, without its clock
+        training.update(training.batches(training.step))
 
 
 def all_of(folder: Path, device: torch.device, names: Sequence[str]) -> Iterator[Measure]:

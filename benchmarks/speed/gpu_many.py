@@ -38,6 +38,9 @@ class Windows(NamedTuple):
     cpu: float = 8.0
 
 
+WINDOWS = Windows()
+
+
 class Station:
     """Trains one tiny network after another."""
 
@@ -80,7 +83,7 @@ class Station:
     def _until(self, enough: Callable[[int], bool]) -> bool:
         """Train until a report is enough, or to the end; whether it was enough."""
 
-        def report(step: int, rhythm: Rhythm) -> None:
+        def report(step: int, _: Rhythm) -> None:
             if enough(step):
                 raise _Enough
 
@@ -96,7 +99,7 @@ def measures(
     device: str,
     seconds: float,
     together: Sequence[int] = TOGETHER,
-    windows: Windows = Windows(),
+    windows: Windows = WINDOWS,
     name: str = "transweather",
     settling: int = SETTLING,
 ) -> Iterator[Measure]:

@@ -1,4 +1,4 @@
-"""One network's training steps on a GPU, each way timed in turn; a process of its own (:mod:`benchmarks.speed.workers`).
+"""One network's training steps on a GPU, each way timed in turn, in a process of its own.
 
 What is timed is :class:`benchmarks.training.loop.Training` itself, with its batches, rhythm and weight average. It is
 given one batch again and again, but where its own batches are what is measured.
@@ -25,10 +25,10 @@ from benchmarks.speed.timing import block, in_turn, wait
 from benchmarks.speed.training import network_of
 from benchmarks.speed.workers import Answer
 from benchmarks.training.loop import Training
-from benchmarks.training.precision import set_up
 
 COMPARED = 4  # steps whose losses are compared, compiled and not
 BLOCK_SECONDS, MOST_STEPS = 0.3, 20  # of the steps that are timed together
+SHORT, SETTLING = 0.15, 16  # seconds of a step, and steps
 ROOM = 0.5  # of the device's memory: what is cached beyond it is given back before another way's turn
 RETRIES, PAUSE = 6, 5.0  # seconds, where other processes fill the memory
 
@@ -64,14 +64,13 @@ class Way:
         """Take one step; at the end of the training it starts again where it was given."""
         training = self.training
         training.batches, training.step = self.batches, self.next
-        training._take_step()  # pyright: ignore[reportPrivateUsage]  # the loop's own step, without its clock
+        training.update(training.batches(training.step))
         self.next = training.step if training.step < training.config.train.steps - 1 else self.first
 
     def block(self, steps: int) -> float:
-        """Seconds a step, with what the training does every few steps, under its own settings of precision."""
+        """Seconds a step."""
         device = self.training.device
         _make_room(device)
-        set_up(self.training.config.train, device)
         seconds = block(self, device, steps)
         self.training.rhythm.flush()
         return seconds
@@ -98,6 +97,9 @@ class Found:
     losses: Sequence[float] = ()
 
 
+Maker = Callable[[int | None], tuple[Callable[[], object], Found]]  # a way's step, given another size of the batch
+
+
 class Station:
     """Answers for one network, which :meth:`prepare` names."""
 
@@ -122,9 +124,14 @@ class Station:
         self.trainings: dict[str, Training] = {}
         if not compiled:
             return {}
-        self._find("compiled", partial(self._ours, "compiled", "mix", compiled), patient=True)
-        _make_room(self.device, 0)
-        return {"seconds": self.ways["compiled"].first, "graphs": _graphs()}
+        for last in (False, True):
+            self._find("compiled", partial(self._ours, "compiled", "mix", compiled), patient=True)
+            _make_room(self.device, 0)
+            if self.trainings["compiled"].facts()["compiled"]:
+                return {}
+            if not last:
+                time.sleep(PAUSE)  # others may have filled the memory; what was compiled is kept
+        raise RuntimeError("the training went on uncompiled")
 
     def measure(self, seconds: float, rounds: int, ways: dict[str, Sequence[str]]) -> Answer:
         """Every way in turn: those of ``ways`` by their overrides, the field's step as it is written and with PyTorch's
@@ -139,6 +146,7 @@ class Station:
             except Exception as error:  # one way that fails must not cost the others
                 errors[way] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         measured = {way: found for way, found in self.ways.items() if way in (*makers, "compiled")}
+        self._settle()
         medians, taken = in_turn({way: _timed(found) for way, found in measured.items()}, rounds, until)
         answer = {
             way: {"s": medians[way], "batch": found.batch, "mib": found.mib, "first_s": found.first}
@@ -146,7 +154,15 @@ class Station:
         }
         patch = self._fixed(None).batch.clean.shape[-1]
         difference = self._difference("compiled", "bf16")
+        for way in set(answer) & set(self.trainings):
+            answer[way].update(self.trainings[way].facts())
         return {"ways": answer, "errors": errors, "rounds": taken, "patch": patch, "difference": difference}
+
+    def _settle(self) -> None:
+        """Steps in which a training decides on CUDA graphs by what it has seen; where steps are long, none pays."""
+        compiled = self.ways.get("compiled")
+        if compiled and compiled.step < SHORT:
+            compiled.block(SETTLING)
 
     def data(self, seconds: float, rounds: int) -> Answer:
         """A step with its own batches against one on a fixed batch, of one and the same training."""
@@ -194,8 +210,9 @@ class Station:
 
     def _first_steps(self, step: Callable[[], object], found: Found) -> Found:
         held, rhythm = found.mib, step.training.rhythm if isinstance(step, Way) else None
+        every = rhythm.every if rhythm else 1
         if rhythm:
-            every, rhythm.every = rhythm.every, 1
+            rhythm.every = 1
         wait(self.device)
         started = time.perf_counter()
         step()
@@ -236,8 +253,8 @@ class Station:
         )
 
         def as_written() -> None:
-            torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = False  # PyTorch's defaults
-            torch.backends.cudnn.allow_tf32 = tf32
+            torch.set_float32_matmul_precision("highest")  # PyTorch's default, as is the next
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = False, tf32
             step()
 
         def timed(steps: int) -> float:
@@ -279,13 +296,6 @@ def _found(way: Way, training: Training) -> Found:
 def _compared(ways: dict[str, Callable[[], float]], seconds: float, rounds: int) -> Answer:
     medians, taken = in_turn(ways, rounds, time.monotonic() + seconds)
     return {"medians": medians, "rounds": taken}
-
-
-def _graphs() -> int:
-    """Graphs that were compiled so far in this process."""
-    from torch._dynamo.utils import counters
-
-    return int(counters["stats"]["unique_graphs"])
 
 
 def _make_room(device: torch.device, most: float = ROOM) -> None:

@@ -46,7 +46,7 @@ def limits(device: torch.device, side: int = SIDE, copied: int = COPIED, rounds:
     less power), and gigabytes a second, read and written, of a copy within the device."""
     rows: list[Measure] = []
     for precision, kind in (("bf16", torch.bfloat16), ("tf32", torch.float32), ("fp32", torch.float32)):
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
         product = torch.empty_like(one)
         call = partial(torch.matmul, one, other, out=product)

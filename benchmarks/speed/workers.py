@@ -55,27 +55,27 @@ class Worker:
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
 
-    def answer(self, seconds: float) -> Answer:
-        """The next answer.
+    def answer(self, patience: float) -> Answer:
+        """The next answer, within so many seconds.
 
         Raises:
             Failed: if it does not come in time, or the process could not give it.
         """
         try:
-            line = self._answers.get(timeout=max(seconds, 0))
+            line = self._answers.get(timeout=max(patience, 0))
         except Empty:
-            raise Failed(f"no answer within {seconds:.0f} s") from None
+            raise Failed(f"no answer within {patience:.0f} s") from None
         if line is None:
-            raise Failed(f"its process ended with exit code {self._process.wait()}: {self._last_words()}")
+            raise Failed(f"its process ended with exit code {self._process.wait()}: {self.last_words()}")
         answer = json.loads(line)
         if "error" in answer:
             raise Failed(answer["error"])
         return answer
 
-    def ask(self, seconds: float, do: str, **arguments: object) -> Answer:
+    def ask(self, patience: float, do: str, **arguments: object) -> Answer:
         """Ask and wait for the answer; as :meth:`answer`."""
         self.tell(do, **arguments)
-        return self.answer(seconds)
+        return self.answer(patience)
 
     def stop(self) -> None:
         """End the process and those that it has started."""
@@ -97,7 +97,8 @@ class Worker:
             self._answers.put(line)
         self._answers.put(None)
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The last line that it has printed."""
         words = self._log.read_text("utf-8", "replace").strip().splitlines()
         return words[-1][:300] if words else "without a word"
 
