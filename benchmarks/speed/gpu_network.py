@@ -62,9 +62,10 @@ class Way:
 
     def __call__(self) -> None:
         """Take one step; at the end of the training it starts again where it was given."""
-        training = self.training
+        training, own = self.training, self.training.batches
         training.batches, training.step = self.batches, self.next
-        training.update(training.batches(training.step))
+        training.update(self.batches(self.next))
+        training.batches = own
         self.next = training.step if training.step < training.config.train.steps - 1 else self.first
 
     def block(self, steps: int) -> float:
