@@ -125,8 +125,7 @@ class AggregatorStrategy(Strategy):
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         """Aggregate the gradients of the tasks present; the weights are those of its rows, if it has any."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        present = [task for task, count in enumerate(losses.counts.tolist()) if count]
-        separate = losses.separate
+        present, separate = losses.present_tasks, losses.separate
         rows = task_gradients([separate[task] for task in present], trained, retain=auxiliary is not None)
         self._row_weights = None
         update = self.aggregator(rows)
@@ -136,12 +135,16 @@ class AggregatorStrategy(Strategy):
         self.weights = torch.full_like(self.weights, torch.nan)
         if self._row_weights is not None and self._row_weights.shape == (len(present),):
             self.weights = torch.zeros_like(self.weights)
-            self.weights[present] = self._row_weights.to(self.weights)
+            for task, weight in zip(present, self._row_weights.to(self.weights), strict=True):
+                self.weights[task] = weight  # one by one: a list of places would have to come to the device
 
 
 def _add_to_gradients(update: Float[Tensor, " numbers"], parameters: Sequence[nn.Parameter]) -> None:
     start = 0
     for parameter in parameters:
-        part = update[start : start + parameter.numel()].view_as(parameter).to(parameter.dtype)
-        parameter.grad = part.clone() if parameter.grad is None else parameter.grad + part
+        part = update[start : start + parameter.numel()].view_as(parameter)
+        if parameter.grad is None:
+            parameter.grad = torch.empty_like(parameter).copy_(part)  # in the parameter's memory layout
+        else:
+            parameter.grad = parameter.grad.add(part.to(parameter.dtype))
         start += parameter.numel()

@@ -22,11 +22,13 @@ class TaskLosses:
             batch, on every process.
         pixel_errors: (B, 3, H, W) errors of every pixel whose means over a task's samples are the losses, with graph,
             the samples of a task side by side, in task order; ``None`` where the losses have graphs of their own.
+        sizes: the same numbers as ``counts`` on the host, where it knows them.
     """
 
     losses: PerTask | Sequence[Scalar]
     counts: PerTask
     pixel_errors: Images | None = None
+    sizes: Sequence[int] | None = None
 
     @property
     def stacked(self) -> PerTask:
@@ -47,3 +49,9 @@ class TaskLosses:
     def present(self) -> Present:
         """(K,) whether the task has samples in the batch."""
         return self.counts > 0
+
+    @property
+    def present_tasks(self) -> list[int]:
+        """Numbers of the tasks with samples in the batch; without :attr:`sizes`, waits for the device."""
+        counts = self.counts.tolist() if self.sizes is None else self.sizes
+        return [task for task, count in enumerate(counts) if count]

@@ -188,6 +188,7 @@ class Batches:
 
     def __init__(self, pools: Sequence[Pool], config: Config, device: torch.device):
         self.pools, self.device = pools, device
+        self.noise = "cpu"  # device whose random numbers degrade the images
         self.train = config.train
         self.seed = (config.setting, config.baseline, config.seed)
         lengths = [pool.task.list_length for pool in pools]

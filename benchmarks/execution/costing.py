@@ -56,6 +56,7 @@ def measure(request: GridRequest) -> None:
     feasible.check(plans)
     feasible.check_networks(plans)
     device = environment.device(request.device)
+    feasible.check_device(plans, device)
     with locked(request.cache / ".lock"):  # two commands must not make the same cache at once
         pools = sources.prepare(setting, lacking[0].data, (), request.cache).train if lacking else ()
     for config in lacking:

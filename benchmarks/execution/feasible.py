@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import art
 import baselines
@@ -12,6 +13,9 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check(plans: Sequence[Plan]) -> None:
@@ -86,6 +90,19 @@ def _never_trains(plan: Plan) -> str:
     if not unseen:
         return ""
     return f"{config.data.mixing} mixing in {config.train.steps} steps never trains {', '.join(unseen)}."
+
+
+def check_device(plans: Sequence[Plan], device: torch.device) -> None:
+    """Check that the device has the numbers that the runs compute in.
+
+    Raises:
+        UserError: if it has not.
+    """
+    from benchmarks.training import precision  # late, as it needs torch
+
+    for plan in plans:
+        if reason := precision.refusal(plan.config.train, device):
+            raise UserError(f"{reason}.")
 
 
 def check_networks(plans: Sequence[Plan]) -> None:

@@ -155,6 +155,8 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
         The data, which are opened if they are not yet.
     """
     device = environment.device("cpu" if request.cluster else request.device)  # a cluster's workers check their own
+    if not request.cluster:
+        feasible.check_device(plans, device)
     data = data or _opened(request, plans)
     metrics.further(plans[0].config.evaluate.metrics, device)
     feasible.check_networks(plans)

@@ -240,7 +240,7 @@ class _Job:
         if (clipped := training.clipping.clipped) is not None:
             facts["clipped_share"] = round(clipped / train.steps, 4)
         if first < train.steps:  # else the network was only loaded
-            facts |= memory.facts().content()
+            facts |= memory.facts().content() | training.facts()
         if training.curve:
             tracker.curve(training.curve.table())
             facts["validation_seconds"] = round(training.curve.seconds, 2)

@@ -185,6 +185,7 @@ def restore(folder: Path, content: Checkpoint, parts: Mapping[str, nn.Module | O
         before = _options(part)
         try:
             part.load_state_dict(content[name])
+            _lay_out(part)
             wrong, why = _changed(before, _options(part)) or _misshapen(part), ""
         except Exception as error:  # every part has its own kinds
             wrong, why = True, f" ({unpacking.reason(error)})"
@@ -193,6 +194,17 @@ def restore(folder: Path, content: Checkpoint, parts: Mapping[str, nn.Module | O
                 f"the checkpoint in {folder} does not fit this run: its {name!r} is another's{why}; "
                 "move it away, or start the run anew with --fresh."
             )
+
+
+def _lay_out(part: nn.Module | Optimizer) -> None:
+    """Give an optimizer's moments the memory layout of their weights, which differs between a CPU and a GPU."""
+    import torch
+
+    for weight in (weight for group in _groups(part) for weight in group["params"]):
+        moments = cast(Any, part).state.get(weight, {})
+        for name, value in moments.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _groups(part: nn.Module | Optimizer) -> list[dict[str, Any]]:

@@ -11,23 +11,24 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import art
 import baselines
-from art.shapes import Images, PerTask, Scalar
+from art.shapes import PerTask, Scalar
 from art.task_losses import TaskLosses
-from baselines.network import Network, Output
+from baselines.network import Network
 from benchmarks.config.configuration import Config
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.pools import Pool, TestPool
-from benchmarks.training import distributed
+from benchmarks.training import distributed, precision
+from benchmarks.training.average import WeightAverage
 from benchmarks.training.checkpoint import Checkpoint, latest, restore, save
 from benchmarks.training.checks import check_end, check_update
 from benchmarks.training.clipping import Clipping
 from benchmarks.training.conflicts import ConflictProbe
+from benchmarks.training.forward import ForwardPass
 from benchmarks.training.interrupts import interrupts_wait
 from benchmarks.training.losses import pixel_errors, restored_images, task_losses
 from benchmarks.training.nonfinite import Diverged, Watch
@@ -83,7 +84,8 @@ class Training:
         validation: images that are scored through the training, in the same order; none for no curve.
 
     Raises:
-        UserError: if the checkpoint in the folder is unreadable or of another configuration.
+        UserError: if the checkpoint in the folder is unreadable or of another configuration, and for a precision that
+            the device does not have.
     """
 
     def __init__(
@@ -96,15 +98,19 @@ class Training:
     ):
         self.config, self.run, self.device = config, run, device
         self.seed = (config.setting, config.baseline, config.seed)  # never the strategy
+        if reason := precision.refusal(config.train, device):
+            raise UserError(f"{reason}.")
         torch.manual_seed(derive(*self.seed, "weights"))
-        self.network = baselines.build(config.baseline, config.size).to(device)
+        self.network = _placed(baselines.build(config.baseline, config.size), device)
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
         self.group = distributed.current()
         if self.group.size > 1:
             self.strategy.distribute(self.group.size, self.group.add_up)
         self.optimizer = _optimizer(config.train, self.network, self.strategy)
-        self.average = _average(config.train, self.network)
+        self.average = WeightAverage(self.network, config.train.ema) if config.train.ema else None
+        self.separate = self.strategy.needs_gradients and self.network.separable and self.group.size == 1
+        self.forward = ForwardPass(self.network, config.train, device, self.group.size)
         self.batches = Batches(pools, config, device)
         self.epoch_steps = epoch_steps(config.train, self.batches.mixture.steps_an_epoch)
         self.rhythm = Rhythm(self.strategy.tasks, config.train.log_every, device)
@@ -153,6 +159,7 @@ class Training:
                     self.save()
                 if stopping and not ended:
                     raise KeyboardInterrupt
+        self.forward.close()
         network = self._scored()
         self.group.agree(network)  # each process has other statistics of batches
         check_end(network, self.watch.learned, self.config.strategy)
@@ -172,7 +179,7 @@ class Training:
 
     def _scored(self) -> Network:
         """The network that would be scored if training ended now."""
-        return cast(Network, self.average.module) if self.average else self.network
+        return self.average.module if self.average else self.network
 
     def remark(self) -> str:
         """What readers must know of how the strategy worked in the steps so far (:meth:`art.Strategy.remark`)."""
@@ -190,16 +197,22 @@ class Training:
             self.probe.record(self.step, self.network)
 
     def update(self, batch: Batch) -> None:
-        """Take one step: an update of the network on a batch, while the next batch is prepared."""
-        batch = self.group.share(batch)
+        """Take one step: an update of the network on a batch, while the next batch is prepared.
+
+        On a GPU nothing here waits for it, except with ``train.nonfinite=skip``, which must know before the update, and
+        for what a strategy computes on the host.
+        """
+        with precision.set_up(self.config.train, self.device, fixed_shapes=not self.separate):
+            self._update(self.group.share(batch))
+
+    def _update(self, batch: Batch) -> None:
         before = self._changing_state() if self.config.train.nonfinite == "skip" else None
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
         self._seed_network()
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        separate = self.strategy.needs_gradients and self.network.separable and self.group.size == 1
-        losses, auxiliary = self._separate_step(batch) if separate else self._joint_step(batch)
+        losses, auxiliary = self._separate_step(batch) if self.separate else self._joint_step(batch)
         self.batches.begin(self.step + 1)
         if losses is not None:
             self.strategy.backward(losses, auxiliary, self.network.parameters())
@@ -219,7 +232,7 @@ class Training:
     def _joint_step(self, batch: Batch) -> StepResult:
         """One forward pass over the whole batch; the task losses share its graph."""
         warmup = self.step < encoder_warmup_steps(self.config.train)
-        restored, auxiliary = self._forward(batch.degraded, batch.second, warmup)
+        restored, auxiliary = self.forward.joint(self.step, batch.degraded, batch.second, warmup)
         if restored is None and auxiliary is None:
             raise ValueError("the network gives neither an image nor a loss")
         if auxiliary is not None and self.group.size > 1:
@@ -232,15 +245,11 @@ class Training:
         losses: list[Tensor] = []
         for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
             if len(degraded):
-                restored = restored_images(self._forward(degraded))
+                restored = restored_images(self.forward.part(self.step, degraded))
                 losses.append(pixel_errors(self.config.train.loss, restored.float(), clean).mean())
             else:
                 losses.append(batch.degraded.new_zeros(()))
-        return StepResult(TaskLosses(losses, batch.counts))
-
-    def _forward(self, degraded: Images, second: Images | None = None, warmup: bool = False) -> Output:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
-            return self.network.training_forward(degraded, second, warmup=warmup)
+        return StepResult(TaskLosses(losses, batch.counts, sizes=batch.sizes))
 
     def _task_losses(self, restored: Tensor, batch: Batch) -> TaskLosses:
         return task_losses(restored.float(), batch, self.config.train.loss, self.group)
@@ -259,7 +268,7 @@ class Training:
         self.watch.note(self.step + 1, norm, values, weights)
         self.optimizer.step()
         if self.average:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network)
         if losses is not None:
             self.strategy.after_step(lambda: self._losses_again(batch))
 
@@ -268,7 +277,7 @@ class Training:
         """The batch's task losses after the update, with the same stochastic depth; nothing else changes by it."""
         with unchanged(self.network):
             self._seed_network()
-            restored = restored_images(self._forward(batch.degraded, batch.second))
+            restored = restored_images(self.forward.eager(batch.degraded, batch.second))
         return self._task_losses(restored, batch).values
 
     def _changing_state(self) -> tuple[list[Tensor], dict[str, Any]]:
@@ -304,6 +313,12 @@ class Training:
             f"; last good checkpoint: {good}. A lower train.lr may help; "
             "--set train.nonfinite=skip leaves such updates out and counts them"
         )
+
+    def facts(self) -> dict[str, bool | int | str]:
+        """What the environment record says of how the steps were done."""
+        done = self.forward
+        ways = {"compiled": done.was_compiled, "recompilations": done.recompilations, "graphs": done.was_graphed}
+        return ways | {"noise": self.batches.noise}
 
     def _parts(self) -> Mapping[str, nn.Module | Optimizer]:
         """The parts whose states a checkpoint holds."""
@@ -353,6 +368,15 @@ class Training:
             self.curve.restore(content["curve"])
 
 
+def _placed(network: Network, device: torch.device) -> Network:
+    """The network on a device; for GPUs with the weights of convolutions in NHWC memory, as the maps are: else each of
+    them would be turned round in every pass."""
+    network = network.to(device)
+    if device.type == "cuda":
+        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    return network
+
+
 def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -361,7 +385,3 @@ def _optimizer(train: TrainConfig, network: nn.Module, strategy: nn.Module) -> O
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})
     return kind(groups, lr=train.lr, betas=train.betas, fused=True)
-
-
-def _average(train: TrainConfig, network: nn.Module) -> AveragedModel | None:
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(train.ema)) if train.ema else None

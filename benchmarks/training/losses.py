@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from art.shapes import Images
 from art.task_losses import TaskLosses
@@ -66,6 +67,8 @@ def task_losses(restored: Tensor, batch: Batch, loss: Loss = "l1", group: Group 
         ValueError: if ``restored`` has another shape than the clean images.
     """
     errors = pixel_errors(loss, restored, batch.clean)
-    share = nn.functional.one_hot(batch.tasks, len(batch.counts)).to(errors.dtype)
+    numbers = torch.arange(len(batch.counts), device=errors.device)
+    share = (batch.tasks[:, None] == numbers).to(errors.dtype)
     losses = errors.mean(dim=(1, 2, 3)) @ (share / batch.counts.clamp_min(1))
-    return TaskLosses(group.summed(losses), batch.counts, errors)
+    sizes = batch.sizes if group.size == 1 else None  # of several processes, these are the samples of this one
+    return TaskLosses(group.summed(losses), batch.counts, errors, sizes)
