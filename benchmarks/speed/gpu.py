@@ -223,7 +223,8 @@ class Sitting:
 
     def _steps(self, name: str, answer: Answer) -> Iterator[Measure]:
         """Rows of a network's ways: over the field's step in fp32, and once over the field's with default settings."""
-        ways, errors, rounds = answer["ways"], dict(answer["errors"]), answer["rounds"]
+        ways: dict[str, Any] = answer["ways"]
+        errors, rounds = dict[str, str](answer["errors"]), int(answer["rounds"])
         if name in self.uncompiled:
             errors["compiled"] = self.uncompiled[name]
         work = operations(name, self.plan.size, answer["patch"])

@@ -149,7 +149,7 @@ class Station:
         measured = {way: found for way, found in self.ways.items() if way in (*makers, "compiled")}
         self._settle()
         medians, taken = in_turn({way: _timed(found) for way, found in measured.items()}, rounds, until)
-        answer = {
+        answer: dict[str, dict[str, Any]] = {
             way: {"s": medians[way], "batch": found.batch, "mib": found.mib, "first_s": found.first}
             for way, found in measured.items()
         }
