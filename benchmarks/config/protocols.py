@@ -3,8 +3,8 @@
 PSNR and SSIM are scikit-image's, which match the code the field's tables were made with. ``pyiqa`` clamps inside SSIM
 and adds an epsilon to PSNR, so it serves further metrics only.
 
-``NAME@bf16`` is the protocol NAME with a network that computes in bfloat16 where autocast allows: other numbers by about
-0.01 dB, kept apart from those of NAME like those of any other protocol.
+``NAME@bf16`` is the protocol NAME with a network that computes in bfloat16 where autocast allows: other numbers, kept
+apart from those of NAME as those of any other protocol are.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -22,7 +23,8 @@ def exact(device: torch.device) -> Generator[None]:
         return
     matmul = torch.backends.cuda.matmul
     # read from the newer switches, which never refuse; set by the older ones, which keep both kinds in step
-    was = matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32", cudnn.benchmark
+    convolution = cudnn.conv.fp32_precision  # pyright: ignore[reportAttributeAccessIssue]  # put there as a module loads
+    was = matmul.fp32_precision == "tf32", convolution == "tf32", cudnn.benchmark
     try:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = False, False, False
         yield
@@ -36,6 +38,13 @@ def precision(convention: Protocol, device: torch.device) -> torch.autocast:
     Raises:
         UserError: on a CPU that has no arithmetic for it, where it would be many times slower.
     """
-    if convention.half and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if convention.half and device.type == "cpu" and not cpu_has_bf16():
         raise UserError("@bf16: this processor has no arithmetic for bfloat16; leave it out, or take a GPU.")
     return torch.autocast(device.type, torch.bfloat16, enabled=convention.half)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers; elsewhere torch converts every one of them and back."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # nothing public tells
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001

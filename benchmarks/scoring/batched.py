@@ -95,8 +95,8 @@ class _Batch:
         found: dict[Place, Scored] = {}
         for number, (example, values) in enumerate(zip(self.examples, self.columns.tolist(), strict=True)):
             psnr, ssim, input_psnr, input_ssim, finite, spread, clean_spread = values
-            after = {"psnr": psnr, "ssim": ssim} | self.after[number]
-            before = {"psnr": input_psnr, "ssim": input_ssim} | self.before[number]
+            after = {"psnr": psnr, "ssim": ssim, **self.after[number]}
+            before = {"psnr": input_psnr, "ssim": input_ssim, **self.before[number]}
             place, image = example.place
             image_rows = rows.rows_of(pools[place], image, protocol, example.digest, after, before)
             found[example.place] = rows.fault(bool(finite), spread, clean_spread), image_rows
@@ -162,13 +162,13 @@ class _Batches:
         after, before = self._further(list(restored), examples), self._further([e.degraded for e in examples], examples)
         return _Batch(examples, columns, arrived, after, before)
 
-    def _columns(self, *images: Images) -> Float64[Tensor, "batch 7"]:
+    def _columns(self, restored: Images, degraded: Images, clean: Images) -> Float64[Tensor, "batch 7"]:
         try:
-            return _columns(*images, self.convention)
+            return _columns(restored, degraded, clean, self.convention)
         except (RuntimeError, MemoryError) as error:
-            if len(images[0]) > 1 or not is_out_of_memory(error):
+            if len(restored) > 1 or not is_out_of_memory(error):
                 raise
-        return _columns(*(image.cpu() for image in images), self.convention)  # the same code, in the host's memory
+        return _columns(restored.cpu(), degraded.cpu(), clean.cpu(), self.convention)  # a large image, on the host
 
     def _further(self, images: Sequence[Image], examples: Sequence[Example]) -> list[dict[str, float]]:
         """The further metrics of every image, which take single ones on the CPU."""

@@ -29,6 +29,11 @@ def scores(
     return _known[key]
 
 
+def forget() -> None:
+    """Forget all, as a new process has: for measurements."""
+    _known.clear()
+
+
 def _origin(pool: TestPool, number: int) -> tuple[object, ...]:
     """All that a degraded image is made from beside the pixels of its files."""
     if pool.partner(number) is not None:

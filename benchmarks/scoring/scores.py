@@ -122,7 +122,7 @@ def _score_singly(
             )
         digest = rows.pixels(pool, number)
         after = score(restored, clean, protocol) | after
-        before = inputs.scores(pool, number, digest, degraded, clean, protocol) | before
+        before = {**inputs.scores(pool, number, digest, degraded, clean, protocol), **before}
         spreads = (float(image.flatten(1).std(dim=1).mean()) for image in (restored, clean))
         fault = rows.fault(bool(restored.isfinite().all()), *spreads)
         return fault, rows.rows_of(pool, number, protocol, digest, after, before)

@@ -6,7 +6,7 @@ import torch
 
 import baselines
 from benchmarks.execution.timing import interleaved
-from benchmarks.speed import plain
+from benchmarks.speed import plain, scoring
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.timing import Measure
 from reports.speed import main as draw
@@ -45,6 +45,13 @@ def test_ways_take_turns_and_goals_are_judged():
     assert set(medians) == {"a", "b"} and "".join(calls) == "abbaabba"
     assert Measure("x", "", 1.005, "<= 1.01").met and not Measure("x", "", 5.9, ">= 6").met
     assert Measure("x", "", 1.0).met is None
+
+
+def test_scoring_on_a_gpu_is_measured_against_the_fields_loop(tmp_path):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    (row,) = scoring.on_gpu(tmp_path, device, 1, ("nafnet", "tiny"), count=2, sides=(49, 65))
+    assert row.ratio > 0 and row.goal == ">= 8" and "2 drawn images of 49x65" in row.case
+    assert row.values["largest_difference_db"] < 1e-3 and row.values["network_alone_images_per_s"] > 0
 
 
 def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys):

@@ -17,6 +17,7 @@ from benchmarks.config.settings import load
 from benchmarks.data import layouts
 from benchmarks.data.decoding import decode
 from benchmarks.data.pools import TestPool
+from benchmarks.scoring import inputs
 from benchmarks.scoring.scores import evaluate
 from results.records import Fault
 
@@ -57,6 +58,22 @@ def test_images_are_cut_at_the_centre_as_the_protocol_wants():
     assert degraded.shape == clean.shape == (3, 64, 80)
     expected = picture(ord("a"), 65, 83)[0:64, 1:81]
     assert np.array_equal((clean * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+
+
+def test_inputs_are_scored_once_until_something_of_them_changes(monkeypatch):
+    scored = []
+    monkeypatch.setattr(inputs, "score", lambda *of: scored.append(of[2]) or {"psnr": 1.0, "ssim": 0.5})
+    inputs.forget()
+    pool, severe = noisy(["a", "b"]), noisy(["a"])
+    severe.severity = 50
+    others = [TestPool(pool.task, ["a"], [picture(7, 65, 83)], dataset="mini-s25"), severe]
+    for pools in ([pool], [noisy(["b"]), noisy(["a"])]):
+        evaluate(Untouched().eval(), pools, "airnet_rgb", CPU)
+    assert len(scored) == 2
+    evaluate(Untouched().eval(), others, "airnet_rgb", CPU)
+    evaluate(Untouched().eval(), others[:1], "cdd_rgb", CPU)
+    inputs.forget()
+    assert sorted(scored) == ["airnet_rgb"] * 4 + ["cdd_rgb"]
 
 
 def test_images_on_cores_of_their_own_score_the_same():
