@@ -50,9 +50,11 @@ def _differentiated(name: str, size: str, images: Tensor, second: bool, device: 
     return output.restored.detach().cpu(), torch.cat(gradients)
 
 
-def resume(bench: Bench, name: str = "transweather", strategy: str = "art") -> Iterator[Measure]:
+def resume(
+    bench: Bench, name: str = "transweather", strategy: str = "art", overrides: Sequence[str] = ()
+) -> Iterator[Measure]:
     """The largest difference between weights after six steps and after three, a checkpoint and three."""
-    overrides = ["train.steps=6", "train.deterministic=true"]
+    overrides = ["train.steps=6", "train.deterministic=true", *overrides]
     whole = bench.training(name, strategy, "tiny", *overrides)
     _steps(whole, 0, 6)
     half = bench.training(name, strategy, "tiny", *overrides)
@@ -66,11 +68,15 @@ def resume(bench: Bench, name: str = "transweather", strategy: str = "art") -> I
 
 
 def waiting(
-    bench: Bench, strategies: Sequence[str] = STRATEGIES, name: str = "transweather", settled: int = SETTLED
+    bench: Bench,
+    strategies: Sequence[str] = STRATEGIES,
+    name: str = "transweather",
+    settled: int = SETTLED,
+    overrides: Sequence[str] = (),
 ) -> Iterator[Measure]:
     """Steps of three that wait for the device, with data made for them; torch refuses such a call."""
     for strategy in strategies:
-        training = bench.training(name, strategy)
+        training = bench.training(name, strategy, "tiny", *overrides)
         _steps(training, training.step, training.step + settled)
         waits, reason = 0, ""
         for _ in range(3):

@@ -26,7 +26,8 @@ from benchmarks.speed.training import network_of
 from benchmarks.speed.workers import Answer
 from benchmarks.training.loop import Training
 
-COMPARED = 4  # steps whose losses are compared, compiled and not
+ALIKE = ("compiled", "bf16")  # ways that compute the same
+COMPARED = 4  # steps whose losses are compared
 BLOCK_SECONDS, MOST_STEPS = 0.3, 20  # of the steps that are timed together
 SHORT, SETTLING = 0.15, 16  # seconds of a step, and steps
 ROOM = 0.5  # of the device's memory: what is cached beyond it is given back before another way's turn
@@ -71,8 +72,7 @@ class Way:
     def block(self, steps: int) -> float:
         """Seconds a step."""
         device = self.training.device
-        _make_room(device)
-        seconds = block(self, device, steps)
+        seconds = block(self, device, steps, _warm(device, steps))
         self.training.rhythm.flush()
         return seconds
 
@@ -154,7 +154,7 @@ class Station:
             for way, found in measured.items()
         }
         patch = self._fixed(None).batch.clean.shape[-1]
-        difference = self._difference("compiled", "bf16")
+        difference = self._difference(*ALIKE)
         for way in set(answer) & set(self.trainings):
             answer[way].update(self.trainings[way].facts())
         return {"ways": answer, "errors": errors, "rounds": taken, "patch": patch, "difference": difference}
@@ -195,7 +195,7 @@ class Station:
         retries = RETRIES if patient else 0
         while True:
             try:
-                self.ways[way] = self._first_steps(*make(batch))
+                self.ways[way] = self._first_steps(*make(batch), COMPARED if way in ALIKE else 2)
                 return
             except torch.OutOfMemoryError:
                 pass  # the frames that hold tensors are gone once this is left
@@ -209,7 +209,7 @@ class Station:
             if not batch:
                 raise RuntimeError("not even one image fits into the device's memory")
 
-    def _first_steps(self, step: Callable[[], object], found: Found) -> Found:
+    def _first_steps(self, step: Callable[[], object], found: Found, steps: int) -> Found:
         held, rhythm = found.mib, step.training.rhythm if isinstance(step, Way) else None
         every = rhythm.every if rhythm else 1
         if rhythm:
@@ -221,7 +221,7 @@ class Station:
         found.first = time.perf_counter() - started
         _reset_peak(self.device)
         times: list[float] = []
-        for _ in range(COMPARED - 1):
+        for _ in range(steps - 1):
             started = time.perf_counter()
             step()
             wait(self.device)
@@ -259,8 +259,7 @@ class Station:
             step()
 
         def timed(steps: int) -> float:
-            _make_room(self.device)
-            return block(as_written, self.device, steps)
+            return block(as_written, self.device, steps, _warm(self.device, steps))
 
         return as_written, Found(0, timed, size, held, 0)
 
@@ -299,12 +298,20 @@ def _compared(ways: dict[str, Callable[[], float]], seconds: float, rounds: int)
     return {"medians": medians, "rounds": taken}
 
 
-def _make_room(device: torch.device, most: float = ROOM) -> None:
-    """Give cached memory back where it is more than a part of the device's, so that no way waits for another's."""
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        if torch.cuda.memory_reserved(device) > most * total:
-            torch.cuda.empty_cache()
+def _make_room(device: torch.device, most: float = ROOM) -> bool:
+    """Give cached memory back where it is more than a part of the device's, so that no way waits for another's; whether
+    it was."""
+    if device.type != "cuda":
+        return False
+    full = torch.cuda.memory_reserved(device) > most * torch.cuda.get_device_properties(device).total_memory
+    if full:
+        torch.cuda.empty_cache()
+    return full
+
+
+def _warm(device: torch.device, steps: int) -> int:
+    """Steps to be taken before those that are timed: one, but where steps are long and their memory is still there."""
+    return 1 if _make_room(device) or steps > 1 else 0
 
 
 def _held(device: torch.device) -> float:

@@ -105,7 +105,8 @@ class Worker:
 
 def serve(module: str) -> None:
     """Answer the questions on standard input until it ends; what anything prints goes to standard error."""
-    answers, sys.stdout = sys.stdout, sys.stderr
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # also for what compilers, which are other processes, print
     station: Any = importlib.import_module(module).Station()
     for line in sys.stdin:
         question = json.loads(line)

@@ -3,13 +3,14 @@
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 import baselines
 from benchmarks.data import sources
 from benchmarks.speed import gpu, gpu_checks, gpu_many, gpu_network, gpu_parts
-from benchmarks.speed.__main__ import main
+from benchmarks.speed.__main__ import GPU_ROWS, main
 from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, in_turn
 from benchmarks.speed.workers import Failed, Worker
@@ -158,8 +159,8 @@ def test_the_device_s_limits_are_rates():
 def test_checks_tell_right_from_wrong(monkeypatch, folder):
     bench = Bench(folder, CPU)
     assert all(row.met for row in gpu_checks.agreement(["nafnet"], CPU, patch=32))
-    assert all(row.met for row in gpu_checks.resume(bench, "nafnet", "mix"))
-    (row,) = gpu_checks.waiting(bench, ["mix"], "nafnet", settled=1)
+    assert all(row.met for row in gpu_checks.resume(bench, "nafnet", "mix", SMALL["overrides"]))
+    (row,) = gpu_checks.waiting(bench, ["mix"], "nafnet", 1, SMALL["overrides"])
     assert row.met
 
     wrong = iter([1.0, 1.1])
@@ -181,7 +182,7 @@ def test_checks_tell_right_from_wrong(monkeypatch, folder):
 
     bench_start = bench.training("nafnet", "mix").step
     monkeypatch.setattr(Training, "update", update)
-    (row,) = gpu_checks.waiting(bench, ["mix"], "nafnet", settled=1)
+    (row,) = gpu_checks.waiting(bench, ["mix"], "nafnet", 1, SMALL["overrides"])
     assert row.ratio == 3 and row.met is False and "synchronizing" in row.case
 
 
@@ -218,6 +219,20 @@ def test_a_worker_answers_fails_with_a_sentence_and_does_not_keep_anyone_waiting
         worker.stop()
         with pytest.raises(Failed, match="ended with exit code"):
             worker.ask(10, "limits", device="cpu")
+
+
+def test_what_is_not_measured_is_written_with_its_reason(monkeypatch, tmp_path, capsys):
+    assert tuple(gpu.WHATS) == GPU_ROWS
+    rows = [Measure("gpu art", "tiny", 1.0, "<= 1.005"), Measure.none("gpu step", "all", "no time", ">= 4")]
+    monkeypatch.setattr(gpu, "measures", lambda *_: iter(rows))
+    table = tmp_path / "speed.csv"
+    assert main(["gpu", "--device", "cpu", "--csv", str(table)]) == 0
+    kept = pd.read_csv(table, keep_default_na=False, dtype=str)
+    assert kept[["what", "ratio", "met", "medians"]].to_numpy().tolist() == [
+        ["gpu step", "not measured", "", "no time"],
+        ["gpu art", "1", "yes", ""],
+    ]
+    assert "| gpu step | all | not measured | >= 4 |  | no time |" in capsys.readouterr().out
 
 
 def test_without_a_gpu_the_command_says_so(capsys):
