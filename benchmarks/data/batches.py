@@ -2,18 +2,18 @@
 
 Every batch is a function of the step alone: its order, crops and degradations are drawn from generators seeded by
 (setting, baseline, seed, axis, step). A resumed run therefore needs no state of the data, and two strategies see the
-same batches.
+same batches. Samples and crops are the same on every device; a GPU draws its degradations itself, others than a CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from threading import Lock
-from typing import Generic, NamedTuple, TypeVar
 
-import joblib
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -21,14 +21,19 @@ from torch import Tensor
 
 from benchmarks.config import shares
 from benchmarks.config.configuration import Config
+from benchmarks.config.errors import UserError
 from benchmarks.config.mixing import Mixing
-from benchmarks.config.seeds import derive, generator
+from benchmarks.config.seeds import derive
+from benchmarks.data.cropping import Ahead, Cropping, Crops
+from benchmarks.data.on_device import Store, room
 from benchmarks.data.pools import Pool
 
 Patches = Float[Tensor, "batch 3 patch patch"]
 _Tasks = Int[Tensor, "batch"]
 _Counts = Float[Tensor, "task"]
 _Numbers = Int[np.ndarray, "batch"]
+_Pixels = Float[Tensor, "2 views batch 3 patch patch"]
+_Depths = Float[Tensor, "1 views batch 1 patch patch"]
 
 
 @dataclass
@@ -136,166 +141,202 @@ def _rates(pools: Sequence[Pool], config: Config) -> Callable[[int], np.ndarray]
     return (lambda step: shares.rates(mixing, np.array([step]), steps, tasks)[0]) if mixing.by_rates else None
 
 
-class _Crops(NamedTuple):
-    """What one step is made of, sorted by task: ``tasks`` (B,), ``clean`` and ``inputs`` uint8 (V*B, 3, P, P), and
-    ``depths`` (V*B, 1, P, P) where some task needs them. Inputs that are to be ``made`` (B,) are unset."""
-
-    tasks: np.ndarray
-    synthetic: np.ndarray
-    clean: np.ndarray
-    inputs: np.ndarray
-    depths: np.ndarray | None
-
-
-_Item = TypeVar("_Item")
-
-
-class _Ahead(Generic[_Item]):
-    """A function of the step, called for the next steps in background threads; its results are the same.
+class _Composing:
+    """A batch that a stream beside makes on the GPU while the current one computes.
 
     Args:
-        function: of the step alone, safe to call from several threads.
-        last: the step that ends training.
+        stream: beside.
+        compose: gives the batch; called at once.
     """
 
-    def __init__(self, function: Callable[[int], _Item], last: int):
-        threads = min(8, joblib.cpu_count())
-        self.function, self.last, self.depth = function, last, 2 * threads
-        self._threads = ThreadPoolExecutor(threads, "crops")
-        self._waiting: dict[int, Future[_Item]] = {}
+    def __init__(self, stream: torch.cuda.Stream, compose: Callable[[], Batch]):
+        with torch.cuda.stream(stream), _full_precision():
+            self._batch = compose()
+            self._made = stream.record_event()
 
-    def __call__(self, step: int) -> _Item:
-        wanted = range(step, max(min(step + self.depth, self.last), step + 1))
-        for other in set(self._waiting) - set(wanted):
-            self._waiting.pop(other).cancel()
-        for next_step in wanted:
-            if next_step not in self._waiting:
-                self._waiting[next_step] = self._threads.submit(self.function, next_step)
-        return self._waiting.pop(step).result()
+    def result(self) -> Batch:
+        """The batch, for the current stream, which waits for it; the host does not."""
+        current, batch = torch.cuda.current_stream(self._batch.clean.device), self._batch
+        current.wait_event(self._made)
+        for tensor in (batch.degraded, batch.clean, batch.tasks, batch.counts, batch.second):
+            if tensor is not None:
+                tensor.record_stream(current)  # the other stream must not reuse its memory before this one is done
+        return batch
+
+
+@contextmanager
+def _full_precision() -> Generator[None]:
+    """Without TF32, which a training may have on: degradations are the same for every precision of the network."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all runs of a process: what one has freed the next can use."""
+    return torch.cuda.Stream(device)
 
 
 class Batches:
     """The training batches of one run.
 
-    Images that are decoded when asked for, and any images for a GPU, are cropped some steps ahead in the background. On
-    a CPU :meth:`begin` makes a whole batch in a thread beside.
+    On a GPU, images that fit lie there (:class:`Store`), and a batch is composed by a stream beside. On a CPU,
+    :meth:`begin` makes a whole batch in a thread beside. Images that are decoded when asked for, and those that do not
+    fit on a GPU, are cropped some steps ahead in the background. No other thread than the caller's talks to a GPU.
 
     Args:
         pools: the tasks' training images, in the order of the setting.
         config: the run.
         device: where the batches are made and wanted.
+        store: holds images on that device; by default one is made on a GPU.
+
+    Attributes:
+        noise: kind of the device whose generator draws the degradations: ``cuda`` on a GPU, whose noise is another than
+            a CPU's, else ``cpu``.
+
+    Raises:
+        UserError: if a degradation fails on a GPU.
     """
 
-    def __init__(self, pools: Sequence[Pool], config: Config, device: torch.device):
+    def __init__(self, pools: Sequence[Pool], config: Config, device: torch.device, store: Store | None = None):
         self.pools, self.device = pools, device
         self.noise = "cpu"  # device whose random numbers degrade the images
         self.train = config.train
         self.seed = (config.setting, config.baseline, config.seed)
+        self.noise = "cuda" if device.type == "cuda" else "cpu"
         lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
         alone = bool(config.terms.task)
         mixing, rates = ("balanced", None) if alone else (config.data.mixing, _rates(pools, config))
         self.mixture = Mixture(lengths, sizes, config.train.batch, mixing, self.seed, rates)
-        ahead = device.type == "cuda" or any(pool.streams for pool in pools)
-        self.crops = _Ahead(self._crops, config.train.steps) if ahead else self._crops
+        self._stream = _beside(device) if device.type == "cuda" else None
+        if self._stream:
+            with torch.cuda.stream(self._stream):
+                store = Store(pools, device, room(device)) if store is None else store
+                self._try_degradations()
+            torch.cuda.synchronize(device)
+        self.store = store
+        self._scale = torch.tensor(255.0, device=device)
+        self.cropping = Cropping(pools, self.mixture, config.train, self.seed, store)
+        outside = [pool for pool, held in zip(pools, self.cropping.held, strict=True) if not held]
+        ahead = bool(outside) if self._stream else any(pool.streams for pool in outside)
+        self.crops = Ahead(self.cropping, config.train.steps) if ahead else self.cropping
         self._thread = ThreadPoolExecutor(1, "batch") if device.type == "cpu" else None
-        self._begun: tuple[int, Future[Batch]] | None = None
+        self._begun: tuple[int, Future[Batch] | _Composing] | None = None
 
     def __call__(self, step: int) -> Batch:
         """The batch of step 0, 1, ...; the same whenever it is asked for."""
         begun, self._begun = self._begun, None
         if begun and begun[0] == step:
             return begun[1].result()
-        wait([begun[1]] if begun else [])  # no two threads ask for crops
-        return self._composed(step)
+        if begun and isinstance(begun[1], Future):
+            wait([begun[1]])  # no two threads ask for crops
+        compose = partial(self._composed, step)
+        return _Composing(self._stream, compose).result() if self._stream else compose()
 
     def begin(self, step: int) -> None:
-        """Begin the batch of a step in a thread beside, unless one is begun; for when this thread will be busy outside
-        Python, as in a backward pass: between the small operations of a forward pass the two would only wait for each
-        other."""
-        if self._thread and not self._begun and step < self.train.steps:
-            self._begun = step, self._thread.submit(self._composed, step)
+        """Begin the batch of a step, unless one is begun: on a GPU in a stream beside; on a CPU in a thread beside, for
+        when this thread will be busy outside Python, as in a backward pass: between the small operations of a forward
+        pass the two would only wait for each other."""
+        if self._begun or step >= self.train.steps:
+            return
+        compose = partial(self._composed, step)
+        if self._stream:
+            self._begun = step, _Composing(self._stream, compose)
+        elif self._thread:
+            self._begun = step, self._thread.submit(compose)
 
     def _composed(self, step: int) -> Batch:
         crops = self.crops(step)
-        tasks, size, views = crops.tasks, len(crops.tasks), self.train.views
-        clean, degraded = self._tensor(crops.clean), self._tensor(crops.inputs)
-        depths = self._tensor(crops.depths) if crops.depths is not None else None
-        chance = generator(*self.seed, "degradation", step)
-        for task in np.unique(tasks[crops.synthetic]):
-            chosen = np.flatnonzero((tasks == task) & crops.synthetic)
-            rows = torch.from_numpy(np.concatenate([chosen + size * view for view in range(views)]))
-            depth = None if depths is None else depths[rows]
-            degraded[rows] = self._degraded(self.pools[task], clean[rows], depth, chance)
-        counts = np.bincount(tasks, minlength=len(self.pools))
+        (clean, degraded), depths = self._pixels(crops)
+        chance = torch.Generator(self.device if self._stream else "cpu")
+        chance.manual_seed(derive(*self.seed, "degradation", step))
+        for task in np.unique(crops.tasks[crops.synthetic]):
+            rows = self._rows(np.flatnonzero((crops.tasks == task) & crops.synthetic))
+            depth = None if depths is None else depths[0, :, rows].flatten(0, 1)
+            made = self._degraded(self.pools[task], degraded[:, rows].flatten(0, 1), depth, chance)
+            degraded[:, rows] = made.unflatten(0, (self.train.views, -1))
+        counts = np.bincount(crops.tasks, minlength=len(self.pools))
         return Batch(
-            degraded=degraded[:size],
-            clean=clean[:size],
-            tasks=torch.from_numpy(tasks).to(self.device),
-            counts=torch.from_numpy(counts.astype(np.float32)).to(self.device),
+            degraded=degraded[0],
+            clean=clean[0],
+            tasks=self._sent(crops.tasks),
+            counts=self._sent(counts.astype(np.float32)),
             sizes=tuple(counts.tolist()),
-            second=degraded[size:] if views == 2 else None,
+            second=degraded[1] if len(degraded) == 2 else None,
         )
+
+    def _pixels(self, crops: Crops) -> tuple[_Pixels, _Depths | None]:
+        """Crops in [0, 1]: clean and degraded ones, where the latter is to be made the clean one twice; and depths, if
+        some task needs them, with anything where there is none."""
+        depths = None if crops.depths is None else crops.depths[None]
+        if self.store is None:
+            return self._floats(crops.pixels), None if depths is None else self._floats(depths)
+        places = None if crops.places is None else self._sent(crops.places)
+        images = self._joined(crops.tasks, crops.pixels, places, self.store.cut)
+        return images, None if depths is None else self._joined(crops.tasks, depths, places, self.store.cut_depths)
+
+    def _floats(self, pixels: np.ndarray) -> Tensor:
+        return self._sent(pixels).float().div_(255)
+
+    def _joined(
+        self, tasks: np.ndarray, pixels: np.ndarray, places: Tensor | None, cut: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Crops of all samples as floats, some from the host, some from the store."""
+        kinds, views, _, *shape = pixels.shape
+        result = torch.empty((kinds, views, len(tasks), *shape), device=self.device)
+        sent = self._sent(pixels) if pixels.size else torch.empty(0)
+        held = self.cropping.held[tasks]
+        begin = outside = 0
+        for end in (*(np.flatnonzero(np.diff(held)) + 1).tolist(), len(tasks)):
+            if held[begin] and places is not None:
+                found = cut(places[..., begin:end, :])
+            else:
+                found = sent[:, :, outside : outside + end - begin]
+                outside += end - begin
+            # a division by a tensor: by a number, a GPU multiplies with the rounded reciprocal
+            torch.div(found, self._scale, out=result[:, :, begin:end])
+            begin = end
+        return result
+
+    def _rows(self, numbers: np.ndarray) -> slice | Tensor:
+        """An index of samples, whose use waits for nothing."""
+        begin, end = int(numbers[0]), int(numbers[-1]) + 1
+        return slice(begin, end) if end - begin == len(numbers) else self._sent(numbers)
+
+    def _sent(self, values: np.ndarray) -> Tensor:
+        """Values on the device, on their way there on a GPU."""
+        tensor = torch.from_numpy(values)
+        if self._stream:
+            tensor = tensor.pin_memory()  # here: in another thread it would disturb the capture of a CUDA graph
+        return tensor.to(self.device, non_blocking=self._stream is not None)
 
     def _degraded(self, pool: Pool, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
         """Views of one sample share the severity: they are crops of one degraded image."""
         kind, severity = pool.degradation, pool.task.severity
-        if severity is None:
-            low, high = pool.task.drawn or kind.training
-            drawn = low + (high - low) * torch.rand(len(clean) // self.train.views, generator=chance)
-            severity = drawn.repeat(self.train.views)
-        return kind(clean, chance, depth=depth if kind.needs_depth else None, severity=severity)
+        depth = depth if kind.needs_depth else None
+        if severity is not None:
+            return kind(clean, chance, depth=depth, severity=severity)
+        drawn = kind.draw(len(clean) // self.train.views, chance, self.device, pool.task.drawn)
+        return kind.degrade(clean, drawn.repeat(self.train.views), chance, depth)
 
-    def _crops(self, step: int) -> _Crops:
-        """The step's samples, cut, flipped and turned alike; a task's samples lie together, to be degraded together."""
-        tasks, images = self.mixture(step)
-        order = np.argsort(tasks, kind="stable")
-        tasks, images = tasks[order], images[order]
-        chance = np.random.default_rng(derive(*self.seed, "crops", step))
-        patch, total = self.train.patch, self.train.views * len(tasks)
-        clean = np.empty((total, 3, patch, patch), np.uint8)
-        inputs = np.empty_like(clean)
-        synthetic = np.zeros(len(tasks), bool)
-        needs_depth = any(pool.makes and pool.degradation.needs_depth for pool in self.pools)
-        depths = np.zeros((total, 1, patch, patch), np.uint8) if needs_depth else None
-        draws = [(chance.random(), chance.random(), chance.integers(8) if self.train.augment else 0) for _ in clean]
-        for sample, (task, image) in enumerate(zip(tasks.tolist(), images.tolist(), strict=True)):
-            picture, partner, depth = self._pictures(task, image)
-            synthetic[sample] = partner is None
-            room = [max(side - patch, 0) + 1 for side in picture.shape[:2]]
-            for row in range(sample, total, len(tasks)):  # the views of this sample
-                down, across, turn = draws[row]
-                window = (int(down * room[0]), int(across * room[1]), patch, int(turn))
-                clean[row] = _crop(picture, *window)
-                if partner is not None:
-                    inputs[row] = _crop(partner, *window)
-                elif depths is not None and depth is not None:
-                    depths[row] = _crop(depth, *window)
-        return _Crops(tasks, synthetic, clean, inputs, depths)
-
-    def _pictures(self, task: int, image: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """A sample's clean image, its degraded partner, and without one its depth, as far as its pool has them."""
-        pool = self.pools[task]
-        partner = pool.partner(image)
-        depth = pool.depth(image) if partner is None and pool.depths is not None else None
-        return pool.clean[image], partner, depth
-
-    def _tensor(self, crops: np.ndarray) -> Tensor:
-        """``crops`` as float in [0, 1] on the device."""
-        return torch.from_numpy(crops).to(self.device, non_blocking=True).float().div_(255)
-
-
-def _crop(image: np.ndarray, top: int, left: int, patch: int, turn: int) -> np.ndarray:
-    """A (C, P, P) view of a window of ``patch`` pixels in one of the eight orientations; smaller images are mirrored at
-    the end."""
-    image = np.atleast_3d(image)
-    window = image[top : top + patch, left : left + patch]
-    short = [(0, patch - side) for side in window.shape[:2]]
-    if any(after for _, after in short):
-        window = np.pad(window, [*short, (0, 0)], mode="symmetric")
-    quarters = turn % 4  # counter-clockwise; from 4 on mirrored left to right too
-    if quarters % 2:
-        window = window.swapaxes(0, 1)
-    upside = -1 if quarters in (1, 2) else 1
-    aside = -1 if (quarters in (2, 3)) != (turn >= 4) else 1
-    return window[::upside, ::aside].transpose(2, 0, 1)
+    def _try_degradations(self) -> None:
+        """Degrade a small image each way: mistakes are told before training, and constants come to the device."""
+        for pool in self.pools:
+            if pool.makes:
+                image = torch.full((self.train.views, 3, 64, 64), 0.5, device=self.device)
+                chance = torch.Generator(self.device).manual_seed(0)
+                try:
+                    self._degraded(pool, image, image[:, :1], chance)
+                except RuntimeError as error:
+                    reason = str(error).strip().split("\n")[0].removesuffix(".")
+                    raise UserError(
+                        f"{pool.task.name}: the degradation {pool.degradation.name} fails on {self.device} ({reason}); "
+                        "it must draw its random numbers on the device of its images, where its generator is too."
+                    ) from error

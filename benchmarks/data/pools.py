@@ -177,6 +177,8 @@ class InventedDepths:
     Depths are smooth: those of large images are made at reduced size and enlarged.
     """
 
+    streams = True  # a tenth of a second each
+
     def __init__(self, names: Sequence[str], images: Pictures):
         self.names, self.images = names, images
         self._invented_depths: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
@@ -229,8 +231,20 @@ class _Chain:
         return int(self.ends[-1])
 
     def __getitem__(self, number: int) -> Any:
+        part, place = self.at(number)
+        return part[place]
+
+    def at(self, number: int) -> tuple[Any, int]:
+        """The sequence that holds a number, and its number there."""
         part = int(np.searchsorted(self.ends, number, side="right"))
-        return self.parts[part][number - (int(self.ends[part - 1]) if part else 0)]
+        return self.parts[part], number - (int(self.ends[part - 1]) if part else 0)
+
+
+def origin(images: Pictures, number: int) -> tuple[Pictures, int]:
+    """The sequence of images that was joined with others into ``images``, and the number of the image there."""
+    while isinstance(images, _Chain):
+        images, number = images.at(number)
+    return images, number
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -59,8 +59,8 @@ class Degradation:
         Args:
             image: (B, 3, H, W) float in [0, 1], on any device.
             generator: source of all randomness. One on the CPU gives the same degradation whatever the device of the
-                image. To make an image's degradation independent of the others, call with that image alone and a
-                generator seeded for it.
+                image, one of a GPU another and quicker. To make an image's degradation independent of the others, call
+                with that image alone and a generator seeded for it.
             depth: (B, 1, H, W) in [0, 1], 0 near and 1 far; only where the degradation needs it, ignored elsewhere.
             severity: one value for all or (B,) in the degradation's own unit; None draws it uniformly from its training
                 range, for each image.
@@ -73,29 +73,57 @@ class Degradation:
         """
         if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
             raise ValueError(f"image must be (B, 3, H, W) of floats, not {tuple(image.shape)} of {image.dtype}")
-        image = image.float()
-        severities = self._severities(severity, image, generator)
+        return self.degrade(image.float(), self._severities(severity, image, generator), generator, depth)
+
+    def degrade(
+        self, image: Tensor, severity: Severities, generator: torch.Generator, depth: Tensor | None = None
+    ) -> Images:
+        """The same without a look at severities, which would wait for a GPU; for those that :meth:`draw` gave."""
         if not self.needs_depth:
-            return self.apply(image, severities, generator).clamp_(0, 1)
+            return self.apply(image, severity, generator).clamp_(0, 1)
         wanted = (len(image), 1, *image.shape[-2:])
         if depth is None or depth.shape != wanted:
             found = "none was given" if depth is None else f"not {tuple(depth.shape)}"
             raise ValueError(f"{self.name} needs a depth of {wanted}, {found}")
-        return self.apply(image, depth.to(image), severities, generator).clamp_(0, 1)
+        return self.apply(image, depth.to(image), severity, generator).clamp_(0, 1)
+
+    def draw(
+        self, count: int, generator: torch.Generator, device: torch.device, bounds: tuple[float, float] | None = None
+    ) -> Severities:
+        """Severities (count,) on the device, uniform between ``bounds``, by default those of training.
+
+        Raises:
+            ValueError: for bounds outside the degradation's limits.
+        """
+        low, high = bounds or self.training
+        self._check(low, high)
+        return uniform(generator, (count,), device, low, high)
 
     def _severities(self, severity: Tensor | float | None, image: Tensor, generator: torch.Generator) -> Severities:
         """Severity of each image, on the device of the images."""
         batch = len(image)
         if severity is None:
-            return uniform(generator, (batch,), image.device, *self.training)
-        # Limits are checked where that costs nothing: reading a tensor of another device would wait for it.
-        severity = torch.as_tensor(severity, dtype=torch.float32)
+            return self.draw(batch, generator, image.device)
+        if not isinstance(severity, Tensor):
+            self._check(severity)
+            return torch.full((), severity, dtype=torch.float32, device=image.device).expand(batch)
         if severity.shape not in ((), (1,), (batch,)):
             raise ValueError(f"severity must be one value or ({batch},), not {tuple(severity.shape)}")
+        # Limits are checked where that costs nothing: reading a tensor of another device would wait for it.
         low, high = self.limits
         if severity.device.type == "cpu" and not bool(((severity >= low) & (severity <= high)).all()):
-            raise ValueError(f"{self.name} takes a {self.unit} between {low:g} and {high:g}, not {severity.tolist()}")
-        return severity.to(image.device).expand(batch)
+            raise self._beyond(severity.tolist())
+        return severity.to(image.device, torch.float32).expand(batch)
+
+    def _check(self, *values: float) -> None:
+        low, high = self.limits
+        if not all(low <= value <= high for value in values):
+            raise self._beyond(*values)
+
+    def _beyond(self, *found: object) -> ValueError:
+        low, high = self.limits
+        shown = ", ".join(map(str, found))
+        return ValueError(f"{self.name} takes a {self.unit} between {low:g} and {high:g}, not {shown}")
 
 
 def degradation(

@@ -1,18 +1,31 @@
-"""Random fields and filters that the degradations share."""
+"""Random fields, constants and filters that the degradations share."""
+
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
+@cache
+def constant(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """A tensor of numbers, not to be changed; made once a device: to send it in every step would wait for a GPU."""
+    return torch.tensor(values, device=device)
+
+
 def uniform(
     generator: torch.Generator, shape: tuple[int, ...], device: torch.device, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
-    """Uniform numbers, drawn where the generator lives and then moved, so that every device sees the same ones."""
-    return torch.rand(shape, generator=generator, device=generator.device).mul_(high - low).add_(low).to(device)
+    """Uniform numbers, drawn where the generator lives and moved if that is elsewhere, so that with one generator every
+    device sees the same ones."""
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    if (low, high) != (0, 1):
+        drawn.mul_(high - low).add_(low)
+    return drawn.to(device)
 
 
 def normal(generator: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Standard normal numbers, drawn where the generator lives and then moved."""
+    """Standard normal numbers, drawn as those of :func:`uniform`."""
     return torch.randn(shape, generator=generator, device=generator.device).to(device)
 
 

@@ -1,12 +1,14 @@
 """JPEG compression."""
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.data.degradations._degradation import Images, Severities, degradation
+from benchmarks.data.degradations._fields import constant
 
 # Quantisation tables of ITU-T T.81, Annex K, tables K.1 (luminance) and K.2 (chrominance).
 _LUMINANCE = (
@@ -66,7 +68,7 @@ def _table_scale(quality: Tensor) -> Tensor:
 
 
 def _mix(planes: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    return torch.einsum("rc,bchw->brhw", torch.tensor(matrix, device=planes.device), planes)
+    return torch.einsum("rc,bchw->brhw", constant(matrix, planes.device), planes)
 
 
 def _quantised(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
@@ -74,12 +76,13 @@ def _quantised(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor)
     batch, channels, height, width = plane.shape
     blocks = plane.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).flatten(1, 3)
     cosines = _cosines(plane.device)
-    steps = ((torch.tensor(table, device=plane.device) * scale + 50) / 100).floor().clamp(1, 255).flatten(1, 2)
+    steps = ((constant(table, plane.device) * scale + 50) / 100).floor().clamp(1, 255).flatten(1, 2)
     blocks = cosines.T @ ((cosines @ blocks @ cosines.T / steps).round_() * steps) @ cosines
     blocks = blocks.reshape(batch, channels, height // 8, width // 8, 8, 8)
     return blocks.transpose(3, 4).reshape(plane.shape)
 
 
+@cache
 def _cosines(device: torch.device) -> Tensor:
     """The orthonormal 8-point cosine transform (type II), one frequency a row."""
     k, n = torch.arange(8, device=device)[:, None], torch.arange(8, device=device)

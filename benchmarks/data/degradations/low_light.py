@@ -26,7 +26,7 @@ def low_light(image: Images, severity: Severities, generator: torch.Generator) -
     """
     batch, device = len(image), image.device
     balance = uniform(generator, (batch, 3, 1, 1), device, 1.3, 2.0)
-    balance[:, 1] = 1
+    balance[:, 1].fill_(1)
     shot = uniform(generator, (batch, 1, 1, 1), device, 1e-4, 6e-4)
     read = uniform(generator, (batch, 1, 1, 1), device, 3e-4, 1e-3)
     grain = normal(generator, image.shape, device)

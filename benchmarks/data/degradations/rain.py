@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.degradations._degradation import Images, Severities, degradation
-from benchmarks.data.degradations._fields import filtered, line, per_image, uniform
+from benchmarks.data.degradations._fields import constant, filtered, line, per_image, uniform
 
 # Three distances of rain, far to near: how long, thick and bright the streaks are beside those of the middle one, and
 # what share of the drops is there.
@@ -42,13 +42,13 @@ def streaks(height: int, width: int, severity: Tensor, generator: torch.Generato
     batch, layers = len(severity), len(_LENGTH)
     main = uniform(generator, (batch, 1), device, -0.5, 0.5)
     angle = main + uniform(generator, (batch, layers), device, -0.06, 0.06)
-    length = uniform(generator, (batch, 1), device, 16, 34) * torch.tensor(_LENGTH, device=device)
-    thickness = uniform(generator, (batch, 1), device, 0.85, 1.25) * torch.tensor(_THICKNESS, device=device)
+    length = uniform(generator, (batch, 1), device, 16, 34) * constant(_LENGTH, device)
+    thickness = uniform(generator, (batch, 1), device, 0.85, 1.25) * constant(_THICKNESS, device)
 
     severity = severity[:, None]
     area = length * thickness * 2.5066  # of a streak; the filter spreads a drop's light over it
-    density = (0.27 * severity + 0.62 * severity**3) * torch.tensor(_SHARE, device=device) / area
-    brightness = (0.5 + 0.3 * severity) * torch.tensor(_BRIGHTNESS, device=device)
+    density = (0.27 * severity + 0.62 * severity**3) * constant(_SHARE, device) / area
+    brightness = (0.5 + 0.3 * severity) * constant(_BRIGHTNESS, device)
 
     chance = uniform(generator, (batch, layers, height, width), device)
     density, gain = density[..., None, None], (area * brightness)[..., None, None]

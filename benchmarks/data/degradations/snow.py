@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.degradations._degradation import Depths, Images, Severities, degradation
-from benchmarks.data.degradations._fields import filtered, line, uniform
+from benchmarks.data.degradations._fields import constant, filtered, line, uniform
 from benchmarks.data.degradations.haze import veil
 
 # Four distances of snow, far to near: flake radius in pixels, depth the layer hangs at, opacity, share of the area at
@@ -37,7 +37,7 @@ def snow(image: Images, depth: Depths, severity: Severities, generator: torch.Ge
     tint = uniform(generator, (len(image), 3, 1, 1), device, 0.92, 1.0)
     height, width = image.shape[-2:]
     cover = _flakes(height, width, severity, generator, device)
-    behind = torch.sigmoid(14 * (depth - torch.tensor(_DEPTH, device=device).reshape(1, -1, 1, 1)))
+    behind = torch.sigmoid(14 * (depth - constant(_DEPTH, device).reshape(1, -1, 1, 1)))
     cover = cover * (0.25 + 0.75 * behind)  # some flakes are nearer than their layer
     image = veil(image, depth, 0.2 * severity, tint)
     for layer in cover.split(1, dim=1):
@@ -48,18 +48,18 @@ def snow(image: Images, depth: Depths, severity: Severities, generator: torch.Ge
 def _flakes(height: int, width: int, severity: Tensor, generator: torch.Generator, device: torch.device) -> Tensor:
     """Opacity of each layer of snow, (B, layers, H, W) in [0, 1]."""
     batch, layers = len(severity), len(_RADIUS)
-    radius, onset = torch.tensor(_RADIUS, device=device), torch.tensor(_ONSET, device=device)
+    radius, onset = constant(_RADIUS, device), constant(_ONSET, device)
     angle = uniform(generator, (batch, 1), device, -0.9, 0.9) + uniform(generator, (batch, layers), device, -0.15, 0.15)
     length = uniform(generator, (batch, 1), device, 0.5, 5) * radius
     amount = ((severity[:, None] - onset) / (1 - onset)).clamp(min=0)
 
     area = 6.28 * radius**2 + 2.5 * radius * length
-    density = (amount * torch.tensor(_COVER, device=device) / area).clamp(min=1e-9)[..., None, None]
+    density = (amount * constant(_COVER, device) / area).clamp(min=1e-9)[..., None, None]
     chance = uniform(generator, (batch, layers, height, width), device)
     seeds = (chance < density) * (0.55 + 0.9 * chance / density) * area[..., None, None]
     shape = line(height, width, angle, length, radius.expand(batch, layers))
     # A threshold on overlapping soft blobs gives flakes of many sizes with uneven outlines.
     body = filtered(seeds, shape)
     soft = ((body - 0.15) / 0.85).clamp_(0, 1)
-    opacity = torch.tensor(_OPACITY, device=device).reshape(1, -1, 1, 1)
+    opacity = constant(_OPACITY, device).reshape(1, -1, 1, 1)
     return opacity * soft * soft * (3 - 2 * soft)

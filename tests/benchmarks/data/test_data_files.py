@@ -91,13 +91,16 @@ def test_a_further_set_joins_pairs_and_made_samples(root):
     assert [pool.partner(number) is None for number in range(12)] == 6 * [True] + 6 * [False]
     config = resolve(SETTING, "airnet", "mix", overrides=["train.patch=64", "train.batch=20"])
     batches = Batches(prepared.train, config, torch.device("cpu"))
-    batches.mixture = lambda step: (np.full(12, 3), np.arange(12))
-    batch, crops = batches(0), batches._crops(0)
+    batches.cropping.mixture = lambda step: (np.full(12, 3), np.arange(12))
+    batch, crops = batches(0), batches.cropping(0)
     assert crops.synthetic.tolist() == 6 * [True] + 6 * [False]
-    pairs = torch.from_numpy(crops.inputs).float() / 255
-    assert torch.equal(batch.degraded[6:], pairs[6:12]) and torch.equal(batch.second[6:], pairs[18:])
+    clean, pairs = torch.from_numpy(crops.pixels).float() / 255
+    assert torch.equal(clean[0], batch.clean)
+    assert torch.equal(batch.degraded[6:], pairs[0, 6:]) and torch.equal(batch.second[6:], pairs[1, 6:])
     lighter = (batch.degraded - batch.clean).flatten(1).mean(1)
-    assert (lighter > 0).all() and (batch.degraded[:6] != pairs[:6]).flatten(1).any(1).all()  # rain falls on the others
+    assert (lighter > 0).all() and (batch.degraded[:6] != pairs[0, :6]).flatten(1).any(
+        1
+    ).all()  # rain falls on the others
 
 
 def test_further_sets_that_cannot_be(root):

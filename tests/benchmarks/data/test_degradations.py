@@ -84,7 +84,8 @@ def test_what_a_degradation_must_not_do_is_found(name, tmp_path, monkeypatch, ca
     monkeypatch.syspath_prepend(tmp_path)
     assert conformance.main([f"broken_{name}:broken"]) == int(bool(wrong))
     told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.splitlines() if "FAILED" in line] == wrong.split(), told
+    failed = [line.split()[0] for line in told.splitlines() if "FAILED" in line]
+    assert [name for name in failed if name != "cuda"] == wrong.split(), told  # asked where there is a GPU
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
 from benchmarks.data import sources
-from benchmarks.data.batches import Batches, _Ahead
+from benchmarks.data.batches import Batches
+from benchmarks.data.cropping import Ahead
 
 SETTING = settings.load("all_weather")
 
@@ -71,7 +72,7 @@ def test_ahead_asks_for_what_comes_next_and_no_further_than_the_end():
             enough.set()
         return step
 
-    ahead = _Ahead(function, last=5)
+    ahead = Ahead(function, last=5)
     assert ahead(0) == 0 and enough.wait(5)
     assert [ahead(step) for step in (1, 2, 3, 4)] == [1, 2, 3, 4]
     assert sorted(asked) == [0, 1, 2, 3, 4]
