@@ -51,7 +51,7 @@ NAMED = {"compiled": "bf16 compiled", "plain": "the field's, fp32", "plain_defau
 PRODUCT = {"plain": "fp32", "plain_default": "tf32", "compiled": "bf16"}  # the precision whose product is its limit
 GOALS = {"compiled": ">= 4"}
 IMAGES_GOAL = {"promptir": ">= 110"}  # images a second
-SECONDS = 480.0
+PATCH = 128
 COMPILE_SHARE = 0.4  # of the sitting: longer none may compile
 LIMITS_SECONDS, CHECKS_SECONDS = 60.0, 150.0
 SCORING_ROUND, SCORING_LEAVES = 25.0, 110.0  # that a round of scoring takes, and what it leaves to the parts after it
@@ -110,6 +110,7 @@ class Sitting:
         self.until = self.began + seconds
         self.compiled_until = self.began + COMPILE_SHARE * seconds
         self.rates: dict[str, float] = {}  # of the matrix product, operations a second by precision
+        self.work: dict[str, float] = {}  # operations of a training step for one image of PATCH pixels
         self.stations: dict[str, Worker] = {}
         self.uncompiled: dict[str, str] = {}  # networks, and why they are not
 
@@ -126,6 +127,7 @@ class Sitting:
             yield from self._answered(stack, "gpu limits", "limits", LIMITS_SECONDS, device=self.device)
             arguments = {"folder": str(self.folder), "device": self.device, "names": list(self.plan.names)}
             yield from self._answered(stack, "gpu checks", "checks", CHECKS_SECONDS, **arguments)
+            self.work = {name: operations(name, self.plan.size, PATCH) for name in self.plan.names}
             self._await_compiled(stack)
             for part in self._parts(stack):
                 yield from self._taken(part)
@@ -199,7 +201,7 @@ class Sitting:
             try:
                 self.stations[name].answer(self.compiled_until - time.monotonic())
             except Failed as error:
-                self.uncompiled[name] = f"not compiled: {error} ({self.stations[name].last_words()})"
+                self.uncompiled[name] = f"not compiled: {error}"
                 self.stations[name].stop()
         for name in self.uncompiled:
             self._prepare(stack, name, ())
@@ -226,7 +228,7 @@ class Sitting:
         errors, rounds = dict[str, str](answer["errors"]), int(answer["rounds"])
         if name in self.uncompiled:
             errors["compiled"] = self.uncompiled[name]
-        work = operations(name, self.plan.size, answer["patch"])
+        work = self.work[name] * (answer["patch"] / PATCH) ** 2
         for way, why in errors.items():
             yield Measure.none("gpu step", f"{name} {self.plan.size}, {NAMED.get(way, way)}", why, GOALS.get(way, ""))
         reference = ways.get("plain")

@@ -6,10 +6,14 @@ given one batch again and again, but where its own batches are what is measured.
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -82,19 +86,21 @@ class Found:
     """What the first steps of a way show.
 
     Attributes:
-        step: seconds of a step, roughly.
         block: gives the seconds of a step, measured over a number of them.
         batch: its size.
-        mib: peak memory of a step, with weights and optimizer, beyond what the process held before.
+        held: MiB that the process held before.
+        step: seconds of a step, roughly.
+        mib: peak memory of a step, with weights and optimizer, beyond that.
         first: seconds of the first step: compilation, choice of convolutions.
         losses: of the tasks in the first steps.
     """
 
-    step: float
     block: Callable[[int], float]
     batch: int
-    mib: float
-    first: float
+    held: float = 0.0
+    step: float = 0.0
+    mib: float = 0.0
+    first: float = 0.0
     losses: Sequence[float] = ()
 
 
@@ -126,18 +132,21 @@ class Station:
         if not compiled:
             return {}
         for last in (False, True):
-            self._find("compiled", partial(self._ours, "compiled", "mix", compiled), patient=True)
-            _make_room(self.device, 0)
+            with redirect_stderr(StringIO()) as said:
+                self._find("compiled", partial(self._ours, "compiled", "mix", compiled), patient=True)
+            print(said.getvalue(), file=sys.stderr)
+            _clear(self.device)
             if self.trainings["compiled"].facts()["compiled"]:
                 return {}
             if not last:
                 time.sleep(PAUSE)  # others may have filled the memory; what was compiled is kept
-        raise RuntimeError("the training went on uncompiled")
+        raise RuntimeError(f"the training went on uncompiled: {' '.join(said.getvalue().split())[-200:]}")
 
     def measure(self, seconds: float, rounds: int, ways: dict[str, Sequence[str]]) -> Answer:
         """Every way in turn: those of ``ways`` by their overrides, the field's step as it is written and with PyTorch's
         default convolutions (TF32), and what :meth:`prepare` compiled."""
         until = time.monotonic() + seconds
+        self._settle("compiled")
         errors: dict[str, str] = {}
         makers = {way: partial(self._ours, way, "mix", overrides) for way, overrides in ways.items()}
         makers |= {"plain_default": partial(self._plain, True), "plain": partial(self._plain, False)}
@@ -147,7 +156,6 @@ class Station:
             except Exception as error:  # one way that fails must not cost the others
                 errors[way] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         measured = {way: found for way, found in self.ways.items() if way in (*makers, "compiled")}
-        self._settle()
         medians, taken = in_turn({way: _timed(found) for way, found in measured.items()}, rounds, until)
         answer: dict[str, dict[str, Any]] = {
             way: {"s": medians[way], "batch": found.batch, "mib": found.mib, "first_s": found.first}
@@ -159,11 +167,14 @@ class Station:
             answer[way].update(self.trainings[way].facts())
         return {"ways": answer, "errors": errors, "rounds": taken, "patch": patch, "difference": difference}
 
-    def _settle(self) -> None:
+    def _settle(self, way: str) -> None:
         """Steps in which a training decides on CUDA graphs by what it has seen; where steps are long, none pays."""
-        compiled = self.ways.get("compiled")
-        if compiled and compiled.step < SHORT:
-            compiled.block(SETTLING)
+        found = self.ways.get(way)
+        if found and found.step < SHORT:
+            found.block(SETTLING)
+            _reset_peak(self.device)
+            found.block(2)
+            found.mib = _peak(self.device) - found.held
 
     def data(self, seconds: float, rounds: int) -> Answer:
         """A step with its own batches against one on a fixed batch, of one and the same training."""
@@ -182,6 +193,7 @@ class Station:
         for number in (0, 1):
             for strategy, ways in pairs.items():
                 self._find(ways[number], partial(self._ours, ways[number], strategy, overrides))
+                self._settle(ways[number])
         ways = {way: _timed(self.ways[way]) for pair in pairs.values() for way in pair}
         answer = _compared(ways, seconds, rounds)
         answer["medians"] = {name: sum(answer["medians"][way] for way in pair) / 2 for name, pair in pairs.items()}
@@ -200,7 +212,7 @@ class Station:
             except torch.OutOfMemoryError:
                 pass  # the frames that hold tensors are gone once this is left
             self.trainings.pop(way, None)
-            _make_room(self.device, 0)
+            _clear(self.device)
             if retries:
                 retries -= 1
                 time.sleep(PAUSE)
@@ -210,7 +222,7 @@ class Station:
                 raise RuntimeError("not even one image fits into the device's memory")
 
     def _first_steps(self, step: Callable[[], object], found: Found, steps: int) -> Found:
-        held, rhythm = found.mib, step.training.rhythm if isinstance(step, Way) else None
+        rhythm = step.training.rhythm if isinstance(step, Way) else None
         every = rhythm.every if rhythm else 1
         if rhythm:
             rhythm.every = 1
@@ -226,7 +238,7 @@ class Station:
             step()
             wait(self.device)
             times.append(time.perf_counter() - started)
-        found.step, found.mib = median(times), _peak(self.device) - held
+        found.step, found.mib = median(times), _peak(self.device) - found.held
         if rhythm:
             rhythm.flush()
             found.losses, rhythm.every = rhythm.table()["loss"].tolist(), every
@@ -242,7 +254,7 @@ class Station:
         )
         self.trainings[way] = training
         taken = Way(training, self._fixed(training) if batch is None else Fixed(training.batches(training.step)))
-        return taken, Found(0, taken.block, training.config.train.batch, held, 0)
+        return taken, Found(taken.block, training.config.train.batch, held)
 
     def _plain(self, tf32: bool, batch: int | None) -> tuple[Callable[[], object], Found]:
         data, held = self._fixed(None).batch, _held(self.device)
@@ -261,7 +273,7 @@ class Station:
         def timed(steps: int) -> float:
             return block(as_written, self.device, steps, _warm(self.device, steps))
 
-        return as_written, Found(0, timed, size, held, 0)
+        return as_written, Found(timed, size, held)
 
     def _fixed(self, training: Training | None) -> Fixed:
         """The one batch of all ways."""
@@ -290,7 +302,7 @@ def _timed(found: Found) -> Callable[[], float]:
 
 def _found(way: Way, training: Training) -> Found:
     """Of a training whose first steps are taken."""
-    return Found(way.block(3), way.block, training.config.train.batch, 0, 0)
+    return Found(way.block, training.config.train.batch, step=way.block(3))
 
 
 def _compared(ways: dict[str, Callable[[], float]], seconds: float, rounds: int) -> Answer:
@@ -307,6 +319,12 @@ def _make_room(device: torch.device, most: float = ROOM) -> bool:
     if full:
         torch.cuda.empty_cache()
     return full
+
+
+def _clear(device: torch.device) -> None:
+    """Give back all memory that no tensor in use has; trainings that are done with hold each other in cycles."""
+    gc.collect()
+    _make_room(device, 0)
 
 
 def _warm(device: torch.device, steps: int) -> int:

@@ -66,7 +66,7 @@ class Worker:
         except Empty:
             raise Failed(f"no answer within {patience:.0f} s") from None
         if line is None:
-            raise Failed(f"its process ended with exit code {self._process.wait()}: {self.last_words()}")
+            raise Failed(f"its process ended with exit code {self._process.wait()}: {self._last_words()}")
         answer = json.loads(line)
         if "error" in answer:
             raise Failed(answer["error"])
@@ -97,7 +97,7 @@ class Worker:
             self._answers.put(line)
         self._answers.put(None)
 
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """The last line that it has printed."""
         words = self._log.read_text("utf-8", "replace").strip().splitlines()
         return words[-1][:300] if words else "without a word"

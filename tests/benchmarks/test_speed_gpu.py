@@ -52,9 +52,6 @@ class Here:
         self.tell(do, **arguments)
         return self.answer(patience)
 
-    def last_words(self):
-        return "last words"
-
     def stop(self):
         pass
 
