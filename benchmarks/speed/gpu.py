@@ -54,6 +54,7 @@ IMAGES_GOAL = {"promptir": ">= 110"}  # images a second
 PATCH = 128
 COMPILE_SHARE = 0.4  # of the sitting: longer none may compile
 LIMITS_SECONDS, CHECKS_SECONDS = 60.0, 150.0
+MANY_COUNTED = 30.0  # of the part of many trainings, after all have begun
 SCORING_ROUND, SCORING_LEAVES = 25.0, 110.0  # that a round of scoring takes, and what it leaves to the parts after it
 
 
@@ -79,7 +80,7 @@ class Plan:
     network_seconds: float = 25.0
     data_seconds: float = 8.0
     part_seconds: Mapping[str, float] = field(
-        default_factory=lambda: {"gpu art": 30.0, "gpu many": 45.0, "gpu scoring": 40.0, "gpu logging": 25.0}
+        default_factory=lambda: {"gpu art": 30.0, "gpu many": 60.0, "gpu scoring": 40.0, "gpu logging": 25.0}
     )
 
 
@@ -121,12 +122,14 @@ class Sitting:
 
     def rows(self) -> Iterator[Measure]:
         """Every row, as soon as it is there; rows that are not measured too."""
-        Bench(self.folder, torch.device("cpu"))  # draws the images once, for all processes
         with ExitStack() as stack:
+            limits = self._asked(stack, "limits", device=self.device)  # before anything else keeps the device busy
+            Bench(self.folder, torch.device("cpu"))  # draws the images once, for all processes
             self._compile(stack)
-            yield from self._answered(stack, "gpu limits", "limits", LIMITS_SECONDS, device=self.device)
+            yield from self._answered(limits, "gpu limits", LIMITS_SECONDS)
             arguments = {"folder": str(self.folder), "device": self.device, "names": list(self.plan.names)}
-            yield from self._answered(stack, "gpu checks", "checks", CHECKS_SECONDS, **arguments)
+            checks = self._asked(stack, "checks", **arguments)
+            yield from self._answered(checks, "gpu checks", CHECKS_SECONDS)
             self.work = {name: operations(name, self.plan.size, PATCH) for name in self.plan.names}
             self._await_compiled(stack)
             for part in self._parts(stack):
@@ -145,7 +148,8 @@ class Sitting:
         what = "gpu logging"
 
         def logging(left: float) -> Iterator[Measure]:
-            return self._answered(stack, what, "logging", left, folder=str(self.folder), device=self.device)
+            worker = self._asked(stack, "logging", folder=str(self.folder), device=self.device)
+            return self._answered(worker, what, left)
 
         yield Part(what, WHATS[what], plan.part_seconds[what], logging)
 
@@ -164,11 +168,17 @@ class Sitting:
         except Failed as error:
             yield Measure.none(part.what, part.case, str(error))
 
-    def _answered(self, stack: ExitStack, what: str, do: str, seconds: float, **arguments: object) -> Iterator[Measure]:
-        """The rows with which a station of :mod:`benchmarks.speed.gpu_parts` answers."""
+    def _asked(self, stack: ExitStack, do: str, **arguments: object) -> Worker:
+        """A station of :mod:`benchmarks.speed.gpu_parts` that was asked."""
+        worker = self._worker(stack, "gpu_parts", do)
+        worker.tell(do, **arguments)
+        return worker
+
+    def _answered(self, worker: Worker, what: str, seconds: float) -> Iterator[Measure]:
+        """The rows that it answers."""
         try:
-            with self._worker(stack, "gpu_parts", do) as worker:
-                answer = worker.ask(min(seconds, self.left), do, **arguments)
+            with worker:
+                answer = worker.answer(min(seconds, self.left))
         except Failed as error:
             yield Measure.none(what, WHATS[what], str(error))
             return
@@ -232,11 +242,9 @@ class Sitting:
         for way, why in errors.items():
             yield Measure.none("gpu step", f"{name} {self.plan.size}, {NAMED.get(way, way)}", why, GOALS.get(way, ""))
         reference = ways.get("plain")
-        if reference is None:
-            return
         for way, found in ways.items():
             case = self._case(name, way, found, answer["patch"])
-            speed, plainly = (one["batch"] / one["s"] for one in (found, reference))
+            speed = found["batch"] / found["s"]
             goal = GOALS.get(way, "") if name in WITH_GOAL else ""
             precision = PRODUCT.get(way, way)
             values = {"ms": 1000 * found["s"], "images_per_s": speed, "tflop_per_s": speed * work / 1e12}
@@ -244,10 +252,14 @@ class Sitting:
             values |= {"first_step_s": found["first_s"]} | {
                 key: float(found[key]) for key in ("recompilations",) if way == "compiled" and key in found
             }
-            yield Measure("gpu step", case, speed / plainly, goal, values, rounds)
+            if reference:
+                ratio = speed * reference["s"] / reference["batch"]
+                yield Measure("gpu step", case, ratio, goal, values, rounds)
+            else:
+                yield Measure("gpu step", f"{case}, images a second, without the field's", speed, "", values, rounds)
             if way == "compiled" and name in IMAGES_GOAL:
                 yield Measure("gpu step", f"{case}, images a second", speed, IMAGES_GOAL[name], {}, rounds)
-            if found["batch"] == reference["batch"] and found["mib"] > 0:
+            if reference and found["batch"] == reference["batch"] and found["mib"] > 0:
                 memory = {"mib": found["mib"], "field_mib": reference["mib"]}
                 yield Measure("gpu memory", case, found["mib"] / reference["mib"], "", memory, 1)
         if answer["difference"] is not None:
@@ -280,7 +292,7 @@ class Sitting:
 
     def _many(self, left: float) -> Iterator[Measure]:
         try:
-            yield from gpu_many.measures(self.folder, self.device, min(90.0, left))
+            yield from gpu_many.measures(self.folder, self.device, min(90.0, left - MANY_COUNTED))
         except RuntimeError as error:
             raise Failed(str(error)) from error
 
@@ -288,7 +300,7 @@ class Sitting:
         rounds = round(max(1, min(3, (left - SCORING_LEAVES) // SCORING_ROUND)))
         arguments = {"folder": str(self.folder), "device": self.device, "rounds": min(rounds, self.rounds)}
         with ExitStack() as stack:
-            yield from self._answered(stack, "gpu scoring", "scoring", 5 * SCORING_ROUND, **arguments)
+            yield from self._answered(self._asked(stack, "scoring", **arguments), "gpu scoring", 5 * SCORING_ROUND)
 
 
 def operations(name: str, size: str, patch: int) -> float:

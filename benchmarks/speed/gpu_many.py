@@ -126,10 +126,11 @@ def measures(
         until = time.monotonic() + seconds
         for worker in (*workers, core):
             worker.answer(until - time.monotonic())
-        cpu = _counted([core], windows.cpu)
+        cpu, alone = _counted([core], windows.cpu), 0.0
         for number in together:
             rate = _counted(workers[:number], windows.gpu)
-            values = {"gpu_steps_per_s": rate, "core_steps_per_s": cpu}
+            alone = alone or rate
+            values = {"gpu_steps_per_s": rate, "core_steps_per_s": cpu, f"over_{together[0]}_at_once": rate / alone}
             case = f"demo training of {name} tiny, {number} at once, runs an hour over those of one CPU core"
             yield Measure(WHAT, case, rate / cpu, GOAL if number == max(together) else "", values, 1)
 

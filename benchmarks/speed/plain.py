@@ -103,6 +103,7 @@ def stepper(
     """
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6)
     numbers: list[float] = []
+    told = tasks.tolist()  # the field's code has the names of the tasks on the host
 
     def step() -> None:
         with plainly():
@@ -112,7 +113,7 @@ def stepper(
             grouped: dict[int, list[Tensor]] = {}
             for sample in range(len(restored)):
                 loss = F.l1_loss(restored[sample], clean[sample])
-                grouped.setdefault(int(tasks[sample]), []).append(loss)
+                grouped.setdefault(told[sample], []).append(loss)
             losses = [torch.stack(grouped[task]).mean() for task in range(count) if task in grouped]
             total = torch.stack(losses).mean()
             (total if auxiliary is None else total + auxiliary).backward()

@@ -24,6 +24,9 @@ from typing import Any
 Answer = dict[str, Any]
 
 
+SHOWN = 12  # lines of what a worker has printed, where it fails
+
+
 class Failed(RuntimeError):
     """A worker that could not answer; the message says why."""
 
@@ -66,9 +69,10 @@ class Worker:
         except Empty:
             raise Failed(f"no answer within {patience:.0f} s") from None
         if line is None:
-            raise Failed(f"its process ended with exit code {self._process.wait()}: {self._last_words()}")
+            raise Failed(f"its process ended with exit code {self._process.wait()}: {self._printed(1)[:300]}")
         answer = json.loads(line)
         if "error" in answer:
+            print(f"{self._log.stem}: {self._printed(SHOWN)}", file=sys.stderr)
             raise Failed(answer["error"])
         return answer
 
@@ -97,10 +101,9 @@ class Worker:
             self._answers.put(line)
         self._answers.put(None)
 
-    def _last_words(self) -> str:
-        """The last line that it has printed."""
-        words = self._log.read_text("utf-8", "replace").strip().splitlines()
-        return words[-1][:300] if words else "without a word"
+    def _printed(self, lines: int) -> str:
+        """The last lines that it has printed."""
+        return "\n".join(self._log.read_text("utf-8", "replace").strip().splitlines()[-lines:])
 
 
 def serve(module: str) -> None:

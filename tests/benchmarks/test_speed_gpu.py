@@ -87,10 +87,22 @@ def test_a_sitting_fills_its_rows_and_names_what_there_was_no_time_for(monkeypat
 
 def test_a_network_that_does_not_compile_keeps_its_other_rows(monkeypatch, folder):
     monkeypatch.setattr(gpu_network, "PAUSE", 0)
-    rows = [row for row in sitting(monkeypatch, folder, compiled=["train.compile=off"]) if row.what == "gpu step"]
+    ways = FP32 | {"tf32": ["train.precision=tf32"]}  # which a CPU has not
+    rows = sitting(monkeypatch, folder, compiled=["train.compile=off"], ways=ways)
+    rows = [row for row in rows if row.what == "gpu step"]
     by_way = {row.case.rpartition(", ")[2]: row for row in rows}
     assert "uncompiled" in by_way["bf16 compiled"].missing and by_way["bf16 compiled"].met is None
+    assert "train.precision=tf32 is for NVIDIA GPUs" in by_way["tf32"].missing
     assert by_way["fp32"].ratio > 0
+
+
+def test_without_the_field_s_step_ours_keep_their_images_a_second(folder):
+    found = {"s": 0.5, "batch": 8, "mib": 3.0, "first_s": 1.0}
+    answer = {"ways": {"bf16": found}, "errors": {"plain": "too large"}, "rounds": 3, "patch": 128, "difference": None}
+    sitting = gpu.Sitting(folder, "cpu", 1, 1)
+    sitting.work = {"promptir": 1e9}
+    missing, ours = sitting._steps("promptir", answer)
+    assert missing.missing == "too large" and ours.ratio == 16 and "images a second" in ours.case
 
 
 def test_a_compiled_way_is_measured_beside_the_others_and_its_losses_are_compared(monkeypatch, folder):
