@@ -24,32 +24,32 @@ class WeightAverage(nn.Module):
 
     module: Network  #: with the average
     n_averaged: Tensor  #: updates so far, on the host
+    begun = False  #: whether there were any
 
     def __init__(self, network: Network, decay: float):
         super().__init__()
         self.module, self.decay = copy.deepcopy(network), decay
         self.register_buffer("n_averaged", torch.zeros((), dtype=torch.long))
-        self._begun = False
         self.register_load_state_dict_post_hook(self._look)
 
     @staticmethod
     def _look(average: nn.Module, _keys: Any) -> None:
         assert isinstance(average, WeightAverage)
-        average._begun = bool(average.n_averaged > 0)
+        average.begun = bool(average.n_averaged > 0)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Take in the weights after a step; the first ones are the average themselves."""
-        mine, given = list(self.module.parameters()), [value.detach() for value in network.parameters()]
-        if self._begun:
-            torch._foreach_lerp_(mine, given, 1 - self.decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # noqa: SLF001  # as torch's own average
+        mine, given = ([value.detach() for value in one.parameters()] for one in (self.module, network))
+        if self.begun:
+            torch._foreach_lerp_(mine, given, 1 - self.decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # as torch's own average
         else:
             _copy(mine, given)
-            self._begun = True
+            self.begun = True
         _copy(list(self.module.buffers()), list(network.buffers()))
         self.n_averaged += 1
 
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     if targets:
-        torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # noqa: SLF001
+        torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from art.shapes import Images
@@ -130,12 +131,12 @@ class ForwardPass:
         if _has_hooks(self.network):
             return self._say("train.compile is off, for the strategy or the network looks at layers from outside")
         options: dict[str, Any] | None = {"fallback_random": True} if self.backend == "inductor" else None
-        # a function of its own: torch keeps what it compiled by the code of functions
-        function = torch.compile(self.network.training_forward, backend=self.backend, options=options, dynamic=False)
+        # A backward pass that reuses the memory of activations could be done only once. Torch asks at that pass too.
+        torch._functorch.config.donated_buffer = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        function = torch.compile(_entry(self.network), backend=self.backend, options=options, dynamic=False)
 
         def compiled(degraded: Images, second: Images | None) -> Output:
-            # without donated buffers a strategy may walk back several times
-            with _functorch_config().patch(donated_buffer=False), precision.autocast(self.train, self.device, False):
+            with precision.autocast(self.train, self.device, cache=False):
                 return function(degraded, second)
 
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -216,10 +217,7 @@ class ForwardPass:
 
     def close(self) -> None:
         """Free what was compiled and recorded."""
-        self._graph = None
-        if self._compiled:
-            self._compiled = None
-            torch.compiler.reset()
+        self._graph = self._compiled = None
 
     def _say(self, words: str) -> None:
         print(f"warning: {words}.", file=sys.stderr, flush=True)
@@ -246,6 +244,17 @@ class _Count(torch.autograd.Function):
         return (None, *slopes)
 
 
+def _entry(network: Network) -> _Forward:
+    """The network's pass as a function with code of its own: torch keeps what it compiled with the code, and gives up
+    on code that it has compiled 8 times, for whichever network."""
+
+    def entry(degraded: Images, second: Images | None) -> Output:
+        return network.training_forward(degraded, second)
+
+    entry.__code__ = entry.__code__.replace()
+    return entry
+
+
 def _undecided(switch: str, auto: bool) -> bool:
     return switch == "on" or (switch == "auto" and auto)
 
@@ -265,12 +274,6 @@ def _compilations() -> int:
     from torch._dynamo.utils import counters  # nothing public counts them
 
     return counters["stats"]["unique_graphs"]
-
-
-def _functorch_config() -> Any:
-    import torch._functorch.config as config
-
-    return config
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,15 +114,13 @@ class PassGraph:
 
     def _walk(self) -> list[Tensor | None]:
         """Gradients of the parameters, each in memory of its own: they are scaled in place later."""
-        walked = torch.autograd.grad(
-            self._differentiable(self._live), self.parameters, self.slopes, allow_unused=True
-        )
+        walked = torch.autograd.grad(self._differentiable(self._live), self.parameters, self.slopes, allow_unused=True)
         found: list[Tensor | None] = []
         places: set[int] = set()
         for gradient in walked:
             if gradient is not None:  # pyright: ignore[reportUnnecessaryComparison] (torch: None where unused)
                 place = gradient.untyped_storage().data_ptr()
-                gradient = gradient.clone() if place in places else gradient  # noqa: PLW2901
+                gradient = gradient.clone() if place in places else gradient
                 places.add(place)
             found.append(gradient)
         return found
@@ -168,7 +166,7 @@ class _Replay(torch.autograd.Function):
 
 
 @contextmanager
-def recording_on_gpu() -> Iterator[Record]:
+def recording_on_gpu() -> Generator[Record]:
     """Within this, work runs on a stream of its own, and what it gives records work there."""
     stream, pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
     torch.cuda.synchronize()
@@ -188,7 +186,7 @@ def recording_on_gpu() -> Iterator[Record]:
 
 
 @contextmanager
-def _told_of_waits() -> Iterator[list[warnings.WarningMessage]]:
+def _told_of_waits() -> Generator[list[warnings.WarningMessage]]:
     """Within this, torch warns of what waits for a GPU, and the warnings are kept; in a recording it would fail."""
     if not torch.cuda.is_available():
         yield []
@@ -205,8 +203,7 @@ def _told_of_waits() -> Iterator[list[warnings.WarningMessage]]:
 
 def _drawn_on_host() -> tuple[object, ...]:
     """Stands for how many random numbers were drawn by the host's generators."""
-    _, keys, place, *_ = np.random.get_state(legacy=True)  # noqa: NPY002  # a network may use it
-    return torch.get_rng_state().numpy().tobytes(), keys.tobytes(), place, random.getstate()
+    return torch.get_rng_state().numpy().tobytes(), str(np.random.get_state(legacy=False)), random.getstate()
 
 
 def _is_on_gpu(network: nn.Module) -> bool:

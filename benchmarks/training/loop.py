@@ -18,6 +18,7 @@ from art.shapes import PerTask, Scalar
 from art.task_losses import TaskLosses
 from baselines.network import Network
 from benchmarks.config.configuration import Config
+from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches

@@ -24,9 +24,7 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 def has_tf32(device: torch.device) -> bool:
     """Whether a device has TF32: NVIDIA's GPUs from Ampere on."""
     return (
-        device.type == "cuda"
-        and torch.version.hip is None
-        and torch.cuda.get_device_capability(device) >= _TF32_SINCE
+        device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= _TF32_SINCE
     )
 
 
@@ -40,9 +38,7 @@ def cpu_has_bf16() -> bool:
 def refusal(train: TrainConfig, device: torch.device) -> str | None:
     """Why a device should not train in ``train.precision``, in a sentence; ``None`` where it can."""
     if train.precision == "tf32" and not has_tf32(device):
-        return (
-            f"train.precision=tf32 is for NVIDIA GPUs of compute capability 8.0 or more, not for {device}; use fp32"
-        )
+        return f"train.precision=tf32 is for NVIDIA GPUs of compute capability 8.0 or more, not for {device}; use fp32"
     if train.precision == "bf16" and device.type == "cpu" and not (train.emulate or cpu_has_bf16()):
         return (
             "train.precision=bf16 would be about 14 times slower than fp32 on this CPU, which has no bf16 arithmetic; "
@@ -99,8 +95,8 @@ def _flags() -> tuple[str, bool, bool, bool]:
 
 
 def _set(products: str, convolutions: bool, benchmark: bool, deterministic: bool) -> None:
-    """Set what :func:`_flags` reads. Torch's newer flags of TF32 follow these; to set those alone would leave the two at
-    odds, and compiled steps would refuse to run."""
+    """Set what :func:`_flags` reads. Torch's newer flags of TF32 follow these; to set those alone would leave the two
+    at odds, and compiled steps would refuse to run."""
     torch.set_float32_matmul_precision(products)
     cudnn = torch.backends.cudnn
     cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = convolutions, benchmark, deterministic

@@ -56,7 +56,8 @@ class _Operators(TorchDispatchMode):
         masked = name in ("index", "index_put", "index_put_") and any(
             place is not None and place.dtype in (torch.bool, torch.uint8) for place in args[1]
         )
-        if (name in OPERATORS or masked) and not self.functions.inside and not _of_torchs_optimizers():
+        unknown = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None  # how long the result is
+        if (name in OPERATORS or masked or unknown) and not self.functions.inside and not _of_torchs_optimizers():
             raise Waits(f"the operator {name}{' with a mask' * masked}")
         return function(*args, **(kwargs or {}))
 
