@@ -24,7 +24,10 @@ from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.seeds import derive
+from benchmarks.config.settings import Task
 from benchmarks.data.cropping import Ahead, Cropping, Crops
+from benchmarks.data.degradations import Degradation
+from benchmarks.data.degradations._fields import uniform
 from benchmarks.data.on_device import Store, room
 from benchmarks.data.pools import Pool
 
@@ -199,6 +202,8 @@ class Batches:
     Attributes:
         noise: kind of the device whose generator draws the degradations: ``cuda`` on a GPU, whose noise is another than
             a CPU's, else ``cpu``.
+        merges: whether tasks with the same degradation, such as noise at several levels, are degraded in one go: on a
+            GPU, which is slow to start; on a CPU each alone, as its random numbers have always been drawn.
 
     Raises:
         UserError: if a degradation fails on a GPU.
@@ -210,6 +215,7 @@ class Batches:
         self.train = config.train
         self.seed = (config.setting, config.baseline, config.seed)
         self.noise = "cuda" if device.type == "cuda" else "cpu"
+        self.merges = device.type == "cuda"
         lengths = [pool.task.list_length for pool in pools]
         sizes = [len(pool.names) for pool in pools]
         alone = bool(config.terms.task)
@@ -257,10 +263,11 @@ class Batches:
         (clean, degraded), depths = self._pixels(crops)
         chance = torch.Generator(self.device if self._stream else "cpu")
         chance.manual_seed(derive(*self.seed, "degradation", step))
-        for task in np.unique(crops.tasks[crops.synthetic]):
-            rows = self._rows(np.flatnonzero((crops.tasks == task) & crops.synthetic))
+        for group in self._groups(crops):
+            numbers = np.flatnonzero(np.isin(crops.tasks, group) & crops.synthetic)
+            rows = self._rows(numbers)
             depth = None if depths is None else depths[0, :, rows].flatten(0, 1)
-            made = self._degraded(self.pools[task], degraded[:, rows].flatten(0, 1), depth, chance)
+            made = self._degraded(crops.tasks[numbers], degraded[:, rows].flatten(0, 1), depth, chance)
             degraded[:, rows] = made.unflatten(0, (self.train.views, -1))
         counts = np.bincount(crops.tasks, minlength=len(self.pools))
         return Batch(
@@ -317,23 +324,44 @@ class Batches:
             tensor = tensor.pin_memory()  # here: in another thread it would disturb the capture of a CUDA graph
         return tensor.to(self.device, non_blocking=self._stream is not None)
 
-    def _degraded(self, pool: Pool, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
-        """Views of one sample share the severity: they are crops of one degraded image."""
-        kind, severity = pool.degradation, pool.task.severity
+    def _groups(self, crops: Crops) -> list[list[int]]:
+        """Tasks whose samples are degraded together."""
+        tasks = np.unique(crops.tasks[crops.synthetic]).tolist()
+        if not self.merges:
+            return [[task] for task in tasks]
+        kinds = {task: self.pools[task].degradation for task in tasks}
+        return [[task for task in tasks if kinds[task] is kind] for kind in dict.fromkeys(kinds.values())]
+
+    def _degraded(self, tasks: np.ndarray, clean: Tensor, depth: Tensor | None, chance: torch.Generator) -> Tensor:
+        """Samples (V * N, 3, P, P) of tasks (N,) with one degradation. Views of a sample share the severity: they are
+        crops of one degraded image."""
+        kind = self.pools[tasks[0]].degradation
         depth = depth if kind.needs_depth else None
-        if severity is not None:
+        asked = [self.pools[task].task for task in tasks]
+        severity, bounds = asked[0].severity, asked[0].drawn
+        if any((task.severity, task.drawn) != (severity, bounds) for task in asked):
+            drawn = self._severities(kind, asked, chance)
+        elif severity is not None:
             return kind(clean, chance, depth=depth, severity=severity)
-        drawn = kind.draw(len(clean) // self.train.views, chance, self.device, pool.task.drawn)
+        else:
+            drawn = kind.draw(len(tasks), chance, self.device, bounds)
         return kind.degrade(clean, drawn.repeat(self.train.views), chance, depth)
+
+    def _severities(self, kind: Degradation, tasks: Sequence[Task], chance: torch.Generator) -> Tensor:
+        """A severity for a sample of each task, drawn or its own."""
+        bounds = [task.drawn or kind.training if task.severity is None else (task.severity,) * 2 for task in tasks]
+        kind.check(*(value for pair in bounds for value in pair))
+        low, high = self._sent(np.ascontiguousarray(np.array(bounds, np.float32).T))
+        return torch.lerp(low, high, uniform(chance, (len(tasks),), self.device))
 
     def _try_degradations(self) -> None:
         """Degrade a small image each way: mistakes are told before training, and constants come to the device."""
-        for pool in self.pools:
+        for task, pool in enumerate(self.pools):
             if pool.makes:
                 image = torch.full((self.train.views, 3, 64, 64), 0.5, device=self.device)
                 chance = torch.Generator(self.device).manual_seed(0)
                 try:
-                    self._degraded(pool, image, image[:, :1], chance)
+                    self._degraded(np.array([task]), image, image[:, :1], chance)
                 except RuntimeError as error:
                     reason = str(error).strip().split("\n")[0].removesuffix(".")
                     raise UserError(

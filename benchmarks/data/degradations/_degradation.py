@@ -96,7 +96,7 @@ class Degradation:
             ValueError: for bounds outside the degradation's limits.
         """
         low, high = bounds or self.training
-        self._check(low, high)
+        self.check(low, high)
         return uniform(generator, (count,), device, low, high)
 
     def _severities(self, severity: Tensor | float | None, image: Tensor, generator: torch.Generator) -> Severities:
@@ -105,7 +105,7 @@ class Degradation:
         if severity is None:
             return self.draw(batch, generator, image.device)
         if not isinstance(severity, Tensor):
-            self._check(severity)
+            self.check(severity)
             return torch.full((), severity, dtype=torch.float32, device=image.device).expand(batch)
         if severity.shape not in ((), (1,), (batch,)):
             raise ValueError(f"severity must be one value or ({batch},), not {tuple(severity.shape)}")
@@ -115,7 +115,12 @@ class Degradation:
             raise self._beyond(severity.tolist())
         return severity.to(image.device, torch.float32).expand(batch)
 
-    def _check(self, *values: float) -> None:
+    def check(self, *values: float) -> None:
+        """Compare severities with the limits.
+
+        Raises:
+            ValueError: naming those beyond.
+        """
         low, high = self.limits
         if not all(low <= value <= high for value in values):
             raise self._beyond(*values)

@@ -173,6 +173,31 @@ def test_no_degradation_waits_for_the_device(name):
                 kind(images, chance, depth=images[:, :1], severity=severity)
 
 
+@pytest.mark.parametrize("baseline", ["transweather", "airnet"])
+def test_tasks_that_are_degraded_together_keep_their_severities(baseline, pools):
+    """As on a GPU: noise at three levels in one go."""
+    apart, together = Batches(pools, config(baseline), CPU), Batches(pools, config(baseline), CPU)
+    together.merges = True
+    assert together._groups(together.cropping(0)) == [[0, 1, 2], [3], [4]]
+    one, other = apart(0), together(0)
+    paired = torch.from_numpy(~apart.cropping(0).synthetic)
+    assert torch.equal(one.clean, other.clean) and torch.equal(one.degraded[paired], other.degraded[paired])
+    assert ((other.degraded != other.clean).flatten(1).any(1) | (other.tasks == 3)).all()
+    for batch in (one, other):
+        grey = (batch.clean > 0.3) & (batch.clean < 0.7)  # is not clipped
+        noise = 255 * (batch.degraded - batch.clean)
+        levels = [noise[batch.tasks == task][grey[batch.tasks == task]].std() for task in range(3)]
+        assert [float(level) for level in levels] == pytest.approx([15, 25, 50], rel=0.05)
+
+
+def test_severities_of_tasks_that_differ_lie_within_their_bounds(pools):
+    kind, tasks = load(known()["noise"]), [*(pool.task for pool in pools[:3])]
+    tasks[1] = tasks[1].model_copy(update={"severity": None, "drawn": (30.0, 40.0)})
+    drawn = Batches(pools, config(), CPU)._severities(kind, [tasks[n % 3] for n in range(60)], torch.Generator())
+    assert (drawn[0::3] == 15).all() and (drawn[2::3] == 50).all()
+    assert drawn[1::3].min() >= 30 and drawn[1::3].max() <= 40 and len(set(drawn[1::3].tolist())) > 15
+
+
 def test_degradations_are_of_full_precision_whatever_the_network_is_of():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
