@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.backends import cudnn
@@ -22,9 +23,7 @@ def exact(device: torch.device) -> Generator[None]:
         yield
         return
     matmul = torch.backends.cuda.matmul
-    # read from the newer switches, which never refuse; set by the older ones, which keep both kinds in step
-    convolution = cudnn.conv.fp32_precision  # pyright: ignore[reportAttributeAccessIssue]  # put there as a module loads
-    was = matmul.fp32_precision == "tf32", convolution == "tf32", cudnn.benchmark
+    was = _tf32(matmul), _tf32(cudnn), cudnn.benchmark
     try:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = False, False, False
         yield
@@ -32,14 +31,26 @@ def exact(device: torch.device) -> Generator[None]:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = was
 
 
-def precision(convention: Protocol, device: torch.device) -> torch.autocast:
-    """A context for the calls of a network, of the thread that enters it: bfloat16 where the protocol says so.
+def _tf32(backend: Any) -> bool:
+    """Whether a backend may use TF32. Set are always the older of its two switches, which keep both kinds in step."""
+    try:
+        return backend.allow_tf32
+    except RuntimeError:  # somebody has set the newer one alone
+        return getattr(backend, "conv", backend).fp32_precision == "tf32"
+
+
+def check(convention: Protocol, device: torch.device) -> None:
+    """Refuse bfloat16 where it would be many times slower.
 
     Raises:
-        UserError: on a CPU that has no arithmetic for it, where it would be many times slower.
+        UserError: for a protocol in bfloat16 on a CPU that has no arithmetic for it.
     """
     if convention.half and device.type == "cpu" and not cpu_has_bf16():
         raise UserError("@bf16: this processor has no arithmetic for bfloat16; leave it out, or take a GPU.")
+
+
+def precision(convention: Protocol, device: torch.device) -> torch.autocast:
+    """A context for the calls of a network, of the thread that enters it: bfloat16 where the protocol says so."""
     return torch.autocast(device.type, torch.bfloat16, enabled=convention.half)
 
 

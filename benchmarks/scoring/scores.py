@@ -83,10 +83,12 @@ def evaluate(
 
     Raises:
         ValueError: for a network in training mode.
-        UserError: if an image does not fit into memory even in tiles, or the network returns another shape.
+        UserError: if an image does not fit into memory even in tiles, the network returns another shape, or a CPU lacks
+            the arithmetic of the protocol.
     """
     if network.training:
         raise ValueError("a network is scored in evaluation mode")
+    arithmetic.check(protocols.get(protocol), device)
     images = [(place, number) for place, pool in enumerate(pools) for number in range(len(pool.names))]
     share = images[group.rank :: group.size] if group else images
     ways = score_batches if device.type == "cuda" else _score_singly
@@ -213,6 +215,7 @@ def write_samples(network: Network, pools: Sequence[TestPool], folder: Path, dev
     folder.mkdir(parents=True, exist_ok=True)
     for pool in pools:
         degraded, clean = pool.pair(0)
-        restored = restore(network, degraded[None], device, warn=lambda words: None)[0]  # scoring has warned
+        with arithmetic.exact(device):
+            restored = restore(network, degraded[None], device, warn=lambda words: None)[0]  # scoring has warned
         strip = torch.cat([degraded, restored, clean], dim=2).nan_to_num().mul(255).round().byte()
         Image.fromarray(strip.permute(1, 2, 0).numpy()).save(folder / f"{pool.dataset}.png")

@@ -74,15 +74,24 @@ def on_gpu(
     with arithmetic.exact(device):
         ways["again"]()  # both ways have met both sizes
         _plainly(model, _file_pools(setting, [files[0], files[-1]], folder)[:1], [files[0], files[-1]], device)
-        medians = interleaved({name: ways[name] for name in ("plain", "ours")}, rounds, warm=0)
-        values, ratio = _compared(medians, scores, pools)
-        values["network_alone_images_per_s"] = _restored_a_second(model, pools[0], device)
-    case = f"{' '.join(network)}, {count} drawn images of {sides[0]}x{sides[1]} at three levels, fp32"
-    yield Measure("gpu scoring", case, ratio, ">= 8", values, rounds)
+        halves, in_bf16 = _ways(model, pools, files, device, f"{PROTOCOL}@bf16")
+        halves["again"]()
+        medians = interleaved({"plain": ways["plain"], "ours": ways["ours"], "bf16": halves["ours"]}, rounds, warm=0)
+        alone = _restored_a_second(model, pools[0], device)
+    case = f"{' '.join(network)}, {count} drawn images of {sides[0]}x{sides[1]} at three levels"
+    values, ratio = _compared(medians, scores, pools)
+    values["network_alone_images_per_s"] = alone
+    yield Measure("gpu scoring", f"{case}, fp32", ratio, ">= 8", values, rounds)
+    values, ratio = _compared(medians | {"ours": medians["bf16"]}, scores | in_bf16, pools)
+    yield Measure("gpu scoring", f"{case}, bf16", ratio, "", values, rounds)
 
 
 def _ways(
-    network: baselines.Network, pools: Sequence[TestPool], files: Sequence[Path], device: torch.device
+    network: baselines.Network,
+    pools: Sequence[TestPool],
+    files: Sequence[Path],
+    device: torch.device,
+    protocol: str = PROTOCOL,
 ) -> tuple[dict[str, Callable[[], None]], dict[str, list[float]]]:
     """The ways to score, and where they put their PSNR: ``plain``, ``ours`` in a new process, and ``again`` in one
     that knows the scores of the degraded images."""
@@ -93,7 +102,7 @@ def _ways(
         again()
 
     def again() -> None:
-        rows, _ = evaluate(network, pools, PROTOCOL, device)
+        rows, _ = evaluate(network, pools, protocol, device)
         scores["ours"] = [float(row["value"]) for row in rows if row["metric"] == "psnr"]
 
     def plainly() -> None:

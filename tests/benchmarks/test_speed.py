@@ -6,6 +6,7 @@ import torch
 
 import baselines
 from benchmarks.execution.timing import interleaved
+from benchmarks.scoring import arithmetic
 from benchmarks.speed import plain, scoring
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.timing import Measure
@@ -47,10 +48,12 @@ def test_ways_take_turns_and_goals_are_judged():
     assert Measure("x", "", 1.0).met is None
 
 
-def test_scoring_on_a_gpu_is_measured_against_the_fields_loop(tmp_path):
+def test_scoring_on_a_gpu_is_measured_against_the_fields_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(arithmetic, "cpu_has_bf16", lambda: True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    (row,) = scoring.on_gpu(tmp_path, device, 1, ("nafnet", "tiny"), count=2, sides=(49, 65))
+    row, bf16 = scoring.on_gpu(tmp_path, device, 1, ("nafnet", "tiny"), count=2, sides=(49, 65))
     assert row.ratio > 0 and row.goal == ">= 8" and "2 drawn images of 49x65" in row.case
+    assert bf16.goal == "" and bf16.values["largest_difference_db"] > row.values["largest_difference_db"]
     assert row.values["largest_difference_db"] < 1e-3 and row.values["network_alone_images_per_s"] > 0
 
 

@@ -184,5 +184,10 @@ def test_tf32_is_off_while_scoring_and_as_it_was_afterwards():
                 assert flags() == (False, False, False)
                 assert torch.get_float32_matmul_precision() == "highest"
             assert flags() == chosen
+        if hasattr(matmul, "fp32_precision"):  # torch's newer switch, which the older one refuses to be read after
+            matmul.fp32_precision = "tf32"
+            with arithmetic.exact(torch.device("cuda")):
+                assert flags() == (False, False, False)
+            assert matmul.fp32_precision == "tf32"
     finally:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
