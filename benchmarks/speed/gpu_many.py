@@ -35,7 +35,7 @@ class Windows(NamedTuple):
     """Seconds that are counted: on the GPU for each number of trainings, and on the CPU, whose steps are slow."""
 
     gpu: float = 4.0
-    cpu: float = 8.0
+    cpu: float = 10.0
 
 
 WINDOWS = Windows()
