@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -104,9 +106,15 @@ def _steps(training: Training, start: int, stop: int) -> None:
 
 
 def all_of(folder: Path, device: torch.device, names: Sequence[str]) -> Iterator[Measure]:
-    """Every check; in a process of its own, whose settings they change."""
+    """Every check, in a process of its own, whose settings they change; one that fails leaves the others alone."""
     os.environ.update(WORKSPACE)
-    yield from agreement(names, device)
     bench = Bench(folder, device)
-    yield from waiting(bench)
-    yield from resume(bench)
+    checks = {f"CPU and GPU agree, {name}": partial(agreement, [name], device) for name in names}
+    checks |= {f"no step waits for the GPU, {name}": partial(waiting, bench, [name]) for name in STRATEGIES}
+    checks["resumed training has the same bits"] = partial(resume, bench)
+    for case, check in checks.items():
+        try:
+            yield from check()
+        except Exception as error:
+            traceback.print_exc()
+            yield Measure.none(WHAT, case, f"{type(error).__name__}: {error}".splitlines()[0][:200])

@@ -30,6 +30,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _flags():
+    """What the parts set in processes of their own is put back here."""
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.benchmark, cudnn.allow_tf32, torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    cudnn.benchmark, cudnn.allow_tf32 = before[1:3]
+    torch.set_num_threads(before[3])
+
+
 class Here:
     """A worker in this process: the same questions and answers."""
 
@@ -193,6 +204,20 @@ def test_checks_tell_right_from_wrong(monkeypatch, folder):
     monkeypatch.setattr(Training, "update", update)
     (row,) = gpu_checks.waiting(bench, ["mix"], "nafnet", 1, SMALL["overrides"])
     assert row.ratio == 3 and row.met is False and "synchronizing" in row.case
+
+
+def test_a_check_that_fails_leaves_the_others_alone(monkeypatch, folder):
+    def agreement(names, device):
+        if names == ["nafnet"]:
+            raise ValueError("no")
+        yield Measure("gpu checks", names[0], 0.0)
+
+    monkeypatch.setattr(gpu_checks, "agreement", agreement)
+    monkeypatch.setattr(gpu_checks, "waiting", lambda *_: iter(()))
+    monkeypatch.setattr(gpu_checks, "resume", lambda *_: iter([Measure("gpu checks", "resumed", 0.0)]))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # put back afterwards
+    rows = list(gpu_checks.all_of(folder, CPU, ["nafnet", "airnet"]))
+    assert [row.missing for row in rows] == ["ValueError: no", "", ""]
 
 
 def test_steps_are_counted_between_reports_of_the_window_over_the_ends_of_trainings(monkeypatch, folder):
