@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.execution import environment
-from benchmarks.speed import gpu_checks, training
+from benchmarks.speed import gpu_checks, scoring, training
 from benchmarks.speed.steps import Bench
 from benchmarks.speed.timing import Measure, block, in_turn
 from benchmarks.speed.workers import Answer
@@ -36,8 +36,6 @@ class Station:
 
     def scoring(self, folder: str, device: str, rounds: int) -> Answer:
         """See :func:`benchmarks.speed.scoring.on_gpu`."""
-        from benchmarks.speed import scoring
-
         return _rows(scoring.on_gpu(Path(folder), environment.device(device), rounds))
 
 
