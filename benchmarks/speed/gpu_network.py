@@ -292,7 +292,8 @@ class Station:
         if one not in self.ways or other not in self.ways or self.ways[one].batch != self.ways[other].batch:
             return None
         first, second = (torch.tensor(self.ways[way].losses) for way in (one, other))
-        return float(((first - second).abs() / second.abs()).nan_to_num(0).max())
+        present = second.isfinite()  # of tasks that the batch has
+        return float(((first - second).abs() / second.abs())[present].max())
 
 
 def _timed(found: Found) -> Callable[[], float]:
