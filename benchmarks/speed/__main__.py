@@ -3,6 +3,7 @@
 python -m benchmarks.speed                       # everything but the slow `grid`
 python -m benchmarks.speed strategies step       # these kinds
 python -m benchmarks.speed networks              # parameters, multiply-adds, step time, memory of every network
+python -m benchmarks.speed gpu --seconds 480     # the GPU table, in one sitting
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError
 from benchmarks.speed.timing import Measure
 from results.command import announce, framed, leave
 
+if TYPE_CHECKING:
+    from results.records import Environment
+
+GPU_ROWS = tuple(
+    f"gpu {what}" for what in ("limits", "step", "memory", "data", "art", "many", "scoring", "logging", "checks")
+)
 KINDS = {
     "art": "training step with Art over mix, fixed batch",
     "strategies": "training step with each strategy over mix, fixed batch",
@@ -32,8 +40,9 @@ KINDS = {
     "grid": "the four runs of make run, one job over two",
     "scaling": "step time against tasks, batch and patch",
     "networks": "every network by itself",
+    "gpu": "everything about a GPU, in one sitting; its rows are " + ", ".join(GPU_ROWS),
 }
-SLOW = ("grid", "networks")
+SLOW = ("grid", "networks", "gpu")
 MET = {None: "", True: "yes", False: "no"}
 
 
@@ -46,7 +55,7 @@ def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[M
         folder: for files of the measurement.
     """
     from benchmarks.execution import environment
-    from benchmarks.speed import commands, limits, loading, scoring, steps, training
+    from benchmarks.speed import commands, gpu, limits, loading, scoring, steps, training
 
     device, rounds, root = environment.device(options.device), options.rounds, options.data_root
     half, third = max(rounds // 2, 3), max(rounds // 3, 3)
@@ -69,6 +78,7 @@ def measures(kind: str, options: argparse.Namespace, folder: Path) -> Iterator[M
         "commands": lambda: commands.answers(rounds),
         "grid": lambda: commands.grid(folder),
         "scaling": lambda: training.scaling(bench(), rounds),
+        "gpu": lambda: gpu.measures(folder, device, options.seconds, rounds),
     }
     yield from calls[kind]()
 
@@ -78,26 +88,25 @@ def table(rows: Iterable[Measure]) -> str:
     lines = ["| what | case | ratio | goal | met | medians |", "|---|---|--:|---|---|---|"]
     for row in rows:
         values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.values.items())
-        lines.append(f"| {row.what} | {row.case} | {row.ratio:.3g} | {row.goal} | {MET[row.met]} | {values} |")
+        ratio, values = ("not measured", row.missing) if row.missing else (f"{row.ratio:.3g}", values)
+        lines.append(f"| {row.what} | {row.case} | {ratio} | {row.goal} | {MET[row.met]} | {values} |")
     return "\n".join(lines)
 
 
-def write_csv(rows: Sequence[Measure], path: Path, device_name: str) -> None:
+def write_csv(rows: Sequence[Measure], path: Path, facts: Environment) -> None:
     """Add the measures to a CSV with versions and device, in place of older ones of the same kinds."""
     import pandas as pd
 
-    from benchmarks.execution import environment
     from results import write_atomically
 
-    facts = environment.describe(environment.device(device_name))
     fresh = pd.DataFrame(
         {
             "what": row.what,
             "case": row.case,
-            "ratio": f"{row.ratio:.4g}",
+            "ratio": "not measured" if row.missing else f"{row.ratio:.4g}",
             "goal": row.goal,
             "met": MET[row.met],
-            "medians": "; ".join(f"{name}={value:.5g}" for name, value in row.values.items()),
+            "medians": row.missing or "; ".join(f"{name}={value:.5g}" for name, value in row.values.items()),
             "rounds": row.rounds,
             "device": facts.device,
             "torch": facts.versions["torch"],
@@ -108,7 +117,7 @@ def write_csv(rows: Sequence[Measure], path: Path, device_name: str) -> None:
     if path.exists():
         older = pd.read_csv(path, dtype=str, keep_default_na=False)
         fresh = pd.concat([older[~older["what"].isin(set(fresh["what"]))], fresh.astype(str)], ignore_index=True)
-    fresh["what"] = pd.Categorical(fresh["what"], list(KINDS), ordered=True)
+    fresh["what"] = pd.Categorical(fresh["what"], [*KINDS, *GPU_ROWS], ordered=True)
     fresh = fresh.sort_values("what", kind="stable")
     write_atomically(path, lambda temporary: fresh.to_csv(temporary, index=False, lineterminator="\n"))
 
@@ -142,6 +151,9 @@ def _parsed(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[s
         "--data-root", type=Path, help="loading, evaluation: measure on BSD400 and CBSD68 below this folder"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: the fastest)")
+    parser.add_argument(
+        "--seconds", type=float, default=480.0, help="gpu: that the sitting may take; the rest is named (default: 480)"
+    )
     parser.add_argument("--csv", type=Path, help="add the rows to this file (results/measured/speed-DEVICE.csv)")
     options = parser.parse_args(arguments)
     if unknown := [kind for kind in options.kinds if kind not in KINDS]:
@@ -156,16 +168,26 @@ def _measure(kinds: Sequence[str], options: argparse.Namespace) -> int:
         networks.main(options.names, options.device, options.csv)
         kinds = [kind for kind in kinds if kind != "networks"]
     rows: list[Measure] = []
+    facts: Environment | None = None
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
+            earlier = len(rows)
             for row in measures(kind, options, Path(folder)):
-                print(f"{row.what}: {row.case}: {row.ratio:.3f} {row.goal and f'({row.goal})'}", file=sys.stderr)
+                found = f"not measured ({row.missing})" if row.missing else f"{row.ratio:.3f}"
+                print(f"{row.what}: {row.case}: {found} {row.goal and f'({row.goal})'}", file=sys.stderr, flush=True)
                 rows.append(row)
                 if options.csv:
-                    write_csv([other for other in rows if other.what == kind], options.csv, options.device)
+                    facts = facts or _facts(options.device)
+                    write_csv(rows[earlier:], options.csv, facts)
     if rows:
         print(table(rows))
     return 0
+
+
+def _facts(device_name: str) -> Environment:
+    from benchmarks.execution import environment
+
+    return environment.describe(environment.device(device_name))
 
 
 if __name__ == "__main__":

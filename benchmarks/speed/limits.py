@@ -7,15 +7,13 @@ sampling take time as well, so that 1 is out of reach.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from unittest.mock import patch
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import baselines
-from baselines import airnet, deform_conv
 from benchmarks.execution.timing import interleaved
+from benchmarks.speed import plain
 from benchmarks.speed.timing import Measure
 from benchmarks.speed.training import batch_of, network_of, ours
 
@@ -46,7 +44,6 @@ def shares(rounds: int, threads: int) -> Iterator[Measure]:
 
 def _operations(call: Callable[[], object]) -> int:
     """Floating-point operations of a call; the deformable convolution's are counted in the way that torch sees."""
-    visible = patch.object(airnet, "deform_conv", partial(deform_conv.deform_conv, way="grid"))
-    with visible, FlopCounterMode(display=False) as counter:
+    with plain.visible_convolutions(), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()

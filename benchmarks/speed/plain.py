@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,7 +22,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from baselines import airnet, layers, nafnet, restormer, transweather
+from baselines import airnet, layers, nafnet, promptir, restormer, transweather
+from baselines.deform_conv import deform_conv
 from baselines.network import Network
 
 KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
@@ -86,8 +88,10 @@ def _tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
 
 
-def stepper(network: Network, degraded: Tensor, clean: Tensor, tasks: Tensor, count: int) -> Callable[[], None]:
-    """A call that takes one training step with AdamW, on the mean of the task losses.
+def stepper(
+    network: Network, degraded: Tensor, clean: Tensor, tasks: Tensor, count: int, second: Tensor | None = None
+) -> Callable[[], None]:
+    """A call that takes one training step with AdamW, on the mean of the task losses and the network's own loss.
 
     Args:
         network: in training mode.
@@ -95,21 +99,24 @@ def stepper(network: Network, degraded: Tensor, clean: Tensor, tasks: Tensor, co
         clean: the same.
         tasks: (B,) numbers of the tasks.
         count: of all tasks.
+        second: (B, 3, H, W), other crops of the same degraded images, for AirNet's contrastive loss.
     """
     optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), lr=1e-6)
     numbers: list[float] = []
+    told = tasks.tolist()  # the field's code has the names of the tasks on the host
 
     def step() -> None:
         with plainly():
             optimizer.zero_grad()
-            restored = network(network.prepare(degraded))
+            restored, auxiliary = network.training_forward(degraded, second)
+            assert restored is not None  # past the warm-up of an encoder
             grouped: dict[int, list[Tensor]] = {}
             for sample in range(len(restored)):
                 loss = F.l1_loss(restored[sample], clean[sample])
-                grouped.setdefault(int(tasks[sample]), []).append(loss)
+                grouped.setdefault(told[sample], []).append(loss)
             losses = [torch.stack(grouped[task]).mean() for task in range(count) if task in grouped]
             total = torch.stack(losses).mean()
-            total.backward()
+            (total if auxiliary is None else total + auxiliary).backward()
             optimizer.step()
             numbers[:] = [loss.item() for loss in (total, *losses)]
 
@@ -118,13 +125,15 @@ def stepper(network: Network, degraded: Tensor, clean: Tensor, tasks: Tensor, co
 
 @contextmanager
 def plainly() -> Generator[None]:
-    """Within this, TransWeather, NAFNet, Restormer and AirNet compute as their published code does, with the same
-    weights."""
+    """Within this, TransWeather, NAFNet, Restormer, PromptIR and AirNet compute as their published code does, with the
+    same weights; AirNet's deformable convolution stays, which on a GPU is torchvision's (authors': a like kernel)."""
     swaps = (
+        (airnet, "nhwc", _same),
         (layers.PixelLinear, "forward", nn.Conv2d.forward),
         (layers.ChannelNorm, "forward", _channel_norm),
         (nafnet.Block, "forward", _nafnet_block),
         (nafnet, "nhwc", _same),
+        (promptir, "nhwc", _same),
         (restormer, "nhwc", _same),
         (restormer.ChannelAttention, "forward", _channel_attention),
         (restormer.GatedFeedForward, "forward", _gated_feed_forward),
@@ -244,4 +253,11 @@ def per_tap(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> T
 def per_tap_convolutions() -> Generator[None]:
     """Within this, AirNet's deformable convolutions are :func:`per_tap`."""
     with patch.object(airnet, "deform_conv", lambda f, o, m, w, way=None: per_tap(f, o, m, w)):
+        yield
+
+
+@contextmanager
+def visible_convolutions() -> Generator[None]:
+    """Within this, AirNet's deformable convolutions consist of what torch's FlopCounterMode counts."""
+    with patch.object(airnet, "deform_conv", partial(deform_conv, way="grid")):
         yield

@@ -13,6 +13,7 @@ import art
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Profile
 from benchmarks.data import sources
 from benchmarks.execution.timing import interleaved
 from benchmarks.speed.timing import Measure
@@ -35,9 +36,11 @@ class Bench:
         self.setting = settings.load(SETTING)
         self.pools = sources.prepare(self.setting, DataConfig(), (), folder / "cache").train
 
-    def training(self, baseline: str, strategy: str, size: str = "tiny", *overrides: str) -> Training:
-        """A training past its warm-up, as a demo run's with the ``overrides``."""
-        config = resolve(self.setting, baseline, strategy, size=size, overrides=overrides)
+    def training(
+        self, baseline: str, strategy: str, size: str = "tiny", *overrides: str, profile: Profile = "demo"
+    ) -> Training:
+        """A training past its warm-up, by a profile's recipe with the ``overrides``."""
+        config = resolve(self.setting, baseline, strategy, profile=profile, size=size, overrides=overrides)
         torch.set_num_threads(config.train.threads)
         training = Training(config, self.pools, Run(Path(tempfile.mkdtemp(dir=self.folder))), self.device)
         training.step = config.train.steps // 2
