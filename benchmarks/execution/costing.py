@@ -26,7 +26,7 @@ from results.command import announce
 from results.visible import visible
 
 ROUNDS = 30  # steps of each of the two, after
-WARM = 3  # that are not measured
+WARM, WARM_GPU = 3, 15  # that are not measured; on a GPU until its steps are recorded as graphs
 
 
 def measure(request: GridRequest) -> None:
@@ -76,6 +76,8 @@ def measure(request: GridRequest) -> None:
 
 
 def _measured(config: Config, pools: Sequence[Pool], device: torch.device) -> StepCost:
+    if config.train.compile == "auto":  # nothing may be compiled among the measured steps
+        config = config.model_copy(update={"train": config.train.model_copy(update={"compile": "off"})})
     mix = config.model_copy(update={"strategy": "mix", "definition": 1})
     before = torch.get_num_threads()
     torch.set_num_threads(config.train.threads)
@@ -85,7 +87,7 @@ def _measured(config: Config, pools: Sequence[Pool], device: torch.device) -> St
                 way: _stepper(Training(chosen, pools, Run(Path(folder, way)), device))
                 for way, chosen in (("mix", mix), ("strategy", config))
             }
-            seconds = interleaved(ways, ROUNDS, WARM)
+            seconds = interleaved(ways, ROUNDS, WARM_GPU if device.type == "cuda" else WARM)
     finally:
         torch.set_num_threads(before)
     return StepCost(

@@ -34,6 +34,7 @@ from results.command import waits_for
 from results.records import State
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
+_LEAVE = 5  # seconds that a worker without work has to end by itself
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
 _POSIX = hasattr(signal, "pthread_sigmask")
 # Signals of a terminal (Ctrl-C, a closed window) go to the command, which then asks its workers to stop. Windows has no
@@ -109,7 +110,7 @@ def _in_workers(plans: Sequence[Plan], contexts: Sequence[ExecutionContext]) -> 
                     print(told, file=sys.stderr, flush=True)
                 outcomes[plan.folder] = status
         finally:
-            worker.kill()
+            worker.end()
 
     asked = max(plan.config.train.threads for plan in plans)
     with (
@@ -189,6 +190,13 @@ class _Worker:
         """Let the worker save and stop."""
         if _POSIX and self._process is not None:
             self._process.terminate()
+
+    def end(self) -> None:
+        """Let the worker end by itself, which gives back what its libraries hold; at once where that takes long."""
+        if self._process is not None and self._connection is not None:
+            self._connection.close()
+            self._process.join(_LEAVE)
+        self.kill()
 
     def kill(self) -> None:
         """End the worker at once."""
