@@ -39,7 +39,7 @@ class Worker:
     def ask(self):
         pass
 
-    kill = ask
+    end = kill = ask
 
 
 @pytest.fixture
