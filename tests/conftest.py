@@ -1,11 +1,18 @@
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import jaxtyping
 import pytest
-import torch
+import scipy.stats  # noqa: F401
+import skimage.metrics  # noqa: F401
+import torch._dynamo
+import torchjd.aggregation  # noqa: F401
 from jaxtyping import install_import_hook
+
+# Libraries are imported before the hook: what a checked module imports first is compiled instead of read from its cache.
 
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
@@ -65,12 +72,28 @@ SHAPED = [
 ]
 install_import_hook(SHAPED, "shapes.checked")
 
-from benchmarks.execution.environment import keep_freed_memory  # noqa: E402  # behind the hook
+from benchmarks.data import scenes  # noqa: E402  # behind the hook
+from benchmarks.data.procedural import training_set  # noqa: E402
+from benchmarks.execution.environment import keep_freed_memory  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
 keep_freed_memory()  # as runs do
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scenes_drawn_once():
+    """Every output folder keeps the embedded scenes; drawing them takes seconds, half of them for checks of shapes, which
+    `test_procedural.py` looks at."""
+
+    @cache
+    def drawn(count, size, seed):
+        with mock.patch.object(jaxtyping.config, "jaxtyping_disable", True):
+            return training_set(count, size, seed)
+
+    with mock.patch.object(scenes, "training_set", drawn):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
