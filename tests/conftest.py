@@ -70,13 +70,15 @@ SHAPED = [
     "benchmarks.data.degradations.raindrops",
     "benchmarks.data.degradations.snow",
 ]
+sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 install_import_hook(SHAPED, "shapes.checked")
+
+from miniature import three_task  # noqa: E402
 
 from benchmarks.data import scenes  # noqa: E402  # behind the hook
 from benchmarks.data.procedural import training_set  # noqa: E402
 from benchmarks.execution.environment import keep_freed_memory  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
 keep_freed_memory()  # as runs do
@@ -94,6 +96,12 @@ def _scenes_drawn_once():
 
     with mock.patch.object(scenes, "training_set", drawn):
         yield
+
+
+@pytest.fixture(scope="session")
+def three_task_root(tmp_path_factory):
+    """The miniature of three_task's data sets, for tests that only read it."""
+    return three_task(tmp_path_factory.mktemp("three_task"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,7 +15,7 @@ def test_the_table_is_the_registrys():
     assert art.__main__.table() in TEXT
 
 
-def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch, capsys):
+def test_the_examples_conform_and_train_beside_the_others(three_task_root, tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     package = tmp_path / "mypkg"
     package.mkdir()
@@ -26,6 +26,8 @@ def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch,
     command = [
         "--setting",
         "three_task",
+        "--data-root",
+        str(three_task_root),
         "--output",
         str(tmp_path / "out"),
         "--device",
