@@ -75,7 +75,7 @@ install_import_hook(SHAPED, "shapes.checked")
 
 from miniature import three_task  # noqa: E402
 
-from benchmarks.data import scenes  # noqa: E402  # behind the hook
+from benchmarks.data import photographs, scenes, sources  # noqa: E402  # behind the hook
 from benchmarks.data.procedural import training_set  # noqa: E402
 from benchmarks.execution.environment import keep_freed_memory  # noqa: E402
 
@@ -102,6 +102,17 @@ def _scenes_drawn_once():
 def three_task_root(tmp_path_factory):
     """The miniature of three_task's data sets, for tests that only read it."""
     return three_task(tmp_path_factory.mktemp("three_task"))
+
+
+@pytest.fixture(scope="module")
+def few_embedded():
+    """Embedded data of a few small scenes and one photograph, in this process, where it does not matter which."""
+    with (
+        mock.patch.object(sources, "SCENES", 8),
+        mock.patch.object(sources, "SCENE_SIZE", 64),
+        mock.patch.object(photographs, "_CROPS", {"chelsea": photographs._CROPS["chelsea"]}),
+    ):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

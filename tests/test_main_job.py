@@ -12,7 +12,7 @@ from unittest import mock
 import pandas as pd
 import pytest
 import torch
-from miniature import picture, save, three_task
+from miniature import picture, save
 
 from benchmarks.run import main
 from reports.figures.style import KINDS
@@ -20,12 +20,13 @@ from results import Run, find_runs
 from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
 
 SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", "train.encoder_warmup=0.17"]
+TINY = ["train.steps=1", "train.batch=5", "train.patch=16"]
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 def arguments(data, output, *more, overrides=SMALL):
@@ -188,7 +189,7 @@ def equal(one, other):
 
 @pytest.mark.parametrize("baseline", ["transweather", "airnet"])
 def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
-    overrides = ["train.steps=60", "train.batch=5", "train.patch=64", "train.checkpoint_every=7", "train.ema=0.9"]
+    overrides = ["train.steps=20", "train.batch=5", "train.patch=64", "train.checkpoint_every=3", "train.ema=0.9"]
     more = ["--baselines", baseline, "--strategies", "art:tau=1", "--tracking-uri", "none"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert main(arguments(data, straight, *more, overrides=overrides)) == 0
@@ -202,7 +203,7 @@ def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     reached = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
-    assert Run(folder).status.state == "running" and 0 < reached < 60
+    assert Run(folder).status.state == "running" and 0 < reached < 20
     assert main(arguments(data, killed, *more, overrides=overrides)) == 0
     assert all(equal(one, other) for one, other in zip(states(reference.folder), states(folder), strict=True))
     assert reference.rhythm().equals(Run(folder).rhythm())
@@ -289,9 +290,8 @@ def test_fresh_keeps_the_old_runs_aside(finished, data, tmp_path):
 
 
 def test_without_tracking_mlflow_is_not_imported(data, tmp_path):
-    command = arguments(
-        data, tmp_path / "out", "--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none"
-    )
+    more = ["--baselines", "nafnet", "--strategies", "mix", "--tracking-uri", "none"]
+    command = arguments(data, tmp_path / "out", *more, overrides=TINY)
     code = (
         f"import sys; from benchmarks.run import main; assert main({command!r}) == 0; sys.exit('mlflow' in sys.modules)"
     )
@@ -299,8 +299,8 @@ def test_without_tracking_mlflow_is_not_imported(data, tmp_path):
 
 
 def test_trouble_with_mlflow_does_not_stop_training(data, tmp_path, capsys):
-    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "http://127.0.0.1:9"]
-    assert main(arguments(data, tmp_path / "out", *more)) == 0
+    more = ["--baselines", "nafnet", "--strategies", "mix", "--tracking-uri", "http://127.0.0.1:9"]
+    assert main(arguments(data, tmp_path / "out", *more, overrides=TINY)) == 0
     assert "warning: no tracking, MLflow at http://127.0.0.1:9 failed" in capsys.readouterr().err
 
 

@@ -46,7 +46,7 @@ def test_the_readmes_network_conforms_trains_and_is_used(outside, three_task_roo
     assert conformance.main(["mypkg.net:Plain"]) == 0
     output = str(tmp_path / "out")
     command = ["--setting", "three_task", "--data-root", str(three_task_root), "--strategies", "mix"]
-    command += ["--baselines", "transweather", "mypkg.net:Plain"]
+    command += ["--baselines", "mypkg.net:Plain"]
     command += ["--output", output, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db", "--device", "cpu"]
     assert run.main([*command, "--jobs", "2", "--set", "train.steps=2", "train.batch=5", "train.patch=64"]) == 0
     runs = find_runs(output, "three_task", {"baseline": ["mypkg.net:Plain"]})

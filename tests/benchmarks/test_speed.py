@@ -1,12 +1,14 @@
 """The benchmark command measures, judges and keeps; what is compared computes the same."""
 
+import sys
+
 import pandas as pd
 import pytest
 import torch
 
 import baselines
 from benchmarks.execution.timing import interleaved
-from benchmarks.speed import plain
+from benchmarks.speed import commands, plain, training
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.timing import Measure
 from reports.speed import main as draw
@@ -47,7 +49,11 @@ def test_ways_take_turns_and_goals_are_judged():
     assert Measure("x", "", 1.0).met is None
 
 
-def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys):
+def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys, monkeypatch):
+    """Small batches and an idle command stand for those that are measured."""
+    batch_of = training.batch_of
+    monkeypatch.setattr(training, "batch_of", lambda batch, patch, *more, **tasks: batch_of(11, 64, *more, **tasks))
+    monkeypatch.setattr(commands, "RUN", [sys.executable, "-S", "-c", ""])
     table = tmp_path / "speed.csv"
     for kind in ("commands", "scaling"):
         assert main([kind, "--rounds", "1", "--csv", str(table), "--device", "cpu"]) == 0

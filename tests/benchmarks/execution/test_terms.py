@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from miniature import three_task
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
@@ -18,8 +17,8 @@ SMALL = ["train.steps=10", "train.batch=5", "train.patch=16"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 def arguments(data, output, *more):

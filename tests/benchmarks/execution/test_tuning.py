@@ -183,7 +183,7 @@ MINE = f"{__name__}:Gentle"
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(few_embedded, tmp_path_factory):
     """Two searches of two trials, one of a class of one's own, and the runs with what they found."""
     output = tmp_path_factory.mktemp("tuned")
     common = [*COMMON, "--output", str(output)]
