@@ -174,7 +174,7 @@ def test_what_several_processes_cannot_do_is_said_before_training(data, tmp_path
 
 def test_a_cluster_loses_a_worker_and_no_run(data, tmp_path):
     distributed = pytest.importorskip("distributed")
-    overrides = ["train.steps=60", "train.batch=5", "train.patch=64", "train.checkpoint_every=50"]
+    overrides = ["train.steps=30", "train.batch=5", "train.patch=64", "train.checkpoint_every=25"]
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "workers"
     ) as cluster:

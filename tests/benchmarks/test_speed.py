@@ -50,9 +50,10 @@ def test_ways_take_turns_and_goals_are_judged():
 
 
 def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys, monkeypatch):
-    """Small batches and an idle command stand for those that are measured."""
-    batch_of = training.batch_of
-    monkeypatch.setattr(training, "batch_of", lambda batch, patch, *more, **tasks: batch_of(11, 64, *more, **tasks))
+    """A small network, small batches and an idle command stand for those that are measured."""
+    batch_of, network_of = training.batch_of, training.network_of
+    monkeypatch.setattr(training, "network_of", lambda name, *more: network_of("nafnet", *more))
+    monkeypatch.setattr(training, "batch_of", lambda batch, patch, *more, **tasks: batch_of(11, 16, *more, **tasks))
     monkeypatch.setattr(commands, "RUN", [sys.executable, "-S", "-c", ""])
     table = tmp_path / "speed.csv"
     for kind in ("commands", "scaling"):
