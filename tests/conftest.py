@@ -12,7 +12,7 @@ import torch._dynamo
 import torchjd.aggregation  # noqa: F401
 from jaxtyping import install_import_hook
 
-# Libraries are imported before the hook: what a checked module imports first is compiled instead of read from its cache.
+# Libraries come before the hook: what a checked module is the first to import is compiled, not read from its cache.
 
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
@@ -86,8 +86,8 @@ keep_freed_memory()  # as runs do
 
 @pytest.fixture(scope="session", autouse=True)
 def _scenes_drawn_once():
-    """Every output folder keeps the embedded scenes; drawing them takes seconds, half of them for checks of shapes, which
-    `test_procedural.py` looks at."""
+    """Every output folder keeps the embedded scenes, which take seconds to draw, half of them for checks of shapes;
+    `test_procedural.py` has these."""
 
     @cache
     def drawn(count, size, seed):

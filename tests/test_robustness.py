@@ -47,6 +47,15 @@ def start(*command, module=("-m", "benchmarks.run"), **options):
     return subprocess.Popen([sys.executable, *module, *command], cwd=root, text=True, **options)
 
 
+WITHOUT_FIGURES = """
+import sys
+from reports.formats import files
+files.KINDS = ()
+from benchmarks.run import main
+sys.exit(main())
+"""
+
+
 def by_strategy(output):
     return {run.record.config.strategy: run for run in find_runs(output, "three_task")}
 
@@ -114,7 +123,7 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
 
 def test_two_commands_share_a_store(data, tmp_path):
     command = arguments(data, tmp_path / "out", "mix", "art")
-    other = start(*command, stdout=subprocess.DEVNULL)
+    other = start(*command, module=("-c", WITHOUT_FIGURES), stdout=subprocess.DEVNULL)
     assert main(command) == 0 and other.wait(timeout=120) == 0
     runs = by_strategy(tmp_path / "out")
     assert {name: run.status.state for name, run in runs.items()} == {"mix": "done", "art": "done"}

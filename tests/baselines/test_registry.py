@@ -107,7 +107,7 @@ def said(change, new, code=CODE):
         (said("", "", "raise SystemExit(3)"), "cannot import 'mypkg.wrong:Plain'.*SystemExit: 3"),
     ],
 )
-def test_what_is_wrong_is_said_before_training(given, sentence, outside, output, capsys, monkeypatch):
+def test_what_is_wrong_is_said_before_training(given, sentence, outside, few_embedded, output, capsys, monkeypatch):
     name, code, description = given
     monkeypatch.delitem(sys.modules, "mypkg.wrong", raising=False)
     outside("wrong", code, description)

@@ -49,7 +49,7 @@ def test_ways_take_turns_and_goals_are_judged():
     assert Measure("x", "", 1.0).met is None
 
 
-def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys, monkeypatch):
+def test_the_command_measures_and_keeps_rows_of_other_kinds(few_embedded, tmp_path, capsys, monkeypatch):
     """A small network, small batches and an idle command stand for those that are measured."""
     batch_of, network_of = training.batch_of, training.network_of
     monkeypatch.setattr(training, "network_of", lambda name, *more: network_of("nafnet", *more))
