@@ -82,6 +82,9 @@ from benchmarks.execution.environment import keep_freed_memory  # noqa: E402
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
 keep_freed_memory()  # as runs do
+for absent in (torch.cuda, torch.xpu, torch.mtia):
+    if not absent.is_available():  # else every torch.manual_seed writes a traceback for each of these, for milliseconds
+        absent.manual_seed_all = lambda seed: None
 
 
 @pytest.fixture(scope="session", autouse=True)
