@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from miniature import hazy, picture, rainy, save, three_task
+from small_network import SMALL
 
 from benchmarks.run import main
 from benchmarks.training import distributed as processes
 from results import Run, find_runs
 from results.records import State, Status
 
-SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
+QUICK = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def data(tmp_path_factory):
     return root
 
 
-def arguments(data, output, *strategies, jobs=1, overrides=SMALL, more=()):
+def arguments(data, output, *strategies, jobs=1, overrides=QUICK, more=(), baseline="transweather"):
     return ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu",
-            "--baselines", "transweather", "--strategies", *strategies, "--jobs", str(jobs),
+            "--baselines", baseline, "--strategies", *strategies, "--jobs", str(jobs),
             "--tracking-uri", "none", "--set", *overrides, *more]  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
         "        if Greedy.calls == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return super().forward(values)\n"
     )
-    assert main(arguments(data, tmp_path / "out", "wild:Greedy", "mix", "art", jobs=2)) == 1
+    assert main(arguments(data, tmp_path / "out", "wild:Greedy", "mix", "art", jobs=2, baseline=SMALL)) == 1
     told = capsys.readouterr().err
     assert "1 of 3 runs failed" in told and "worker process died (SIGKILL(-9)" in told and "Traceback" not in told
     runs = by_strategy(tmp_path / "out")
@@ -92,7 +93,7 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
 def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys):
     data = three_task(tmp_path / "data")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
-    command = arguments(data, tmp_path / "out", "mix")
+    command = arguments(data, tmp_path / "out", "mix", baseline=SMALL)
     assert main(command) == 0
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
     (run,) = find_runs(tmp_path / "out", "three_task")
@@ -151,7 +152,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def test_two_processes_follow_the_single_one(data, tmp_path):
     names = ("mix", "art:tau=1", "pcgrad")
     # a small rate: Adam divides by tiny gradients, whose last digits differ
-    overrides = [*SMALL, "train.batch=8", "train.ema=0.9", "train.lr=1e-4"]
+    overrides = [*QUICK, "train.batch=8", "train.ema=0.9", "train.lr=1e-4"]
     command = arguments(data, tmp_path / "two", *names, overrides=overrides)
     two = start(*command, module=TORCHRUN, stdout=subprocess.PIPE)
     assert main(arguments(data, tmp_path / "one", *names, overrides=overrides)) == 0

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from small_network import SMALL
+
 import art.__main__
 from art import conformance
 from benchmarks.run import main
@@ -35,7 +37,7 @@ def test_the_examples_conform_and_train_beside_the_others(three_task_root, tmp_p
         "--tracking-uri",
         "none",
     ]
-    command += ["--baselines", "nafnet", "--strategies", "mix", *specs, "--jobs", "1"]
+    command += ["--baselines", SMALL, "--strategies", "mix", *specs, "--jobs", "1"]
     assert main([*command, "--set", "train.steps=3", "train.batch=5", "train.patch=32"]) == 0
     assert specs[0] in capsys.readouterr().out
     for spec in specs:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_network import SMALL
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
@@ -13,7 +14,7 @@ from results import State, Status, find_runs
 from results.records import Role
 
 SETTING = load("three_task")
-SMALL = ["train.steps=5", "train.batch=5", "train.patch=16"]
+QUICK = ["train.steps=5", "train.batch=5", "train.patch=16"]
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,8 @@ def data(three_task_root):
 
 
 def arguments(data, output, *more):
-    return ["--setting", "three_task", "--baselines", "nafnet", "--data-root", str(data), "--output", str(output),
-            "--device", "cpu", "--tracking-uri", "none", "--jobs", "1", "--set", *SMALL, *more]  # fmt: skip
+    return ["--setting", "three_task", "--baselines", SMALL, "--data-root", str(data), "--output", str(output),
+            "--device", "cpu", "--tracking-uri", "none", "--jobs", "1", "--set", *QUICK, *more]  # fmt: skip
 
 
 def test_terms_are_no_part_of_what_pairs_runs_but_of_what_a_run_is():
@@ -51,8 +52,8 @@ def test_single_task_networks_are_one_row_where_all_of_them_count(data, tmp_path
         assert run.rhythm()["step"].max() == steps
         assert not task or {record.task for record in run.data} == set(run.rhythm()["task"]) == {task}
     (cohort,) = gather(runs.values())
-    assert cohort.strategies("nafnet") == ["mix", "single", "single:full"]
-    (outcome,) = cohort.counted("nafnet", "single")
+    assert cohort.strategies(SMALL) == ["mix", "single", "single:full"]
+    (outcome,) = cohort.counted(SMALL, "single")
     sets = {
         task: next(r.dataset for r in runs["single", task].data if r.role == Role.TEST) for task in SETTING.task_names
     }
@@ -62,7 +63,7 @@ def test_single_task_networks_are_one_row_where_all_of_them_count(data, tmp_path
         assert outcome.mean(dataset, "psnr") == pytest.approx(scores[scores["metric"] == "psnr"]["value"].mean())
     assert "single:full" in printed and "one network for each task, 1 step" in printed
     runs["single", "derain"].write_status(Status(State.FAILED, "out of luck"))
-    outcome = gather(find_runs(tmp_path, "three_task"))[0].select("nafnet", "single")[0]
+    outcome = gather(find_runs(tmp_path, "three_task"))[0].select(SMALL, "single")[0]
     assert not outcome.counts and outcome.reason == "derain: out of luck"
 
 

@@ -3,17 +3,15 @@
 import math
 import resource
 import zipfile
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from small_network import SMALL
 from torchjd.scalarization import Mean
 
 import art
 from art import TaskLosses
-from baselines.network import Network
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
@@ -30,28 +28,6 @@ from benchmarks.training.rhythm import Rhythm
 from results import Run
 
 SETTING = load("three_task")
-
-
-class Small(Network):
-    """For what depends on no network: trains and is saved in no time."""
-
-    output_layer = "last"
-    description: ClassVar = {
-        "name": "Small",
-        "about": "two convolutions",
-        "sizes": {"tiny": {}},
-        "recipe": {"demo": dict(lr=1e-3, steps=9, batch=5, patch=32)},
-    }
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
-
-    def forward(self, image):
-        return image + self.last(self.first(image).relu())
-
-
-SMALL = f"{__name__}:Small"
 
 
 @pytest.fixture
