@@ -1,11 +1,18 @@
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import jaxtyping
 import pytest
-import torch
+import scipy.stats  # noqa: F401
+import skimage.metrics  # noqa: F401
+import torch._dynamo
+import torchjd.aggregation  # noqa: F401
 from jaxtyping import install_import_hook
+
+# Libraries come before the hook: what a checked module is the first to import is compiled, not read from its cache.
 
 # Packages and modules whose shapes and types are checked at every call in the tests; before they are imported.
 SHAPED = [
@@ -65,14 +72,52 @@ SHAPED = [
     "benchmarks.data.degradations.raindrops",
     "benchmarks.data.degradations.snow",
 ]
+sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
 install_import_hook(SHAPED, "shapes.checked")
 
-from benchmarks.execution.environment import keep_freed_memory  # noqa: E402  # behind the hook
+from miniature import three_task  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).parent))  # miniature.py and shapes.py serve tests in every folder
+from benchmarks.data import photographs, scenes, sources  # noqa: E402  # behind the hook
+from benchmarks.data.procedural import training_set  # noqa: E402
+from benchmarks.execution.environment import keep_freed_memory  # noqa: E402
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 torch.set_num_threads(1)  # as runs of tiny networks do; more only fight with the machine's other work
 keep_freed_memory()  # as runs do
+for absent in (torch.cuda, torch.xpu, torch.mtia):
+    if not absent.is_available():  # else every torch.manual_seed writes a traceback for each of these, for milliseconds
+        absent.manual_seed_all = lambda seed: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scenes_drawn_once():
+    """Every output folder keeps the embedded scenes, which take seconds to draw, half of them for checks of shapes;
+    `test_procedural.py` has these."""
+
+    @cache
+    def drawn(count, size, seed):
+        with mock.patch.object(jaxtyping.config, "jaxtyping_disable", True):
+            return training_set(count, size, seed)
+
+    with mock.patch.object(scenes, "training_set", drawn):
+        yield
+
+
+@pytest.fixture(scope="session")
+def three_task_root(tmp_path_factory):
+    """The miniature of three_task's data sets, for tests that only read it."""
+    return three_task(tmp_path_factory.mktemp("three_task"))
+
+
+@pytest.fixture(scope="module")
+def few_embedded():
+    """Embedded data of a few small scenes and one photograph, in this process, where it does not matter which."""
+    with (
+        mock.patch.object(sources, "SCENES", 8),
+        mock.patch.object(sources, "SCENE_SIZE", 64),
+        mock.patch.object(photographs, "_CROPS", {"chelsea": photographs._CROPS["chelsea"]}),
+    ):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from miniature import three_task
 
 import baselines
 from benchmarks.config.configuration import resolve
@@ -26,8 +25,8 @@ SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from unittest import mock
 import pandas as pd
 import pytest
 import torch
-from miniature import picture, save, three_task
+from miniature import picture, save
 
 from benchmarks.run import main
 from reports.figures.style import KINDS
@@ -20,12 +20,13 @@ from results import Run, find_runs
 from results.schema import RHYTHM_COLUMNS, SCORE_COLUMNS
 
 SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2", "train.encoder_warmup=0.17"]
+TINY = ["train.steps=1", "train.batch=5", "train.patch=16"]
 SETS = ["CBSD68-s15", "CBSD68-s25", "CBSD68-s50", "Rain100L", "SOTS-outdoor"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 def arguments(data, output, *more, overrides=SMALL):
@@ -162,6 +163,7 @@ def test_another_protocol_and_test_set_score_without_training(finished, data, tm
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
     more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none", "--metrics", "gmsd"]
+    more += ["--jobs", "1"]
     overrides = [*SMALL, "evaluate.extra=Rain100H", "evaluate.protocol=weather_y"]
     (run,) = find_runs(output, "three_task", {"baseline": ["transweather"], "strategy": ["mix"]})
     trained = (run.folder / "checkpoint.pt").stat().st_mtime_ns
@@ -186,13 +188,13 @@ def equal(one, other):
     return one == other
 
 
-@pytest.mark.parametrize("baseline", ["transweather", "airnet"])
-def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
-    overrides = ["train.steps=60", "train.batch=5", "train.patch=64", "train.checkpoint_every=7", "train.ema=0.9"]
-    more = ["--baselines", baseline, "--strategies", "art:tau=1", "--tracking-uri", "none"]
+@pytest.mark.parametrize(("baseline", "jobs"), [("transweather", "2"), ("airnet", "1")])  # in a worker, and without
+def test_killed_and_continued_ends_bit_identical(baseline, jobs, data, tmp_path):
+    overrides = ["train.steps=20", "train.batch=5", "train.patch=64", "train.checkpoint_every=3", "train.ema=0.9"]
+    more = ["--baselines", baseline, "--strategies", "art:tau=1", "--tracking-uri", "none", "--jobs"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert main(arguments(data, straight, *more, overrides=overrides)) == 0
-    command = [sys.executable, "-m", "benchmarks.run", *arguments(data, killed, *more, overrides=overrides)]
+    assert main(arguments(data, straight, *more, "1", overrides=overrides)) == 0
+    command = [sys.executable, "-m", "benchmarks.run", *arguments(data, killed, *more, jobs, overrides=overrides)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     (reference,) = find_runs(straight, "three_task")
     folder = killed / reference.folder.relative_to(straight)
@@ -202,8 +204,8 @@ def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     reached = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
-    assert Run(folder).status.state == "running" and 0 < reached < 60
-    assert main(arguments(data, killed, *more, overrides=overrides)) == 0
+    assert Run(folder).status.state == "running" and 0 < reached < 20
+    assert main(arguments(data, killed, *more, "1", overrides=overrides)) == 0
     assert all(equal(one, other) for one, other in zip(states(reference.folder), states(folder), strict=True))
     assert reference.rhythm().equals(Run(folder).rhythm())
     assert reference.scores().equals(Run(folder).scores())
@@ -211,7 +213,7 @@ def test_killed_and_continued_ends_bit_identical(baseline, data, tmp_path):
 
 def test_ctrl_c_saves_and_continues(data, tmp_path):
     overrides = ["train.steps=400", "train.batch=5", "train.patch=64", "train.checkpoint_every=1000"]
-    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none"]
+    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none", "--jobs", "1"]
     command = [sys.executable, "-m", "benchmarks.run", *arguments(data, tmp_path, *more, overrides=overrides)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -282,25 +284,25 @@ def test_a_checkpoint_of_another_configuration_is_left_alone(finished, data, tmp
 def test_fresh_keeps_the_old_runs_aside(finished, data, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(finished[0], output)
-    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none", "--fresh"]
+    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none", "--fresh", "--jobs", "1"]
     assert main(arguments(data, output, *more)) == 0
     assert len(list(output.glob("replaced/*/three_task/transweather/mix/*/scores.csv"))) == 1
     assert len(find_runs(output, "three_task")) == 4
 
 
 def test_without_tracking_mlflow_is_not_imported(data, tmp_path):
-    command = arguments(
-        data, tmp_path / "out", "--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "none"
-    )
+    more = ["--baselines", "nafnet", "--strategies", "mix", "--tracking-uri", "none", "--jobs", "1"]
+    command = arguments(data, tmp_path / "out", *more, overrides=TINY)
     code = (
-        f"import sys; from benchmarks.run import main; assert main({command!r}) == 0; sys.exit('mlflow' in sys.modules)"
+        "import sys; from reports.formats import files; files.KINDS = ()  # figures take as long as all the rest\n"
+        f"from benchmarks.run import main; assert main({command!r}) == 0; sys.exit('mlflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_trouble_with_mlflow_does_not_stop_training(data, tmp_path, capsys):
-    more = ["--baselines", "transweather", "--strategies", "mix", "--tracking-uri", "http://127.0.0.1:9"]
-    assert main(arguments(data, tmp_path / "out", *more)) == 0
+    more = ["--baselines", "nafnet", "--strategies", "mix", "--tracking-uri", "http://127.0.0.1:9", "--jobs", "1"]
+    assert main(arguments(data, tmp_path / "out", *more, overrides=TINY)) == 0
     assert "warning: no tracking, MLflow at http://127.0.0.1:9 failed" in capsys.readouterr().err
 
 

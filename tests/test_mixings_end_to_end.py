@@ -2,6 +2,7 @@
 
 import pytest
 from miniature import three_task
+from small_network import SMALL
 
 from benchmarks.run import main
 from results import find_runs
@@ -12,10 +13,10 @@ DRAWS = 16
 def test_runs_by_rates_train_say_their_passes_and_share_no_table(tmp_path, capsys):
     data, output = three_task(tmp_path / "data"), tmp_path / "out"
     command = ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu"]
-    command += ["--baselines", "nafnet", "--jobs", "1", "--tracking-uri", "none", "--strategies", "art", "pcgrad"]
-    command += ["--set", "train.steps=8", "train.batch=2", "train.patch=32"]
+    command += ["--baselines", SMALL, "--jobs", "1", "--tracking-uri", "none", "--strategies", "art", "pcgrad"]
+    command += ["--set", "train.steps=8", "train.batch=2", "train.patch=16"]
     assert main([*command, "data.mixing=sequential", "--dry-run"]) == 0
-    assert "training images as published:\n  NAFNet, sequential, 8 steps: denoise_15 <0.01, " in capsys.readouterr().out
+    assert "training images as published:\n  Small, sequential, 8 steps: denoise_15 <0.01, " in capsys.readouterr().out
     assert main([*command, "data.mixing=sequential"]) == 0
     table = (output / "reports/three_task/gains.md").read_text()
     assert "**mixing**: sequential\n- **epochs**: denoise_15 0.96, " in table

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from miniature import hazy, picture, rainy, save, three_task
+from small_network import SMALL
 
 from benchmarks.run import main
 from benchmarks.training import distributed as processes
 from results import Run, find_runs
 from results.records import State, Status
 
-SMALL = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
+QUICK = ["train.steps=6", "train.batch=5", "train.patch=64", "train.checkpoint_every=2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def data(tmp_path_factory):
     return root
 
 
-def arguments(data, output, *strategies, jobs=1, overrides=SMALL, more=()):
+def arguments(data, output, *strategies, jobs=1, overrides=QUICK, more=(), baseline="transweather"):
     return ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu",
-            "--baselines", "transweather", "--strategies", *strategies, "--jobs", str(jobs),
+            "--baselines", baseline, "--strategies", *strategies, "--jobs", str(jobs),
             "--tracking-uri", "none", "--set", *overrides, *more]  # fmt: skip
 
 
@@ -45,6 +46,15 @@ def start(*command, module=("-m", "benchmarks.run"), **options):
     """The command in a process of its own."""
     root = Path(__file__).parents[1]
     return subprocess.Popen([sys.executable, *module, *command], cwd=root, text=True, **options)
+
+
+WITHOUT_FIGURES = """
+import sys
+from reports.formats import files
+files.KINDS = ()
+from benchmarks.run import main
+sys.exit(main())
+"""
 
 
 def by_strategy(output):
@@ -72,7 +82,7 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
         "        if Greedy.calls == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return super().forward(values)\n"
     )
-    assert main(arguments(data, tmp_path / "out", "wild:Greedy", "mix", "art", jobs=2)) == 1
+    assert main(arguments(data, tmp_path / "out", "wild:Greedy", "mix", "art", jobs=2, baseline=SMALL)) == 1
     told = capsys.readouterr().err
     assert "1 of 3 runs failed" in told and "worker process died (SIGKILL(-9)" in told and "Traceback" not in told
     runs = by_strategy(tmp_path / "out")
@@ -83,7 +93,7 @@ def test_a_killed_worker_is_named_and_the_others_go_on(data, tmp_path, strategie
 def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys):
     data = three_task(tmp_path / "data")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
-    command = arguments(data, tmp_path / "out", "mix")
+    command = arguments(data, tmp_path / "out", "mix", baseline=SMALL)
     assert main(command) == 0
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in data.rglob("*") if path.is_file()}
     (run,) = find_runs(tmp_path / "out", "three_task")
@@ -114,7 +124,7 @@ def test_replaced_images_are_noticed_and_the_data_never_written(tmp_path, capsys
 
 def test_two_commands_share_a_store(data, tmp_path):
     command = arguments(data, tmp_path / "out", "mix", "art")
-    other = start(*command, stdout=subprocess.DEVNULL)
+    other = start(*command, module=("-c", WITHOUT_FIGURES), stdout=subprocess.DEVNULL)
     assert main(command) == 0 and other.wait(timeout=120) == 0
     runs = by_strategy(tmp_path / "out")
     assert {name: run.status.state for name, run in runs.items()} == {"mix": "done", "art": "done"}
@@ -142,7 +152,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def test_two_processes_follow_the_single_one(data, tmp_path):
     names = ("mix", "art:tau=1", "pcgrad")
     # a small rate: Adam divides by tiny gradients, whose last digits differ
-    overrides = [*SMALL, "train.batch=8", "train.ema=0.9", "train.lr=1e-4"]
+    overrides = [*QUICK, "train.batch=8", "train.ema=0.9", "train.lr=1e-4"]
     command = arguments(data, tmp_path / "two", *names, overrides=overrides)
     two = start(*command, module=TORCHRUN, stdout=subprocess.PIPE)
     assert main(arguments(data, tmp_path / "one", *names, overrides=overrides)) == 0
@@ -174,7 +184,7 @@ def test_what_several_processes_cannot_do_is_said_before_training(data, tmp_path
 
 def test_a_cluster_loses_a_worker_and_no_run(data, tmp_path):
     distributed = pytest.importorskip("distributed")
-    overrides = ["train.steps=60", "train.batch=5", "train.patch=64", "train.checkpoint_every=50"]
+    overrides = ["train.steps=30", "train.batch=5", "train.patch=64", "train.checkpoint_every=25"]
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "workers"
     ) as cluster:

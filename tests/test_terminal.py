@@ -6,7 +6,6 @@ import sys
 import time
 
 import pytest
-from miniature import three_task
 from terminal import PATIENCE, ROOT, Terminal, screen
 
 from results import find_runs
@@ -17,8 +16,8 @@ SHOWN = r"\x1b\[\dA\r"  # the end of a drawing
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 def run(data, output, steps):

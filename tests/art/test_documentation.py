@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from small_network import SMALL
+
 import art.__main__
 from art import conformance
 from benchmarks.run import main
@@ -15,7 +17,7 @@ def test_the_table_is_the_registrys():
     assert art.__main__.table() in TEXT
 
 
-def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch, capsys):
+def test_the_examples_conform_and_train_beside_the_others(three_task_root, tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     package = tmp_path / "mypkg"
     package.mkdir()
@@ -26,6 +28,8 @@ def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch,
     command = [
         "--setting",
         "three_task",
+        "--data-root",
+        str(three_task_root),
         "--output",
         str(tmp_path / "out"),
         "--device",
@@ -33,7 +37,7 @@ def test_the_examples_conform_and_train_beside_the_others(tmp_path, monkeypatch,
         "--tracking-uri",
         "none",
     ]
-    command += ["--baselines", "nafnet", "--strategies", "mix", *specs, "--jobs", "1"]
+    command += ["--baselines", SMALL, "--strategies", "mix", *specs, "--jobs", "1"]
     assert main([*command, "--set", "train.steps=3", "train.batch=5", "train.patch=32"]) == 0
     assert specs[0] in capsys.readouterr().out
     for spec in specs:

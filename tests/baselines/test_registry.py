@@ -40,14 +40,15 @@ def outside(tmp_path, monkeypatch):
     registry._described.cache_clear()
 
 
-def test_the_readmes_network_conforms_trains_and_is_used(outside, tmp_path, capsys):
+def test_the_readmes_network_conforms_trains_and_is_used(outside, three_task_root, tmp_path, capsys):
     outside("net")
     assert len((CODE + DESCRIPTION).splitlines()) < 60
     assert conformance.main(["mypkg.net:Plain"]) == 0
     output = str(tmp_path / "out")
-    command = ["--setting", "three_task", "--baselines", "transweather", "mypkg.net:Plain", "--strategies", "mix"]
+    command = ["--setting", "three_task", "--data-root", str(three_task_root), "--strategies", "mix"]
+    command += ["--baselines", "mypkg.net:Plain"]
     command += ["--output", output, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db", "--device", "cpu"]
-    assert run.main([*command, "--jobs", "2", "--set", "train.steps=8", "train.batch=5", "train.patch=64"]) == 0
+    assert run.main([*command, "--jobs", "2", "--set", "train.steps=2", "train.batch=5", "train.patch=64"]) == 0
     runs = find_runs(output, "three_task", {"baseline": ["mypkg.net:Plain"]})
     assert len(runs) == 1 and all(one.status.state == "done" for one in runs)
     assert {one.folder.parents[1].name for one in runs} == {"mypkg.net,Plain"}
@@ -106,7 +107,7 @@ def said(change, new, code=CODE):
         (said("", "", "raise SystemExit(3)"), "cannot import 'mypkg.wrong:Plain'.*SystemExit: 3"),
     ],
 )
-def test_what_is_wrong_is_said_before_training(given, sentence, outside, output, capsys, monkeypatch):
+def test_what_is_wrong_is_said_before_training(given, sentence, outside, few_embedded, output, capsys, monkeypatch):
     name, code, description = given
     monkeypatch.delitem(sys.modules, "mypkg.wrong", raising=False)
     outside("wrong", code, description)

@@ -1,5 +1,7 @@
 """The benchmark command measures, judges and keeps; what is compared computes the same."""
 
+import sys
+
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 import baselines
 from benchmarks.execution.timing import interleaved
 from benchmarks.scoring import arithmetic
-from benchmarks.speed import plain, scoring
+from benchmarks.speed import commands, plain, scoring, training
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.timing import Measure
 from reports.speed import main as draw
@@ -57,7 +59,12 @@ def test_scoring_on_a_gpu_is_measured_against_the_fields_loop(tmp_path, monkeypa
     assert row.values["largest_difference_db"] < 1e-3 and row.values["network_alone_images_per_s"] > 0
 
 
-def test_the_command_measures_and_keeps_rows_of_other_kinds(tmp_path, capsys):
+def test_the_command_measures_and_keeps_rows_of_other_kinds(few_embedded, tmp_path, capsys, monkeypatch):
+    """A small network, small batches and an idle command stand for those that are measured."""
+    batch_of, network_of = training.batch_of, training.network_of
+    monkeypatch.setattr(training, "network_of", lambda name, *more: network_of("nafnet", *more))
+    monkeypatch.setattr(training, "batch_of", lambda batch, patch, *more, **tasks: batch_of(11, 16, *more, **tasks))
+    monkeypatch.setattr(commands, "RUN", [sys.executable, "-S", "-c", ""])
     table = tmp_path / "speed.csv"
     for kind in ("commands", "scaling"):
         assert main([kind, "--rounds", "1", "--csv", str(table), "--device", "cpu"]) == 0

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from miniature import three_task
+from small_network import SMALL
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
@@ -14,17 +14,17 @@ from results import State, Status, find_runs
 from results.records import Role
 
 SETTING = load("three_task")
-SMALL = ["train.steps=10", "train.batch=5", "train.patch=16"]
+QUICK = ["train.steps=5", "train.batch=5", "train.patch=16"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return three_task(tmp_path_factory.mktemp("data"))
+def data(three_task_root):
+    return three_task_root
 
 
 def arguments(data, output, *more):
-    return ["--setting", "three_task", "--baselines", "nafnet", "--data-root", str(data), "--output", str(output),
-            "--device", "cpu", "--tracking-uri", "none", "--jobs", "1", "--set", *SMALL, *more]  # fmt: skip
+    return ["--setting", "three_task", "--baselines", SMALL, "--data-root", str(data), "--output", str(output),
+            "--device", "cpu", "--tracking-uri", "none", "--jobs", "1", "--set", *QUICK, *more]  # fmt: skip
 
 
 def test_terms_are_no_part_of_what_pairs_runs_but_of_what_a_run_is():
@@ -48,12 +48,12 @@ def test_single_task_networks_are_one_row_where_all_of_them_count(data, tmp_path
     }
     assert len(runs) == 1 + 5 + 5
     for (strategy, task), run in runs.items():
-        steps = {"mix": 10, "single": 2, "single:full": 10}[strategy]  # balanced: a fifth of mix's samples
+        steps = {"mix": 5, "single": 1, "single:full": 5}[strategy]  # balanced: a fifth of mix's samples
         assert run.rhythm()["step"].max() == steps
         assert not task or {record.task for record in run.data} == set(run.rhythm()["task"]) == {task}
     (cohort,) = gather(runs.values())
-    assert cohort.strategies("nafnet") == ["mix", "single", "single:full"]
-    (outcome,) = cohort.counted("nafnet", "single")
+    assert cohort.strategies(SMALL) == ["mix", "single", "single:full"]
+    (outcome,) = cohort.counted(SMALL, "single")
     sets = {
         task: next(r.dataset for r in runs["single", task].data if r.role == Role.TEST) for task in SETTING.task_names
     }
@@ -61,9 +61,9 @@ def test_single_task_networks_are_one_row_where_all_of_them_count(data, tmp_path
         scores = runs["single", task].scores()
         assert set(scores["dataset"]) == {dataset}
         assert outcome.mean(dataset, "psnr") == pytest.approx(scores[scores["metric"] == "psnr"]["value"].mean())
-    assert "single:full" in printed and "one network for each task, 2 steps" in printed
+    assert "single:full" in printed and "one network for each task, 1 step" in printed
     runs["single", "derain"].write_status(Status(State.FAILED, "out of luck"))
-    outcome = gather(find_runs(tmp_path, "three_task"))[0].select("nafnet", "single")[0]
+    outcome = gather(find_runs(tmp_path, "three_task"))[0].select(SMALL, "single")[0]
     assert not outcome.counts and outcome.reason == "derain: out of luck"
 
 
@@ -79,11 +79,11 @@ def test_by_cost_strategies_get_the_steps_that_fit_into_mixs_cost(data, tmp_path
     assert kept["art"]["ratio"] == pytest.approx(ratio, rel=1e-3)
     runs = {run.record.config.label: run for run in find_runs(tmp_path, "three_task")}
     assert runs.keys() == {"mix", "art", "pcgrad", "art (equal cost)", "pcgrad (equal cost)"}
-    assert runs["pcgrad (equal cost)"].rhythm()["step"].max() == 4
-    assert runs["art (equal cost)"].rhythm()["step"].max() == max(1, round(10 / kept["art"]["ratio"]))
+    assert runs["pcgrad (equal cost)"].rhythm()["step"].max() == 2
+    assert runs["art (equal cost)"].rhythm()["step"].max() == max(1, round(5 / kept["art"]["ratio"]))
     assert len({run.record.pair for run in runs.values()}) == len({run.record.cohort for run in runs.values()}) == 1
     printed = capsys.readouterr().out
-    assert "pcgrad (equal cost): 4 steps, each costing 2.5 of mix's" in printed
+    assert "pcgrad (equal cost): 2 steps, each costing 2.5 of mix's" in printed
     assert main(command[:-2]) == 0  # the ratios that runs were planned with stay
     assert "5 runs, 5 done already" in capsys.readouterr().out
 

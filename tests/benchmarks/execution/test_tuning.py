@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
+from small_network import SMALL
 from torchjd.scalarization import Scalarizer
 
 from benchmarks import run, tune
@@ -176,14 +177,14 @@ def test_a_damaged_search_is_said(tmp_path):
         study.load()
 
 
-COMMON = ["--setting", "three_task", "--baselines", "nafnet", "--tasks", "derain", "dehaze", "--device", "cpu",
+COMMON = ["--setting", "three_task", "--baselines", SMALL, "--tasks", "derain", "dehaze", "--device", "cpu",
           "--jobs", "1", "--tracking-uri", "none",
           "--set", "train.steps=2", "train.batch=2", "train.patch=32", "data.validation=1"]  # fmt: skip
 MINE = f"{__name__}:Gentle"
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(few_embedded, tmp_path_factory):
     """Two searches of two trials, one of a class of one's own, and the runs with what they found."""
     output = tmp_path_factory.mktemp("tuned")
     common = [*COMMON, "--output", str(output)]
@@ -237,7 +238,7 @@ def test_a_finished_search_trains_nothing_again(tuned, capsys):
         (["--strategies", MINE], "add mix to --strategies"),
         (["--strategies", "mix", "--seeds", "0", "100"], "seed 100 chose what would be judged on it: of mix"),
         (["--strategies", "mix", "uw", "fixed"], "--strategies uw fixed"),
-        (["--strategies", "mix", "--set", "train.steps=3"], "mix on nafnet has no finished search"),
+        (["--strategies", "mix", "--set", "train.steps=3"], f"mix on {SMALL} has no finished search"),
     ],
 )
 def test_tuned_refuses(more, said, tuned, capsys):

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from small_network import SMALL
 from torchjd.scalarization import Mean
 
 import art
@@ -55,10 +56,10 @@ def training(pools, folder, strategy="mix", *overrides, seed=0, validation=(), b
 def test_another_loss_is_another_run_and_what_every_strategy_gets(loss, pools, tmp_path):
     """Joint and separate graphs, rhythm and conflict probe: all see the means of the loss that the recipe names."""
     mix, mean = (
-        training(pools, tmp_path / spec[-4:], spec, f"train.loss={loss}", "train.probe_every=4")
+        training(pools, tmp_path / spec[-4:], spec, f"train.loss={loss}", "train.probe_every=4", baseline=SMALL)
         for spec in ("mix", "torchjd.aggregation:Mean")
     )
-    assert mix.config.hash != training(pools, tmp_path / "l1").config.hash
+    assert mix.config.hash != training(pools, tmp_path / "l1", baseline=SMALL).config.hash
     batch = mix.batches(0)
     mix._seed_network()
     restored = mix.network.train().training_forward(batch.degraded).restored.detach()
@@ -200,36 +201,36 @@ def test_clipping_at_a_percentile_of_the_norms():
 
 def test_clipped_steps_are_counted_through_a_resumed_training(pools, tmp_path):
     """At a norm that splits the steps; checkpoints of older versions hold no count, and then none is told."""
-    norms = training(pools, tmp_path / "norms", "art", "train.clip_percentile=50")
+    norms = training(pools, tmp_path / "norms", "art", "train.clip_percentile=50", baseline=SMALL)
     norms.finish()
     limit = sorted(norms.clipping.state(4).tolist())[1]
     fixed = ("train.clip_percentile=0", f"train.clip_norm={limit}")
     free, never = ("train.clip_percentile=0",), ("train.clip_percentile=0", "train.clip_norm=1e9")
     counts = []
     for name, overrides in (("free", free), ("never", never), ("fixed", fixed)):
-        one = training(pools, tmp_path / name, "art", *overrides)
+        one = training(pools, tmp_path / name, "art", *overrides, baseline=SMALL)
         one.finish()
         counts.append(one.clipping.clipped)
     assert counts[:2] == [None, 0] and 0 < counts[2] < 4
-    halted = training(pools, tmp_path / "halted", "art", *fixed)
+    halted = training(pools, tmp_path / "halted", "art", *fixed, baseline=SMALL)
 
     def stop(step, rhythm):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         halted.finish(stop)
-    resumed = training(pools, tmp_path / "halted", "art", *fixed)
+    resumed = training(pools, tmp_path / "halted", "art", *fixed, baseline=SMALL)
     assert resumed.step == 2
     resumed.finish()
     assert resumed.clipping.clipped == counts[2]
     content = dict(latest(resumed.run.folder, resumed.config, len(resumed.strategy.tasks)))
     assert content["clipped"] == counts[2]
     save(resumed.run, {key: value for key, value in content.items() if key != "clipped"})
-    assert training(pools, tmp_path / "halted", "art", *fixed).clipping.clipped is None
+    assert training(pools, tmp_path / "halted", "art", *fixed, baseline=SMALL).clipping.clipped is None
     save(resumed.run, content | {"clipped": 99})
     save(resumed.run, content | {"clipped": 99})
     with pytest.raises(UserError, match="number of clipped steps cannot be"):
-        training(pools, tmp_path / "halted", "art", *fixed)
+        training(pools, tmp_path / "halted", "art", *fixed, baseline=SMALL)
 
 
 def test_a_resumed_training_needs_nothing_but_its_folder(pools, tmp_path):
@@ -279,7 +280,7 @@ def flat(one):
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(pools, tmp_path, capsys):
-    straight = training(pools, tmp_path, "art")
+    straight = training(pools, tmp_path, "art", baseline=SMALL)
     straight.finish()
     checkpoint, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint-previous.pt"
     good, before = checkpoint.read_bytes(), previous.read_bytes()
@@ -287,7 +288,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(pools, tmp_path
     flipped[len(good) // 2] ^= 8
     for bad in (bytes(flipped), good[: len(good) // 3], b""):
         checkpoint.write_bytes(bad)
-        again = training(pools, tmp_path, "art")
+        again = training(pools, tmp_path, "art", baseline=SMALL)
         told = capsys.readouterr().err
         assert again.step == 2 and "damaged" in told and "the one before, after step 2" in told
         again.finish()
@@ -295,13 +296,13 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(pools, tmp_path
         checkpoint.write_bytes(bad)
         previous.write_bytes(bad)
         with pytest.raises(UserError, match="no checkpoint can be used"):
-            training(pools, tmp_path, "art")
+            training(pools, tmp_path, "art", baseline=SMALL)
         assert checkpoint.read_bytes() == bad
         previous.write_bytes(before)
 
 
 def test_a_checkpoint_with_states_of_another_run_is_one_sentence(pools, tmp_path):
-    one = training(pools, tmp_path)
+    one = training(pools, tmp_path, baseline=SMALL)
     one.finish()
     content = torch.load(tmp_path / "checkpoint.pt")
     states = content["optimizer"]["state"]
@@ -316,7 +317,7 @@ def test_a_checkpoint_with_states_of_another_run_is_one_sentence(pools, tmp_path
     ]:
         save(one.run, content | {key: value})
         with pytest.raises(UserError, match=f"does not fit this run: its '{key}' is another's"):
-            training(pools, tmp_path)
+            training(pools, tmp_path, baseline=SMALL)
 
 
 def test_a_checkpoint_that_would_unpack_to_any_size_is_refused(tmp_path):
@@ -358,20 +359,22 @@ def spoiled(one, steps):
 def test_gradients_that_are_not_finite_stop_the_run_or_are_skipped_and_counted(pools, tmp_path):
     every = "train.checkpoint_every=1"
     with pytest.raises(Diverged, match=r"gradients are not finite at step 3.*last good checkpoint: after step 2"):
-        spoiled(training(pools, tmp_path, "mix", every), {2}).finish()
-    assert training(pools, tmp_path, "mix", every).step == 2
-    one = spoiled(training(pools, tmp_path, "mix", every, "train.nonfinite=skip"), {2})
+        spoiled(training(pools, tmp_path, "mix", every, baseline=SMALL), {2}).finish()
+    assert training(pools, tmp_path, "mix", every, baseline=SMALL).step == 2
+    one = spoiled(training(pools, tmp_path, "mix", every, "train.nonfinite=skip", baseline=SMALL), {2})
     one.finish()
     assert one.skipped == 1 and flat(one).isfinite().all() and sorted(set(one.rhythm.table()["step"])) == [1, 2, 4]
-    assert training(pools, tmp_path, "mix", every).skipped == 1
-    endless = spoiled(training(pools, tmp_path / "b", "mix", "train.steps=20", "train.nonfinite=skip"), range(20))
+    assert training(pools, tmp_path, "mix", every, baseline=SMALL).skipped == 1
+    endless = spoiled(
+        training(pools, tmp_path / "b", "mix", "train.steps=20", "train.nonfinite=skip", baseline=SMALL), range(20)
+    )
     with pytest.raises(Diverged, match="11 updates were not finite"):
         endless.finish()
 
 
 def test_probing_conflicts_changes_nothing_and_costs_nothing_when_off(pools, tmp_path):
-    plain = training(pools, tmp_path / "plain")
-    probed = training(pools, tmp_path / "probed", "mix", "train.probe_every=2")
+    plain = training(pools, tmp_path / "plain", baseline=SMALL)
+    probed = training(pools, tmp_path / "probed", "mix", "train.probe_every=2", baseline=SMALL)
     assert plain.probe is None and plain.config.hash == probed.config.hash
     for one, other in zip(plain.finish().parameters(), probed.finish().parameters(), strict=True):
         assert torch.equal(one, other)
@@ -412,22 +415,22 @@ def test_a_validation_curve_changes_no_bit_of_the_training(baseline, pools, held
 
 
 def test_a_resumed_curve_is_the_one_of_a_straight_training(pools, held_out, tmp_path):
-    straight = training(pools, tmp_path / "straight", "art", validation=held_out)
+    straight = training(pools, tmp_path / "straight", "art", validation=held_out, baseline=SMALL)
     straight.finish()
-    halted = training(pools, tmp_path / "halted", "art", validation=held_out)
+    halted = training(pools, tmp_path / "halted", "art", validation=held_out, baseline=SMALL)
 
     def stop(step, rhythm):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         halted.finish(stop)  # after step 4 was validated, before its checkpoint
-    resumed = training(pools, tmp_path / "halted", "art", validation=held_out)
+    resumed = training(pools, tmp_path / "halted", "art", validation=held_out, baseline=SMALL)
     assert resumed.step == 2 and resumed.curve.table()["step"].max() == 2
     resumed.finish()
     tables = [one.run.curve().drop(columns="seconds") for one in (straight, resumed)]
     assert tables[0].equals(tables[1]) and len(tables[0]) == 20
     fewer = [TestPool(pool.task, ["a"], pool.clean[:1], depths=pool.depths[:1]) for pool in held_out]
-    other = training(pools, tmp_path / "halted", "art", validation=fewer)
+    other = training(pools, tmp_path / "halted", "art", validation=fewer, baseline=SMALL)
     assert other.step == 4 and other.curve.table().empty  # points of other images are no part of this curve
 
 

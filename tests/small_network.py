@@ -1,0 +1,26 @@
+"""A network for tests of what depends on no network: trains, is saved and restores in no time."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from baselines.network import Network
+
+SMALL = f"{__name__}:Small"
+
+
+class Small(Network):
+    output_layer = "last"
+    description: ClassVar = {
+        "name": "Small",
+        "about": "two convolutions",
+        "sizes": {"tiny": {}},
+        "recipe": {profile: dict(lr=1e-3, steps=9, batch=5, patch=32) for profile in ("paper", "demo")},
+    }
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, image):
+        return image + self.last(self.first(image).relu())
