@@ -34,7 +34,7 @@ def run_notes(cohort: Cohort) -> list[Note]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append(_warning("no-reference", "No gains: no finished run of mix to measure them against."))
-    notes += _leaks(cohort) + _few(cohort) + _not_finite(cohort)
+    notes += _leaks(cohort) + _few(cohort) + _not_finite(cohort) + _other_noise(cohort)
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(_warning("not-scored", f"Test sets without scores: {titles}."))
@@ -100,6 +100,20 @@ def _not_finite(cohort: Cohort) -> list[Note]:
             what = f"{kind.capitalize()} {metric} ({why}) in at least one run: {dataset}: {listed(images)}"
             notes.append(_warning("not-finite", f"{what}; left out of the means of all runs."))
     return notes
+
+
+def _other_noise(cohort: Cohort) -> list[Note]:
+    """Runs of one pair whose degradations were drawn on different devices; runs of older versions all drew on a CPU."""
+    names: list[str] = []
+    for outcome in cohort.counted():
+        mixes = [mix for mix in cohort.reference(outcome.baseline, outcome.strategy) if mix.pair == outcome.pair]
+        if any((mix.environment.noise or "cpu") != (outcome.environment.noise or "cpu") for mix in mixes):
+            names.append(f"{outcome.display}, {outcome.strategy}, seed {outcome.seed}")
+    text = (
+        f"Trained with other noise than mix, one on a GPU and one on a CPU: {listed(names)}. Such a gain holds more than "
+        "the strategy's part."
+    )
+    return [_warning("other-noise", text)] if names else []
 
 
 def _progress(cohort: Cohort) -> list[Note]:

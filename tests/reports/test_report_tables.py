@@ -362,3 +362,14 @@ def test_strategies_are_listed_reference_first_and_parameters_by_value():
     names = ["pcgrad", "art:tau=10", "art", "art:tau=1", "equal", "art:tau=0.5", "mix"]
     expected = ["mix", "equal", "art", "art:tau=0.5", "art:tau=1", "art:tau=10", "pcgrad"]
     assert sorted(names, key=strategy_order) == expected
+
+
+def test_gains_between_a_gpus_noise_and_a_cpus_are_named(tmp_path):
+    """A GPU draws other degradations than a CPU; runs of before that was recorded drew on a CPU."""
+    for seed, noise in enumerate(("cpu", "cuda")):
+        write_run(tmp_path, strategy="mix", seed=seed, psnr=5.0)
+        write_run(tmp_path, strategy="art", seed=seed, psnr=5.2, environment={"noise": noise})
+    (words,) = texts(table_of(tmp_path), "other-noise")
+    assert "TransWeather, art, seed 1." in words
+    write_run(tmp_path, strategy="mix", seed=1, psnr=5.0, environment={"noise": "cuda"})
+    assert not texts(table_of(tmp_path), "other-noise")
