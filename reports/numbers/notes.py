@@ -110,8 +110,8 @@ def _other_noise(cohort: Cohort) -> list[Note]:
         if any((mix.environment.noise or "cpu") != (outcome.environment.noise or "cpu") for mix in mixes):
             names.append(f"{outcome.display}, {outcome.strategy}, seed {outcome.seed}")
     text = (
-        f"Trained with other noise than mix, one on a GPU and one on a CPU: {listed(names)}. Such a gain holds more than "
-        "the strategy's part."
+        f"Trained with other noise than mix, one on a GPU and one on a CPU: {listed(names)}. Such a gain is not of the "
+        "strategy alone."
     )
     return [_warning("other-noise", text)] if names else []
 
