@@ -1,6 +1,7 @@
 """Grids kept in git: all runs of an output folder in a few small files, read as if they were run folders.
 
 python -m results.archive results results/measured/NAME --setting three_task
+python -m results.archive results results/measured/NAME --setting three_task --add
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from results import integrity, schema
+from results import integrity, schema, tuning
 from results.command import announce, framed, leave
 from results.find import find_runs
 from results.integrity import Damaged
-from results.kept import RUNS, TABLES, Entry, digest
+from results.kept import RUNS, TABLES, Entry, digest, kept_runs
 from results.records import RunRecord, State
 from results.store import Run, check_writable, write_atomically, write_text
 
@@ -36,8 +37,10 @@ class CannotKeep(ValueError):
     """There is no finished run, or no place for it; the message says which in one sentence."""
 
 
-def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
-    """Keep the finished and failed runs of a setting below ``output`` in ``folder``.
+def pack(output: Path, setting: str, folder: Path, add: bool = False) -> tuple[int, list[str]]:
+    """Keep the finished and failed runs of a setting below ``output`` in ``folder``, and its searches for parameters.
+
+    With ``add`` the runs and searches that ``folder`` holds already stay; others of their places are not kept.
 
     ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run, the digests of the
     tables and its own) and the tables ``scores``, ``rhythm``, ``conflicts`` and ``curve`` as Parquet, with a column
@@ -49,16 +52,21 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
 
     Raises:
         CannotKeep: if there is no such run, or the folder cannot be written.
+        Damaged: if what it holds already, or a search, is.
     """
     import pandas as pd
 
-    found = [(run, run.damage()) for run in find_runs(output, setting)]
+    older = kept_runs(folder) if add else []
+    places = {_place(run, folder) for run in older}
+    new = [run for run in find_runs(output, setting) if _place(run, output) not in places]
+    found = [(run, run.damage()) for run in new]
     damaged = [f"{run.folder}: {'; '.join(damage.values())}" for run, damage in found if damage]
     damaged += [
         f"{run.folder}: {schema.CONFIG} is missing" for run, damage in found if not damage and run.record is None
     ]
     ended = [run for run, damage in found if not damage and run.status.state in (State.DONE, State.FAILED)]
-    runs = [(run, record) for run in ended if (record := run.record)]
+    ended = [(run, folder) for run in older] + [(run, output) for run in ended]
+    runs = [(run, record, root) for run, root in ended if (record := run.record)]
     if not runs:
         lines = "".join(f"\n{reason}" for reason in damaged)
         raise CannotKeep(f"no finished run of {setting!r} below {output / 'runs'}.{lines}")
@@ -67,16 +75,29 @@ def pack(output: Path, setting: str, folder: Path) -> tuple[int, list[str]]:
     except OSError as error:
         raise CannotKeep(f"{folder} {error.strerror}; name another folder.") from error
     for name in TABLES:
-        parts = [_slim(getattr(run, name)()).assign(run=number) for number, (run, _) in enumerate(runs)]
+        parts = [_slim(getattr(run, name)()).assign(run=number) for number, (run, *_) in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
         _write(table, folder / f"{name}.parquet")
-    write_runs(folder, [_entry(run, record, output).content() for run, record in runs])
+    write_runs(folder, [_entry(run, record, root).content() for run, record, root in runs])
+    _keep_searches(output, setting, folder, add)
     return len(runs), damaged
 
 
-def _entry(run: Run, record: RunRecord, output: Path) -> Entry:
+def _place(run: Run, root: Path) -> str:
+    return run.folder.relative_to(root).as_posix()
+
+
+def _keep_searches(output: Path, setting: str, folder: Path, add: bool) -> None:
+    place = tuning.place(folder, setting) / tuning.SEARCHES
+    known = {path.name for path in tuning.files(folder, setting)} if add else set[str]()
+    for path in tuning.files(output, setting):
+        if path.name not in known and (search := tuning.read(path)):
+            tuning.write(place / path.name, search)
+
+
+def _entry(run: Run, record: RunRecord, root: Path) -> Entry:
     content = {
-        "folder": run.folder.relative_to(output).as_posix(),
+        "folder": _place(run, root),
         "status": [run.status.state, run.status.words],
         schema.CONFIG: _placeless(record),
         schema.ENVIRONMENT: run.environment,
@@ -163,9 +184,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("output", type=Path, help="the results folder of the command that made the runs")
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
+    parser.add_argument("--add", action="store_true", help="to the runs that are kept there already")
     options = parser.parse_args(arguments)
     announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
-    count, damaged = pack(options.output, options.setting, options.folder)
+    count, damaged = pack(options.output, options.setting, options.folder, options.add)
     for reason in damaged:
         print(f"left out: {reason}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())

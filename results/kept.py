@@ -100,16 +100,17 @@ class KeptRun(Run):
     def _kept(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        found = _tables(self._archive / f"{name}.parquet").get(self._number)
+        path = self._archive / f"{name}.parquet"
+        found = _tables(path, path.stat().st_mtime_ns if path.exists() else 0).get(self._number)
         return pd.DataFrame(columns=list(TABLES[name])) if found is None else found
 
 
 @lru_cache(maxsize=8)
-def _tables(path: Path) -> dict[int, pd.DataFrame]:
-    """The table's rows by run."""
+def _tables(path: Path, changed: int) -> dict[int, pd.DataFrame]:
+    """The rows, by run, of a table that was ``changed`` last at this time; 0 where there is none."""
     import pandas as pd
 
-    if not path.exists():
+    if not changed:
         return {}
     columns = list(TABLES[path.stem])
     table = pd.read_parquet(io.BytesIO(path.read_bytes()))  # pyarrow opens no path that is not UTF-8

@@ -7,9 +7,16 @@ import pytest
 from synthetic_store import write_run
 
 from reports.build import main
-from results import find_runs
+from results import find_runs, tuning
 from results.archive import main as keep
+from results.records import State
+from results.tuning import Search, Trial
 
+TRIAL = Trial(number=0, strategy="famo", values={}, factor=1.0, lr=1e-3, state=State.DONE, score=20.0)
+SEARCH = Search(
+    setting="three_task", baseline="transweather", size="tiny", profile="demo", display="TransWeather", strategy="famo",
+    recipe="r", cohort="c", key="k", seeds=[100], validation=8, lr=1e-3, wanted=1, trials=[TRIAL],
+)  # fmt: skip
 KINDS = ["--format", "md", "csv", "tex"]
 
 
@@ -46,6 +53,22 @@ def test_long_rhythms_are_thinned_and_numbers_kept_to_three_digits(store, tmp_pa
             assert thin["step"].nunique() <= 10 and set(thin["step"]) <= set(full["step"])
             same = full[full["step"].isin(thin["step"])].reset_index(drop=True)
             pd.testing.assert_frame_equal(same, thin, rtol=1e-3, check_dtype=False)
+
+
+def test_runs_and_searches_are_added_to_those_kept(store, tmp_path):
+    kept, later = tmp_path / "kept", tmp_path / "later"
+    keep([str(store), str(kept), "--setting", "three_task"])
+    before = {run.folder.name: run.scores() for run in find_runs(kept, "three_task")}
+    write_run(later, strategy="mix", seed=0, psnr=9.0)  # of a place that is taken
+    write_run(later, strategy="famo", seed=0, psnr=3.2)
+    tuning.write(tuning.place(later, "three_task") / tuning.SEARCHES / "transweather-famo.json", SEARCH)
+    assert keep([str(later), str(kept), "--setting", "three_task", "--add"]) == 0
+    after = {run.folder.name: run for run in find_runs(kept, "three_task")}
+    assert len(after) == len(before) + 1
+    for name, scores in before.items():
+        pd.testing.assert_frame_equal(after[name].scores(), scores)
+    (read,) = tuning.searches(kept, "three_task")
+    assert read.strategy == "famo" and read.trials[0].score == 20.0
 
 
 def test_nothing_to_keep_or_to_read_is_said(tmp_path, capsys):
