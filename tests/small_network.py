@@ -1,15 +1,18 @@
-"""A network for tests of what depends on no network: trains, is saved and restores in no time."""
+"""Networks for tests of what depends on no network."""
 
+import time
 from typing import ClassVar
 
 from torch import nn
 
 from baselines.network import Network
 
-SMALL = f"{__name__}:Small"
+SMALL, SLOW = f"{__name__}:Small", f"{__name__}:Slow"
 
 
 class Small(Network):
+    """Trains, is saved and restores in no time."""
+
     output_layer = "last"
     description: ClassVar = {
         "name": "Small",
@@ -24,3 +27,13 @@ class Small(Network):
 
     def forward(self, image):
         return image + self.last(self.first(image).relu())
+
+
+class Slow(Small):
+    """Takes as long as a real network, and leaves the processor alone: for what happens during a training."""
+
+    description: ClassVar = Small.description | {"name": "Slow"}
+
+    def training_forward(self, *views, **how):
+        time.sleep(0.06)
+        return super().training_forward(*views, **how)

@@ -31,7 +31,12 @@ class Terminal:
         self._size()
         self.started, self.text, self.first = time.monotonic(), "", None
         self.resized: list[tuple[int, int]] = []  # where in the text, and to how many columns
-        names = {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment}
+        names = {
+            "TERM": "xterm-256color",
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONUTF8": "1",
+            **environment,
+        }
         self.process = subprocess.Popen(
             [sys.executable, *map(str, arguments)], stdin=side, stdout=side, stderr=side, cwd=ROOT,
             env=os.environ | names, start_new_session=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from small_network import SMALL
 
 import baselines
 from benchmarks.config.configuration import resolve
@@ -116,10 +117,12 @@ def test_embedded_photographs(published, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.glob("cache/scenes*"))
 
 
-def test_another_evaluation_has_its_own_folder(published, data, tmp_path):
-    command = arguments(published, tmp_path, "--data-root", data)
+def test_another_evaluation_has_its_own_folder(data, tmp_path):
+    torch.save(baselines.build(SMALL, "tiny").state_dict(), tmp_path / "model.pth")
+    network = ["--baseline", SMALL, "--size", "tiny", "--checkpoint", tmp_path / "model.pth", "--setting", "three_task"]
+    command = [str(part) for part in (*network, "--output", tmp_path, "--device", "cpu", "--data-root", data)]
     assert main(command) == main(command) == main([*command, "--protocol", "weather_rgb"]) == 0
-    assert len(list(tmp_path.glob("evaluations/three_task/promptir-model*/scores.csv"))) == 2
+    assert len(list(tmp_path.glob("evaluations/three_task/small_network,Small-model*/scores.csv"))) == 2
 
 
 @pytest.mark.parametrize(

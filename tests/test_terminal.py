@@ -1,11 +1,13 @@
 """The real commands in a real terminal, and without anybody who reads them."""
 
+import os
 import re
 import subprocess
 import sys
 import time
 
 import pytest
+from small_network import SLOW
 from terminal import PATIENCE, ROOT, Terminal, screen
 
 from results import find_runs
@@ -22,13 +24,13 @@ def data(three_task_root):
 
 def run(data, output, steps):
     return ["-m", "benchmarks.run", "--setting", "three_task", "--data-root", data, "--output", output, "--jobs", 2,
-            "--baselines", "transweather", "--strategies", "mix", "art:momentum=0.05", "--device", "cpu",
-            "--tracking-uri", "none", "--set", f"train.steps={steps}", "train.batch=5", "train.patch=64"]  # fmt: skip
+            "--baselines", SLOW, "--strategies", "mix", "art:momentum=0.05", "--device", "cpu",
+            "--tracking-uri", "none", "--set", f"train.steps={steps}", "train.batch=5", "train.patch=16"]  # fmt: skip
 
 
 def test_two_runs_in_a_window_that_is_resized(data, tmp_path):
     with Terminal(*run(data, tmp_path / "out", 40), columns=80, NO_COLOR="1") as terminal:
-        terminal.until("Preparing runs on three_task: transweather with mix")
+        terminal.until(f"Preparing runs on three_task: {SLOW} with mix")
         assert terminal.first < 10  # 0.3 s; torch alone would take longer on the machine that needs 10
         place = terminal.until(AT_WORK)
         for columns in (40, 100, 50):
@@ -40,11 +42,11 @@ def test_two_runs_in_a_window_that_is_resized(data, tmp_path):
     assert sum("done (" in line or line.endswith(": done") for line in shown) == 2
     assert not [line for line in shown if re.search(r"at work|\d left|━", line)]  # nothing of a drawing stays
     told = terminal.text
-    assert told.index("2 runs, 0 done already") < told.index("TransWeather mix") < told.index("Gains over mix")
+    assert told.index("2 runs, 0 done already") < told.index("Slow mix") < told.index("Gains over mix")
     assert "Written to" in told and all(run.status.state == "done" for run in find_runs(tmp_path / "out", "three_task"))
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on_though_nobody_reads(data, tmp_path):
+def test_ctrl_c_saves_and_the_same_command_goes_on_though_nobody_reads(data, tmp_path, monkeypatch):
     command = run(data, tmp_path / "out", 70)
     with Terminal(*command, TERM="dumb") as terminal:
         while len(list(tmp_path.glob("out/runs/**/progress.json"))) < 2 and terminal.process.poll() is None:
@@ -57,6 +59,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_though_nobody_reads(data, tmp
     runs = find_runs(tmp_path / "out", "three_task")
     assert [run.status.state for run in runs] == ["running"] * 2
     assert all((run.folder / "checkpoint.pt").exists() for run in runs)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"), prepend=os.pathsep)
     process = subprocess.Popen(
         [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -21,7 +21,7 @@ UNUSED = {
 
 
 def test_networks_conform(name, monkeypatch):
-    monkeypatch.setattr(conformance, "STEPS", 12)  # these learn at once
+    monkeypatch.setattr(conformance, "STEPS", 10)  # these learn at once
     assert [finding for finding in conformance.check(name) if finding.passed is False] == []
 
 
