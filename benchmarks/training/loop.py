@@ -299,7 +299,11 @@ class Training:
 
     def _seed_network(self) -> None:
         """Stochastic depth: the same for every strategy, different for the samples of other processes."""
-        torch.manual_seed(derive(*self.seed, "network", self.step, *filter(None, [self.group.rank])))
+        seed = derive(*self.seed, "network", self.step, *filter(None, [self.group.rank]))
+        # torch.manual_seed notes a traceback for each kind of device that is absent, at every call
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).manual_seed(seed)
 
     def _flush(self) -> None:
         """Bring what the last steps recorded to the host, and look at it."""

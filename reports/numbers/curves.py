@@ -146,16 +146,17 @@ def _inside(own: SeedCurve, mix: SeedCurve, axis: Axis, task: str) -> NDArray[np
 
 def curves(cohort: Cohort, baseline: str) -> list[Curve]:
     """Curves of the counted runs of all strategies, in the table's order; those whose runs left none are left out."""
+    of_run = {id(outcome): _seed_curve(outcome) for outcome in cohort.counted(baseline)}
+
+    def of_seeds(outcomes: Sequence[Outcome]) -> dict[str, SeedCurve]:
+        return {outcome.pair: curve for outcome in outcomes if (curve := of_run[id(outcome)])}
+
     found: list[Curve] = []
     for name in cohort.strategies(baseline):
         own, reference = cohort.counted(baseline, name), cohort.reference(baseline, name)
-        if seeds := _seeds(own):
-            found.append(Curve(name, seeds, _seeds(reference), compared=name != REFERENCE))
+        if seeds := of_seeds(own):
+            found.append(Curve(name, seeds, of_seeds(reference), compared=name != REFERENCE))
     return found
-
-
-def _seeds(outcomes: Sequence[Outcome]) -> dict[str, SeedCurve]:
-    return {outcome.pair: curve for outcome in outcomes if (curve := _seed_curve(outcome))}
 
 
 def _seed_curve(outcome: Outcome) -> SeedCurve | None:

@@ -52,12 +52,13 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         searched: searches of the setting, for whatever cohort.
         pool: with verdicts over baselines.
     """
-    table = gain_table(cohort)
+    validated = {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
+    table = gain_table(cohort, validated=validated)
     return Findings(
         table,
         sweeps(table),
         conflicts(cohort),
-        {baseline: curves(cohort, baseline) for baseline in cohort.baselines},
+        validated,
         of_cohort(cohort, searched),
         contest(cohort),
         pooled(table.rows) if pool else None,

@@ -6,7 +6,7 @@ Here the numbers are made; :mod:`reports.figures` and :mod:`reports.formats` onl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reports.numbers import costs, summary
 from reports.numbers.comparability import figures, obstacles
 from reports.numbers.controls import control_notes, controls
-from reports.numbers.curves import curves
+from reports.numbers.curves import Curve, curves
 from reports.numbers.metrics import metrics, undirected
 from reports.numbers.model import AVERAGE, REFERENCE, Cell, Cohort, Figure, Figures, GainTable, Measures, Row, headings
 from reports.numbers.notes import below_input, published_notes, run_notes, starved, too_few_seeds
@@ -27,8 +27,18 @@ from reports.numbers.targets import targets
 from results.records import SINGLE, MetricFacts, Role
 
 
-def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
-    """Compute the table of a cohort; ``images=False`` leaves out the image-level view, its slow part."""
+def gain_table(
+    cohort: Cohort, images: bool = True, validated: Mapping[str, Sequence[Curve]] | None = None
+) -> GainTable:
+    """Compute the table of a cohort.
+
+    Args:
+        cohort: the runs.
+        images: with the image-level view, its slow part.
+        validated: its curves by baseline, where they are computed already.
+    """
+    if validated is None:
+        validated = {baseline: curves(cohort, baseline) for baseline in cohort.baselines}
     facts, known = metrics(cohort), figures(cohort.setting)
     apart = {baseline: controls(cohort, baseline) for baseline in cohort.baselines}
     rows = [
@@ -41,7 +51,7 @@ def gain_table(cohort: Cohort, images: bool = True) -> GainTable:
         for strategy in cohort.strategies(baseline)
     ]
     differences = _differences(cohort, rows) if images else {}
-    rows = _with_targets(cohort, _with_measures(cohort, _corrected(_with_images(rows, differences), facts)))
+    rows = _with_targets(validated, _with_measures(cohort, _corrected(_with_images(rows, differences), facts)))
     compared = [_published(cohort, row, known.get((row.display.casefold(), row.strategy), {})) for row in rows]
     rows = [replace(row, published=shown) for row, (shown, _) in zip(rows, compared, strict=True)]
     inputs = {
@@ -183,12 +193,8 @@ def _with_measures(cohort: Cohort, rows: list[Row]) -> list[Row]:
     return measured
 
 
-def _with_targets(cohort: Cohort, rows: list[Row]) -> list[Row]:
-    found = {
-        (baseline, curve.strategy): targets(curve)
-        for baseline in cohort.baselines
-        for curve in curves(cohort, baseline)
-    }
+def _with_targets(validated: Mapping[str, Sequence[Curve]], rows: list[Row]) -> list[Row]:
+    found = {(baseline, curve.strategy): targets(curve) for baseline, several in validated.items() for curve in several}
     return [replace(row, targets=found.get((row.baseline, row.strategy), {})) for row in rows]
 
 
