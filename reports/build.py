@@ -47,6 +47,7 @@ def build(
     formats: Sequence[str] = FORMATS,
     collect: bool = False,
     pool: bool = False,
+    tuned_in: Path | str | None = None,
 ) -> Report:
     """Write the report of a setting below ``<output>/reports/<setting>`` and return the text to print.
 
@@ -66,6 +67,7 @@ def build(
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
         collect: runs may still be going: name those of the grid that have not begun.
         pool: add verdicts over baselines (:mod:`reports.numbers.pooled`).
+        tuned_in: folder that holds the searches for parameters; ``None``: ``output``.
 
     Raises:
         ValueError: a format that is none.
@@ -94,7 +96,7 @@ def build(
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
-    searched, unread = _searched(output, setting)
+    searched, unread = _searched(tuned_in or output, setting)
     found = [find(cohort, searched, pool) for cohort in cohorts]
     return _written(found, folder, formats, unread, every=runs is None)
 
@@ -202,6 +204,7 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             formats=options.formats,
             collect=options.collect,
             pool=options.pool,
+            tuned_in=options.archive,
         )
     except NothingToReport as error:
         if not options.collect or find_runs(options.output, setting):

@@ -75,3 +75,12 @@ def test_nothing_to_keep_or_to_read_is_said(tmp_path, capsys):
     assert keep([str(tmp_path), str(tmp_path / "kept"), "--setting", "three_task"]) == 2
     assert main(["--from", str(tmp_path)]) == 2
     assert "no finished run" in (told := capsys.readouterr().err) and "No runs are kept" in told
+
+
+def test_a_report_elsewhere_shows_the_searches_kept_with_the_runs(store, tmp_path):
+    (cohort,) = {run.record.cohort for run in find_runs(store, "three_task")}
+    place = tuning.place(store, "three_task") / tuning.SEARCHES / "transweather-famo.json"
+    tuning.write(place, SEARCH.model_copy(update={"cohort": cohort}))
+    keep([str(store), str(tmp_path / "kept"), "--setting", "three_task"])
+    assert main(["--from", str(tmp_path / "kept"), "--output", str(tmp_path / "page"), "--format", "csv"]) == 0
+    assert (tmp_path / "page" / "reports" / "three_task" / "tuning.csv").exists()
