@@ -25,9 +25,10 @@ def findings_of(folder):
     from reports.numbers.cohorts import gather
     from reports.numbers.findings import find
     from results.kept import kept_runs
+    from results.tuning import searches
 
     (cohort,) = gather(kept_runs(MEASURED / folder))
-    return find(cohort)
+    return find(cohort, searches(MEASURED / folder, cohort.setting))
 
 
 def table_of(folder):
