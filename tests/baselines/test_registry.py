@@ -13,13 +13,13 @@ import baselines
 from baselines import conformance, registry
 from baselines.description import Recipe
 from benchmarks import evaluate, restore, run
-from benchmarks.config.sections import TrainConfig
+from benchmarks.config.sections import OBSERVING, TrainConfig
 from results import find_runs
 
 TEXT = (Path(baselines.__file__).parent / "README.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)[1]
 (DESCRIPTION,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-RUNTIME = {"threads", "log_every", "checkpoint_every", "probe_every", "nonfinite"}  # no part of a recipe
+RUNTIME = {"threads", "log_every", *OBSERVING}  # no part of a recipe
 
 
 @pytest.fixture
