@@ -33,6 +33,8 @@ class Network(nn.Module):
         pads: True if ``forward`` takes any size, padding as its authors' does; else ``restore`` pads, by reflection.
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
+        traceable: False if the network reads values of its features on the host, as a router that chooses layers by
+            them: it is then neither compiled nor recorded as a CUDA graph, and its steps wait for the device.
         separable: False if in training one sample's output or loss depends on the others of the batch.
         output_layer: name of the convolution that makes the image from the last feature map.
         unused: names that the authors' files hold and no forward pass uses; they are left aside when loading.
@@ -43,6 +45,7 @@ class Network(nn.Module):
     multiple: int = 1
     pads: bool = False
     local: bool = True
+    traceable: bool = True
     separable: bool = True
     output_layer: str
     unused: tuple[str, ...] = ()
