@@ -37,6 +37,7 @@ SHAPED = [
     "baselines.network",
     "baselines.promptir",
     "baselines.restormer",
+    "baselines.symunet",
     "baselines.transweather",
     # benchmarks
     "benchmarks.scoring.metrics",
