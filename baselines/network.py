@@ -16,7 +16,8 @@ class Output(NamedTuple):
 
     Attributes:
         restored: (B, 3, H, W) restored image, or None in a warm-up that trains no restorer.
-        auxiliary: scalar loss of the baseline itself, to be added to the restoration loss as it is, or None.
+        auxiliary: scalar loss of the baseline itself that belongs to no sample, to be added to the restoration loss as
+            it is, whatever the strategy; or None. Terms of the restored images are :meth:`Network.sample_loss`.
     """
 
     restored: Tensor | None
@@ -65,6 +66,23 @@ class Network(nn.Module):
             warmup: ask only for the auxiliary loss; a baseline without one ignores it.
         """
         return Output(self(self.prepare(degraded)), None)
+
+    def sample_loss(
+        self, restored: Float[Tensor, "batch 3 height width"], clean: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, " batch"] | None:
+        """What the network's recipe adds to the mean error of each sample's pixels, or None.
+
+        It is part of the task losses, so strategies weigh it as they do the error of the pixels. What belongs to no
+        sample is :attr:`Output.auxiliary`.
+
+        Args:
+            restored: float32, what ``training_forward`` restored, with graph.
+            clean: float32 in [0, 1], what it should have restored.
+
+        Returns:
+            A loss for each sample, >= 0, that depends on this sample only.
+        """
+        return None
 
     @torch.no_grad()
     def restore(self, image: Tensor) -> Float[Tensor, "batch 3 height width"]:

@@ -33,6 +33,7 @@ SHAPED = [
     "baselines.airnet",
     "baselines.deform_conv",
     "baselines.layers",
+    "baselines.losses",
     "baselines.nafnet",
     "baselines.network",
     "baselines.promptir",

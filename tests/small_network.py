@@ -4,9 +4,10 @@ from typing import ClassVar
 
 from torch import nn
 
+from baselines.losses import spectral_l1
 from baselines.network import Network
 
-SMALL = f"{__name__}:Small"
+SMALL, SPECTRAL = f"{__name__}:Small", f"{__name__}:Spectral"
 
 
 class Small(Network):
@@ -24,3 +25,10 @@ class Small(Network):
 
     def forward(self, image):
         return image + self.last(self.first(image).relu())
+
+
+class Spectral(Small):
+    """With a loss of its own for each sample."""
+
+    def sample_loss(self, restored, clean):
+        return 0.1 * spectral_l1(restored, clean)
