@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from baselines.layers import PixelLinear, nhwc
+from baselines.losses import spectral_l1
 from baselines.network import Network, padded
 from baselines.restormer import Block
 
@@ -73,3 +74,9 @@ class SymUNet(Network):
         for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
             features = decoder(nhwc(up(features)) + skip)
         return (self.ending(features) + image)[..., :height, :width]
+
+    def sample_loss(
+        self, restored: Float[Tensor, "batch 3 height width"], clean: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, " batch"]:
+        """A tenth of the error of the spectrum, beside the L1 loss of the pixels."""
+        return 0.1 * spectral_l1(restored, clean)

@@ -129,6 +129,7 @@ PUBLISHED = {
                                       "steps": 600_000, "batch": 32, "patch": 128, "ema": 0.999},
     ("seven_task", "promptir"): MIOIR,
     ("seven_task", "restormer"): MIOIR,
+    ("seven_task", "srresnet"): MIOIR | {"optimizer": "adam", "steps": 2_500_000, "batch": 16},
     ("seven_task", "airnet"): AIRNET | {"batch": 7},
     ("cdd11", "nafnet"): ONERESTORE | {"steps": 97_597},
     ("cdd11", "airnet"): AIRNET | {"batch": 11},

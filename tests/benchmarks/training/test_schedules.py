@@ -110,6 +110,7 @@ PUBLISHED = {
     ("cdd11", "airnet"): AIRNET,
     ("seven_task", "promptir"): MIOIR,
     ("seven_task", "restormer"): MIOIR,
+    ("seven_task", "srresnet"): MIOIR,
     ("cdd11", "promptir"): ONERESTORE,
     ("cdd11", "transweather"): ONERESTORE,
     ("all_weather", "transweather"): ART,
