@@ -38,6 +38,8 @@ SHAPED = [
     "baselines.network",
     "baselines.promptir",
     "baselines.restormer",
+    "baselines.srresnet",
+    "baselines.symunet",
     "baselines.transweather",
     # benchmarks
     "benchmarks.scoring.metrics",
