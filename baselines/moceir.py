@@ -278,7 +278,8 @@ class _Adapter(nn.Module):
 
     def __init__(self, width: int, experts: int, embedding: int, complexity: bool) -> None:
         super().__init__()
-        ranks = [width // 2**number for number in reversed(range(experts))]
+        # at least 2, which matters below the published widths: a norm of one channel is constant
+        ranks = [max(2, width // 2**number) for number in reversed(range(experts))]
         self.experts = nn.ModuleList(
             nn.ModuleList([_Expert(width, rank, SMALLEST_PATCH * 2**number)]) for number, rank in enumerate(ranks)
         )

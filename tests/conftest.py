@@ -34,6 +34,7 @@ SHAPED = [
     "baselines.deform_conv",
     "baselines.layers",
     "baselines.losses",
+    "baselines.moceir",
     "baselines.nafnet",
     "baselines.network",
     "baselines.promptir",

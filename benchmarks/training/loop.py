@@ -201,7 +201,7 @@ class Training:
         """Take one step: an update of the network on a batch, while the next batch is prepared.
 
         On a GPU nothing here waits for it, except with ``train.nonfinite=skip``, which must know before the update, and
-        for what a strategy computes on the host.
+        for what a strategy or a network (:attr:`baselines.network.Network.traceable`) computes on the host.
         """
         with precision.set_up(self.config.train, self.device, fixed_shapes=not self.separate):
             self._update(self.group.share(batch))

@@ -47,7 +47,7 @@ def fill(network, gain):
     """Fill the weights with numbers that depend on nothing but their names and shapes."""
     with torch.no_grad():
         for name, value in network.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and not name.endswith("complexity"):  # MoCE-IR's, which no output depends on
                 value.copy_(torch.from_numpy(np.asarray(_numbers(name, tuple(value.shape), gain))))
 
 

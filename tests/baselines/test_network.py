@@ -14,6 +14,7 @@ from baselines.network import Network
 PADDING = {
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
+    "moceir": ("reflect", 8),  # ours; its authors test on multiples of 16 only
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),

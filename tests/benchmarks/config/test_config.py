@@ -116,6 +116,8 @@ SYMUNET = {"optimizer": "adamw", "weight_decay": 1e-3, "lr": 1e-3, "betas": (0.9
            "patch": 128, "ema": 0, "clip_norm": 0.01}  # fmt: skip
 PUBLISHED = {
     ("three_task", "promptir"): PROMPTIR | {"steps": 534_116},
+    ("three_task", "moceir"): PROMPTIR | {"steps": 534_116},
+    ("five_task", "moceir_s"): PROMPTIR | {"steps": 609_922},
     ("three_task", "restormer"): PROMPTIR | {"steps": 534_116},
     ("three_task", "nafnet"): PROMPTIR | {"steps": 534_116},
     ("three_task", "adair"): PROMPTIR | {"steps": 667_645},

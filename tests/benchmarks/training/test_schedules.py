@@ -98,6 +98,7 @@ ART = (600, stepped(5e-5, lr_scheduler.CosineAnnealingLR, T_max=200, eta_min=1e-
        (0, 1, 100, 199, 200, 201, 300, 400, 500, 599))  # fmt: skip
 PUBLISHED = {
     ("three_task", "promptir"): PROMPTIR,
+    ("three_task", "moceir"): PROMPTIR,
     ("three_task", "restormer"): PROMPTIR,
     ("three_task", "nafnet"): PROMPTIR,
     ("five_task", "promptir"): PROMPTIR,
