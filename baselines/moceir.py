@@ -330,8 +330,10 @@ class _Router(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]) -> Routing:
         precise = torch.promote_types(features.dtype, torch.float32)  # near ties, bfloat16 would choose another expert
-        with torch.autocast(features.device.type, enabled=False):
-            logits = self.gate["2"](features.mean((2, 3), dtype=precise)) + self.freq_gate(embedding.to(precise))
+        pooled = features.mean((2, 3), dtype=precise)
+        # as products and sums, which autocast leaves alone
+        logits = (pooled.unsqueeze(1) * self.gate["2"].weight).sum(2)
+        logits = logits + (embedding.to(precise).unsqueeze(1) * self.freq_gate.weight).sum(2)
         noisy = logits
         if self.training:  # drawn on the host, so that every device chooses the same experts
             noise = torch.randn(logits.shape, device="cpu", pin_memory=logits.is_cuda)
