@@ -97,11 +97,11 @@ def test_noise_is_drawn_in_training_only():
 
 
 @torch.no_grad()
-def test_the_host_waits_once_in_each_decoder_block():
-    network = baselines.build("moceir", "tiny")
-    with mock.patch.object(torch.Tensor, "tolist", autospec=True, side_effect=torch.Tensor.tolist) as reads:
-        network.training_forward(torch.rand(3, 3, 16, 16))
-    assert reads.call_count == 3
+def test_the_host_waits_once_in_each_decoder_block(monkeypatch):
+    network, reads, tolist = baselines.build("moceir", "tiny"), [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: reads.append(1) or tolist(tensor))
+    network.training_forward(torch.rand(3, 3, 16, 16))
+    assert len(reads) == 3
 
 
 def test_what_routes_by_values_is_neither_compiled_nor_recorded(capsys):
