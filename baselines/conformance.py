@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import baselines
-from baselines.network import Network
+from baselines.network import Network, Output
 
 SIZES = ((64, 64), (37, 81), (5, 9), (1, 1))  # of images that must be restored
 BF16 = 0.03  # largest difference of the output under autocast, relative to its root mean square
@@ -87,8 +87,16 @@ def _loss(network: Network, degraded: Tensor, second: Tensor) -> Tensor:
     """What a training step differentiates, with an L1 loss to the middle grey."""
     output = network.training_forward(degraded, second)
     assert output.restored is not None, "training_forward restored nothing"
-    loss = (output.restored - 0.5).abs().mean()
-    return loss if output.auxiliary is None else loss + output.auxiliary
+    return _total(network, output, torch.full_like(output.restored, 0.5, dtype=torch.float32))
+
+
+def _total(network: Network, output: Output, clean: Tensor) -> Tensor:
+    """Mean absolute error and the network's own losses."""
+    assert output.restored is not None, "training_forward restored nothing"
+    restored = output.restored.float()
+    added = network.sample_loss(restored, clean)
+    parts = [(restored - clean).abs().mean(), None if added is None else added.mean(), output.auxiliary]
+    return torch.stack([part for part in parts if part is not None]).sum()
 
 
 def _images(network: Network, count: int, least: int = 64) -> Tensor:
@@ -188,7 +196,7 @@ def _bf16(name: str) -> Finding:
 
 
 def _training_forward(name: str) -> Finding:
-    """The contract: a restored image of the same shape; a loss of the network's own is a scalar."""
+    """The contract: a restored image of the same shape; losses of the network's own are a scalar and one a sample."""
     network = disturbed(name).train()
     degraded, second = _images(network, 2)
     profile = next(iter(baselines.describe(name).recipe))
@@ -198,7 +206,17 @@ def _training_forward(name: str) -> Finding:
         return Finding("training forward", False, "it must give an image of the shape of the degraded one")
     if output.auxiliary is not None and output.auxiliary.ndim:
         return Finding("training forward", False, f"its own loss has shape {tuple(output.auxiliary.shape)}, not ()")
-    return Finding("training forward", True, "no loss of its own" if output.auxiliary is None else "a loss of its own")
+    pair = output.restored.detach(), torch.full_like(output.restored, 0.5)
+    added = network.sample_loss(*pair)
+    if added is not None:
+        if added.shape != degraded.shape[:1]:
+            return Finding("training forward", False, f"sample_loss has shape {tuple(added.shape)}, not one a sample")
+        alone = network.sample_loss(*(side[:1] for side in pair))
+        if alone is None or not _distance(alone, added[:1]) < 1e-4:
+            return Finding("training forward", False, "sample_loss of a sample depends on the others of the batch")
+    found = (("for each sample", added), ("of the whole", output.auxiliary))
+    own = [kind for kind, loss in found if loss is not None]
+    return Finding("training forward", True, f"losses of its own: {', '.join(own)}" if own else "no loss of its own")
 
 
 def _gradient(name: str) -> Finding:
@@ -272,10 +290,9 @@ def _learns(name: str) -> Finding:
         degraded, second = (clean + 0.1 * torch.randn(2, 4, 3, side, side)).clamp(0, 1)
         output = network.training_forward(degraded, second)
         assert output.restored is not None, "training_forward restored nothing"
-        loss = (output.restored - clean).abs().mean()
-        losses.append(loss.item())
+        losses.append((output.restored - clean).abs().mean().item())
         optimizer.zero_grad()
-        (loss if output.auxiliary is None else loss + output.auxiliary).backward()
+        _total(network, output, clean).backward()
         optimizer.step()
     first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
     return Finding("learns", last < first, f"mean error {first:.4f} at first, {last:.4f} after {STEPS} steps")

@@ -94,7 +94,7 @@ class TrainConfig(Section):
     patch: int = Field(ge=16, multiple_of=8)
     augment: bool = True  # flips and rotations
     views: Literal[1, 2] = 1  # crops of the same degraded image a sample; 2 for a contrastive baseline
-    loss: Loss = "l1"  # of every pixel; the task losses are its means
+    loss: Loss = "l1"  # of every pixel; with a network's own, the task losses are its means
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = Field(gt=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
