@@ -34,6 +34,8 @@ class Network(nn.Module):
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
         separable: False if in training one sample's output or loss depends on the others of the batch.
+        continuous: False if rounding may change the output at will, as where pixels are sorted: two devices, precisions
+            or batch sizes need not agree then, and the conformance checks compare in float64.
         output_layer: name of the convolution that makes the image from the last feature map.
         unused: names that the authors' files hold and no forward pass uses; they are left aside when loading.
         optional: names that only training uses and whose size follows its batch; where a file has them in another size
@@ -44,6 +46,7 @@ class Network(nn.Module):
     pads: bool = False
     local: bool = True
     separable: bool = True
+    continuous: bool = True
     output_layer: str
     unused: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()

@@ -44,13 +44,13 @@ class Backbone(Network):
         def level(channels: int, index: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, heads[index], expansion) for _ in range(count)))
 
-        self.patch_embed = _PatchEmbedding(width)
+        self.patch_embed = PatchEmbedding(width)
         self.encoder_level1 = level(widths[0], 0, blocks[0])
-        self.down1_2 = _Downsample(widths[0])
+        self.down1_2 = Downsample(widths[0])
         self.encoder_level2 = level(widths[1], 1, blocks[1])
-        self.down2_3 = _Downsample(widths[1])
+        self.down2_3 = Downsample(widths[1])
         self.encoder_level3 = level(widths[2], 2, blocks[2])
-        self.down3_4 = _Downsample(widths[2])
+        self.down3_4 = Downsample(widths[2])
         self.latent = level(widths[3], 3, blocks[3])
         self.up4_3 = Upsample(widths[3])
         self.reduce_chan_level3 = PixelLinear(widths[3], widths[2])
@@ -90,7 +90,7 @@ class Restormer(Backbone):
     output_layer = "output"
 
 
-class _PatchEmbedding(nn.Module):
+class PatchEmbedding(nn.Module):
     """A 3x3 convolution from the image."""
 
     def __init__(self, width: int) -> None:
@@ -101,7 +101,7 @@ class _PatchEmbedding(nn.Module):
         return self.proj(image)
 
 
-class _Downsample(nn.Module):
+class Downsample(nn.Module):
     """Half the size, twice the channels."""
 
     def __init__(self, width: int) -> None:
