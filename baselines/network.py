@@ -109,11 +109,10 @@ class Network(nn.Module):
             raise ValueError(f"restore takes floating-point images in [0, 1], not {image.dtype}; divide uint8 by 255")
         height, width = image.shape[-2:]
         unit = 1 if self.pads else self.multiple
-        padded = _pad_side(_pad_side(image, -1, -width % unit), -2, -height % unit)
         training = self.training
         self.eval()
         try:
-            restored = self(self.prepare(padded.to(next(self.parameters()).dtype)))
+            restored = self(self.prepare(padded(image, unit).to(next(self.parameters()).dtype)))
         finally:
             self.train(training)
         return restored[..., :height, :width].to(image.dtype).clamp_(0, 1)
@@ -138,6 +137,13 @@ class Network(nn.Module):
         found = weights.find(self, state_dict)
         self.load_state_dict(self.state_dict() | found.entries, strict=True)
         return str(found)
+
+
+def padded(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:
+    """Pad an image at the bottom and the right until both sides are multiples of ``multiple``: by reflection, or by
+    replication along a side that is too short to be reflected."""
+    height, width = image.shape[-2:]
+    return _pad_side(_pad_side(image, -1, -width % multiple), -2, -height % multiple)
 
 
 def _pad_side(image: Float[Tensor, "b c h w"], side: int, amount: int) -> Float[Tensor, "b c _ _"]:

@@ -129,9 +129,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
-        self.norm1 = _Norm(width)
+        self.norm1 = Norm(width)
         self.attn = ChannelAttention(width, heads)
-        self.norm2 = _Norm(width)
+        self.norm2 = Norm(width)
         self.ffn = GatedFeedForward(width, int(width * expansion))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -140,7 +140,7 @@ class Block(nn.Module):
         return features + self.ffn(self.norm2(features))
 
 
-class _Norm(nn.Module):
+class Norm(nn.Module):
     """Holds a LayerNorm over channels under the published name."""
 
     def __init__(self, width: int) -> None:
@@ -148,6 +148,7 @@ class _Norm(nn.Module):
         self.body = ChannelNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Normalise the channels of every pixel."""
         return self.body(features)
 
 

@@ -38,6 +38,7 @@ SHAPED = [
     "baselines.network",
     "baselines.promptir",
     "baselines.restormer",
+    "baselines.symunet",
     "baselines.transweather",
     # benchmarks
     "benchmarks.scoring.metrics",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import numpy as np
 import torch
 
 FOLDER = Path(__file__).parent / "reference"
-NETWORKS = json.loads((FOLDER / "networks.json").read_text())
+NETWORKS = json.loads((FOLDER / "networks.json").read_text()) | {
+    path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.stem.isidentifier()
+}
+NETWORKS.pop("networks")
 
 
 def layout(name):
@@ -19,13 +23,24 @@ def layout(name):
 
 def output(name):
     """A published network's output on `image()`, its weights filled as `fill` does."""
-    with np.load(FOLDER / "network_outputs.npz") as outputs:
+    own = FOLDER / f"{name.removesuffix('_odd')}.npz"
+    with np.load(own if own.exists() else FOLDER / "network_outputs.npz") as outputs:
         return torch.from_numpy(outputs[name])
 
 
-def image():
-    """The image that the outputs were computed on, in [0, 1]."""
-    return torch.from_numpy(np.random.RandomState(0).rand(1, 3, 64, 64).astype(np.float32))
+def image(seed=0, height=64, width=64):
+    """The image that the outputs were computed on, in [0, 1]; with seed 2 and 50x70 the one of `<name>_odd`."""
+    return torch.from_numpy(np.random.RandomState(seed).rand(1, 3, height, width).astype(np.float32))
+
+
+def gradient_norms(network):
+    """The norm of the gradient of each group of parameters whose names differ in numbers only."""
+    squares = {}
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            group = re.sub(r"\d+", "#", name)
+            squares[group] = squares.get(group, 0) + parameter.grad.double().square().sum().item()
+    return {group: math.sqrt(square) for group, square in squares.items()}
 
 
 def fill(network, gain):

@@ -17,6 +17,7 @@ PADDING = {
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),
+    "symunet": ("reflect", 32),  # inside its forward pass
     "transweather": ("reflect", 64),  # Art's release, which tests with it
 }
 

@@ -92,6 +92,8 @@ ONERESTORE = (
     (0, 1, 29, 30, 59, 60, 89, 90, 118, 119),
 )
 # of 1,000 steps
+SYMUNET = (300, stepped(1e-3, lr_scheduler.CosineAnnealingLR, T_max=300, eta_min=1e-7),
+           (0, 1, 50, 100, 149, 150, 200, 250, 298, 299))  # fmt: skip
 ART = (600, stepped(5e-5, lr_scheduler.CosineAnnealingLR, T_max=200, eta_min=1e-8),
        (0, 1, 100, 199, 200, 201, 300, 400, 500, 599))  # fmt: skip
 PUBLISHED = {
@@ -101,6 +103,7 @@ PUBLISHED = {
     ("five_task", "promptir"): PROMPTIR,
     ("three_task", "adair"): ADAIR,
     ("five_task", "adair"): ADAIR,
+    ("three_task", "symunet"): SYMUNET,
     ("three_task", "airnet"): AIRNET,
     ("five_task", "airnet"): AIRNET,
     ("seven_task", "airnet"): AIRNET,
