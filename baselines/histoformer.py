@@ -68,7 +68,7 @@ class Histoformer(Network):
         self.decoder_level1 = level(widths[1], 0, blocks[0])  # at twice the first width: nothing is reduced here
         self.refinement = level(widths[1], 0, refinement)
         self.skip_patch_embed1, self.skip_patch_embed2, self.skip_patch_embed3 = (_Halved() for _ in range(3))
-        # With an underscore, unlike the decoder's: the widths of the three levels below, with the image's three channels.
+        # With an underscore, unlike the decoder's: widths of the three levels below, with the image's three channels.
         self.reduce_chan_level_1 = PixelLinear(widths[1] + 3, widths[1])
         self.reduce_chan_level_2 = PixelLinear(widths[2] + 3, widths[2])
         self.reduce_chan_level_3 = PixelLinear(widths[3] + 3, widths[3])

@@ -98,6 +98,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(3, width, 3, padding=1, bias=False)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        """Map the image to the first features."""
         return self.proj(image)
 
 
@@ -109,6 +110,7 @@ class Downsample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c h//2 w//2"]:
+        """Halve height and width."""
         return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 

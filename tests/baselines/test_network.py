@@ -12,9 +12,11 @@ from baselines.network import Network
 
 # How the authors' code pads at the bottom and the right, and to multiples of what; AirNet's takes any size.
 PADDING = {
+    "histoformer": ("reflect", 8),
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
+    "onerestore": ("reflect", 1),
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),
     "symunet": ("reflect", 32),  # inside its forward pass
