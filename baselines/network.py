@@ -36,6 +36,8 @@ class Network(nn.Module):
         traceable: False if the network reads values of its features on the host, as a router that chooses layers by
             them: it is then neither compiled nor recorded as a CUDA graph, and its steps wait for the device.
         separable: False if in training one sample's output or loss depends on the others of the batch.
+        continuous: False if rounding may change the output at will, as where pixels are sorted: two devices, precisions
+            or batch sizes need not agree then, and the conformance checks compare in float64.
         output_layer: name of the convolution that makes the image from the last feature map.
         unused: names that the authors' files hold and no forward pass uses; they are left aside when loading.
         optional: names that only training uses and whose size follows its batch; where a file has them in another size
@@ -47,6 +49,7 @@ class Network(nn.Module):
     local: bool = True
     traceable: bool = True
     separable: bool = True
+    continuous: bool = True
     output_layer: str
     unused: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()

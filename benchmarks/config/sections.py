@@ -16,10 +16,12 @@ from pydantic import (
 
 from benchmarks.config.mixing import MixingText
 
-Loss = Literal["l1", "mse", "charbonnier"]
+Loss = Literal["l1", "smooth_l1", "mse", "charbonnier"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Switch = Literal["auto", "on", "off"]
-Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
+Schedule = Literal[
+    "constant", "cosine", "cosine_restarts", "flat_cosine", "warmup_cosine", "one_cycle", "step", "airnet"
+]
 MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

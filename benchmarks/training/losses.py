@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from art.shapes import Images
@@ -18,6 +19,9 @@ EPSILON = 1e-3  # where Charbonnier's loss turns from a square into an absolute 
 
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda restored, clean: (restored - clean).abs(),
+    "smooth_l1": lambda restored, clean: F.smooth_l1_loss(
+        restored, clean, reduction="none"
+    ),  # below 1: half the square
     "mse": lambda restored, clean: (restored - clean).square(),
     "charbonnier": lambda restored, clean: ((restored - clean).square() + EPSILON**2).sqrt(),
 }

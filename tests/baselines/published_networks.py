@@ -22,7 +22,7 @@ def layout(name):
 
 
 def output(name):
-    """A published network's output on `image()`, its weights filled as `fill` does."""
+    """A published network's output on `image()`, its weights filled as `fill` does; of Histoformer in float64."""
     own = FOLDER / f"{name.removesuffix('_odd')}.npz"
     with np.load(own if own.exists() else FOLDER / "network_outputs.npz") as outputs:
         return torch.from_numpy(outputs[name])
@@ -33,6 +33,13 @@ def image(seed=0, height=64, width=64):
     return torch.from_numpy(np.random.RandomState(seed).rand(1, 3, height, width).astype(np.float32))
 
 
+def described(name):
+    """What a published network takes beside the image: OneRestore's embedding of the degradation."""
+    if name != "onerestore":
+        return ()
+    return (torch.from_numpy(np.random.RandomState(1).rand(1, 324).astype(np.float32)),)
+
+
 def gradient_norms(network):
     """The norm of the gradient of each group of parameters whose names differ in numbers only."""
     squares = {}
@@ -41,6 +48,25 @@ def gradient_norms(network):
             group = re.sub(r"\d+", "#", name)
             squares[group] = squares.get(group, 0) + parameter.grad.double().square().sum().item()
     return {group: math.sqrt(square) for group, square in squares.items()}
+
+
+def by_shifts(convolve):
+    """`conv2d` whose depth-wise ones in float64, slow in torch, are sums of shifted maps."""
+
+    def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        if groups == 1 or input.dtype != torch.float64 or bias is not None:
+            return convolve(input, weight, bias, stride, padding, dilation, groups)
+        around, apart = (one if isinstance(one, int) else one[0] for one in (padding, dilation))
+        height, width = input.shape[-2:]
+        wide = torch.nn.functional.pad(input.contiguous(), [around] * 4)
+        rows, columns = ([apart * place for place in range(side)] for side in weight.shape[-2:])
+        return sum(
+            wide[..., row : row + height, column : column + width] * weight[:, 0, i, j, None, None]
+            for i, row in enumerate(rows)
+            for j, column in enumerate(columns)
+        )
+
+    return conv2d
 
 
 def fill(network, gain):

@@ -12,10 +12,12 @@ from baselines.network import Network
 
 # How the authors' code pads at the bottom and the right, and to multiples of what (1: it takes any size).
 PADDING = {
+    "histoformer": ("reflect", 8),
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
     "moceir": ("reflect", 8),  # ours; its authors test on multiples of 16 only
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
+    "onerestore": ("reflect", 1),
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),
     "srresnet": ("reflect", 1),
