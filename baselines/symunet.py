@@ -17,8 +17,8 @@ from baselines.restormer import Block
 class SymUNet(Network):
     """Restormer's blocks in a U whose two sides mirror each other: what goes up is added to what came down.
 
-    ``forward`` takes and returns (B, 3, H, W) in [0, 1], any H and W: as its authors' does, it pads by reflection at the
-    bottom and the right to multiples of 32 and crops back. The input image is added to the output.
+    ``forward`` takes and returns (B, 3, H, W) in [0, 1], any H and W: as its authors' does, it pads by reflection at
+    the bottom and the right to multiples of 32 and crops back. The input image is added to the output.
 
     Args:
         width: channels of the first level; doubled at each level below.
