@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torchjd import Stateful
 from torchjd.aggregation import Aggregator
 from torchjd.scalarization import Scalarizer
 
-from art.gradients import task_gradients
+from art.gradients import add_to_gradients, task_gradients
 from art.learning import Learner
 from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.strategy import Conditions, Strategy, same_as_equal
@@ -131,20 +130,9 @@ class AggregatorStrategy(Strategy):
         update = self.aggregator(rows)
         if auxiliary is not None:
             auxiliary.backward()
-        _add_to_gradients(update, trained)
+        add_to_gradients(update, trained)
         self.weights = torch.full_like(self.weights, torch.nan)
         if self._row_weights is not None and self._row_weights.shape == (len(present),):
             self.weights = torch.zeros_like(self.weights)
             for task, weight in zip(present, self._row_weights.to(self.weights), strict=True):
                 self.weights[task] = weight  # one by one: a list of places would have to come to the device
-
-
-def _add_to_gradients(update: Float[Tensor, " numbers"], parameters: Sequence[nn.Parameter]) -> None:
-    start = 0
-    for parameter in parameters:
-        part = update[start : start + parameter.numel()].view_as(parameter)
-        if parameter.grad is None:
-            parameter.grad = torch.empty_like(parameter).copy_(part)  # in the parameter's memory layout
-        else:
-            parameter.grad = parameter.grad.add(part.to(parameter.dtype))
-        start += parameter.numel()

@@ -212,6 +212,64 @@ KNOWN = {
     "dualproj": _aggregator(
         "DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017", solver=True
     ),
+    "log": Entry(
+        "art.closed_form:Log",
+        "sum of the losses' logarithms, weights 1 / loss",
+        "Navon et al., ICML 2022 (SI)",
+        universal=True,
+    ),
+    "uw_so": Entry(
+        "art.closed_form:UWSO",
+        "softmax of 1 / loss (temperature: ours; the paper tunes it)",
+        "Kirchdorfer et al., GCPR 2024",
+        {"temperature": 50.0},
+        universal=True,
+        search={"temperature": Range(5, 500, log=True)},  # of losses of 0.01 to 0.2: winner-takes-all to all but equal
+    ),
+    "db_mtl": Entry(
+        "art.tracked:DBMTL",
+        "running gradients of log losses, each as long as the longest (beta, beta_sigma: LibMTL's)",
+        "Lin et al. 2023",
+        {"beta": 0.9, "beta_sigma": 0.0},
+        "gradients",
+        universal=True,
+        search={"beta": Range(0, 0.99)},
+    ),
+    "moco": Entry(
+        "art.tracked:MoCo",
+        "min-norm weights of running gradients as long as their losses (parameters: LibMTL's, all but equal weights)",
+        "Fernando et al., ICLR 2023",
+        {"beta": 0.5, "beta_sigma": 0.5, "gamma": 0.1, "gamma_sigma": 0.5, "rho": 0.0},
+        "gradients",
+        universal=True,
+        search={"beta": Range(0.05, 1, log=True), "gamma": Range(0.01, 1e4, log=True)},
+    ),
+    "excess_mtl": Entry(
+        "art.excess_mtl:ExcessMTL",
+        "weights by excess risk (step_size: TorchJD's; warmup in epochs: the paper's)",
+        "He et al., ICML 2024",
+        {"step_size": 1.0, "warmup": 3},
+        "gradients",
+        universal=True,
+        epochs=3,
+        search={"step_size": Range(1e-2, 10, log=True)},  # LibMTL's is 0.01
+    ),
+    "go4align": Entry(
+        "art.go4align:GO4Align",
+        "a weight a group, of similar loss and risk (eta: its authors' code; groups: ours, its 1 is equal weights)",
+        "Shen et al., NeurIPS 2024",
+        {"groups": 2, "eta": 1e-4},
+        universal=True,
+        search={"groups": Range(1, 5, whole=True), "eta": Range(1e-5, 1, log=True)},
+    ),
+    "ldc_mtl": Entry(
+        "art.ldc_mtl:LDCMTL",
+        "learned weights that even out weighted losses (lamb, scale: its trainer for NYUv2; lr: ours)",
+        "Xiao et al. 2025",
+        {"lamb": 0.05, "lr": 0.025, "scale": "ratio"},
+        universal=True,
+        search={"lamb": Range(0.005, 0.5, log=True), "lr": _RATE},
+    ),
     "upgrad": _aggregator("UPGrad", "every gradient projected on the dual cone", "Quinton, Rey 2024", solver=True),
 }
 

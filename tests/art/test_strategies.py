@@ -23,7 +23,7 @@ def one_step(strategy, losses, counts, auxiliary=None):
 
 
 SOLVERS = {"cagrad": "clarabel", "nash_mtl": "ecos", "dualproj": "quadprog", "upgrad": "quadprog"}
-DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw"}
+DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw", "ldc_mtl"}
 
 
 @pytest.mark.parametrize("name", [*art.names(), "art:tau=1", "fixed:derain=3"])
