@@ -29,6 +29,8 @@ class Entry:
             are not taken for the same.
         search: what :func:`art.search_space` varies its parameters over; the ranges are ours, about their defaults and
             the values that the method's authors and libraries use.
+        short: words for values of its parameters; with ``{"memory": {"last": {"momentum": 1.0}}}``, ``memory=last`` is
+            read as ``momentum=1``, so that what is the same has one spelling.
         of_tasks: where its parameters are named after the tasks and at least one must be given, what each may be varied
             over; else ``None``.
         apart: whether a runner trains one network for each task.
@@ -44,6 +46,9 @@ class Entry:
     epochs: int = 0
     definition: int = 1
     search: Mapping[str, Range | Choice] = field(default_factory=dict[str, Range | Choice])
+    short: Mapping[str, Mapping[str, Mapping[str, Parameter]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, Parameter]]]
+    )
     of_tasks: Range | None = None
     apart: bool = False
 
@@ -86,12 +91,13 @@ KNOWN = {
     ),
     "art": Entry(
         "art.active_reweighting:Art",
-        "active reweighting by pace and distance from the best (parameters: the release's)",
+        "active reweighting by pace and distance from the best (parameters: the release's); memory=last: momentum=1",
         "Wu et al., ACM MM 2024",
-        {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False},
+        {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False, "score": "both", "log": True},
         universal=True,
         # from winner-takes-all to all but equal weights; from a memory of 1000 steps to none
         search={"tau": Range(0.05, 50, log=True), "momentum": Range(1e-3, 1, log=True)},
+        short={"memory": {"mean": {}, "last": {"momentum": 1.0}}},
     ),
     "tur": Entry(
         "art.uncertainty:TUR",

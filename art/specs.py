@@ -49,8 +49,27 @@ def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
             raise ValueError(f"strategy {spec!r}: {key} is given twice.")
         parameters[key] = _value(spec, text) if separator else True
     if head in KNOWN:
+        parameters = _written_out(spec, head, parameters)
         parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
     return head, parameters
+
+
+def _written_out(spec: str, name: str, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The parameters with what :attr:`Entry.short` has words for written out.
+
+    Raises:
+        ValueError: for another word, or a parameter that is given beside its word.
+    """
+    parameters: dict[str, Parameter] = {}
+    for key, value in given.items():
+        words = KNOWN[name].short.get(key)
+        if words and value not in words:
+            raise ValueError(f"strategy {spec!r}: {key} is one of {', '.join(words)}, not {value!r}.")
+        for meant, number in words[str(value)].items() if words else [(key, value)]:
+            if meant in parameters or (words and meant in given):
+                raise ValueError(f"strategy {spec!r}: {key}={value} means {meant}={number}, which is given too.")
+            parameters[meant] = number
+    return parameters
 
 
 def _weighs_tasks(name: str) -> bool:
