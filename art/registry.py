@@ -33,6 +33,7 @@ class Entry:
             read as ``momentum=1``, so that what is the same has one spelling.
         of_tasks: where its parameters are named after the tasks and at least one must be given, what each may be varied
             over; else ``None``.
+        wraps: whether it changes what another strategy does, its parameter ``of``.
         apart: whether a runner trains one network for each task.
     """
 
@@ -50,6 +51,7 @@ class Entry:
         default_factory=dict[str, Mapping[str, Mapping[str, Parameter]]]
     )
     of_tasks: Range | None = None
+    wraps: bool = False
     apart: bool = False
 
 
@@ -164,6 +166,14 @@ KNOWN = {
         definition=2,  # 1: of the losses as they are
         search={"mu": Range(0.05, 5, log=True)},  # warmup decides when it starts, not how it works
     ),
+    "crmogm": Entry(
+        "art.smoothing:CRMOGM",
+        "smooths the weights of another, crmogm:of=art:tau=1 (alpha, before of: TorchJD's)",
+        "Zhou et al., NeurIPS 2022",
+        {"alpha": 0.9},
+        wraps=True,
+        search={"alpha": Range(0.5, 0.999)},
+    ),
     "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
     "cagrad": _aggregator(
         "CAGrad",
@@ -233,8 +243,10 @@ def entries() -> dict[str, Entry]:
 
 
 def names() -> list[str]:
-    """Names of strategies that train one network as they are: not ``fixed``, which needs weights, nor ``single``."""
-    return sorted(name for name, entry in entries().items() if entry.of_tasks is None and not entry.apart)
+    """Names of strategies that train one network as they are: not ``fixed``, which needs weights, not ``crmogm``, which
+    needs another strategy, nor ``single``."""
+    whole = {name: entry for name, entry in entries().items() if entry.of_tasks is None and not entry.wraps}
+    return sorted(name for name, entry in whole.items() if not entry.apart)
 
 
 def defaults(name: str) -> dict[str, Parameter]:

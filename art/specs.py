@@ -10,19 +10,22 @@ import reprlib
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from art.ranges import Parameter
-from art.registry import KNOWN, defaults, entries, nearest
+from art.registry import KNOWN, Entry, defaults, entries, nearest
 from art.task_weights import sayable, scaled, weights_of
 
 _LONGEST = 1000  # characters of a spec
+INNER = "of"  # parameter of a strategy that wraps another: its spec, with all that follows
 
 
 def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     """Split a spec into the strategy's name (or ``package.module:Class``) and its parameters.
 
     ``art:released`` is short for ``art:released=true``. Whether tasks have the names that ``fixed`` weighs, only
-    :func:`check` says.
+    :func:`check` says. In ``crmogm:alpha=0.5:of=art:tau=1``, all behind ``of=`` is another strategy, in its
+    canonical spelling.
 
     Raises:
         ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
@@ -40,6 +43,7 @@ def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
         raise ValueError(
             f"unknown strategy {head!r}{nearest(head, known)} Known: {', '.join(known)}; or package.module:Class."
         )
+    rest, inner = _inner(spec, head, rest) if is_wrapper(head) else (rest, {})
     parameters: dict[str, Parameter] = {}
     for part in rest:
         key, separator, text = part.partition("=")
@@ -51,7 +55,36 @@ def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     if head in KNOWN:
         parameters = _written_out(spec, head, parameters)
         parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
-    return head, parameters
+    return head, parameters | inner
+
+
+def is_wrapper(name: str) -> bool:
+    """Whether this strategy changes what another does."""
+    return name in entries() and entries()[name].wraps
+
+
+def _inner(spec: str, name: str, parts: Sequence[str]) -> tuple[list[str], dict[str, Parameter]]:
+    """The parts of a wrapper's spec before the strategy it wraps, and that one as a parameter.
+
+    Raises:
+        ValueError: if there is none, or one whose weights are constant, or what is wrong with it.
+    """
+    first = next((place for place, part in enumerate(parts) if part.startswith(f"{INNER}=")), None)
+    if first is None:
+        raise ValueError(
+            f"strategy {spec!r}: {name} needs another strategy, last and with its own parameters: "
+            f"{name}:{INNER}=art, {name}:{INNER}=art:tau=1."
+        )
+    text = ":".join(parts[first:]).removeprefix(f"{INNER}=")
+    try:
+        inner, _ = parse(text)
+        text = canonical(text)
+    except ValueError as error:
+        raise ValueError(f"strategy {spec!r}: {error}") from None
+    known = entries().get(inner)
+    if known and (known.of_tasks or known.apart or known.wraps):
+        raise ValueError(f"strategy {spec!r}: {inner} has no weights of its own that {name} could change.")
+    return list(parts[:first]), {INNER: text}
 
 
 def _written_out(spec: str, name: str, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
@@ -125,6 +158,21 @@ def check(spec: str, tasks: Sequence[str]) -> None:
         _weights(spec, parameters, tasks)
 
 
+def known(spec: str) -> Entry | None:
+    """What the registry knows of a strategy, of a wrapper with the other's cost, solver and epochs; ``None`` of a class
+    by its path.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
+    name, parameters = parse(spec)
+    entry = entries().get(name)
+    if entry is None or not entry.wraps:
+        return entry
+    inner = known(str(parameters[INNER]))
+    return inner and replace(entry, cost=inner.cost, solver=inner.solver, epochs=inner.epochs)
+
+
 def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
     """The one spelling of a spec: parameters sorted, those at their default left out (``art:tau=0.1`` is ``art``).
 
@@ -149,7 +197,8 @@ def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
 def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
     """The spec with this name and these parameters, sorted and without those at their default."""
     known = defaults(name)
-    changed = {key: value for key, value in sorted(parameters.items()) if key not in known or known[key] != value}
+    ordered = sorted(parameters, key=lambda key: (is_wrapper(name) and key == INNER, key))
+    changed = {key: parameters[key] for key in ordered if key not in known or known[key] != parameters[key]}
     return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in changed.items())])
 
 
@@ -182,9 +231,11 @@ def reason(error: BaseException) -> str:
 
 
 def definition(spec: str) -> int:
-    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path."""
-    name, _ = parse(spec)
-    return entries()[name].definition if name in entries() else 1
+    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path. That
+    of a wrapper rises with that of the strategy it wraps."""
+    name, parameters = parse(spec)
+    own = entries()[name].definition if name in entries() else 1
+    return own + definition(str(parameters[INNER])) - 1 if is_wrapper(name) else own
 
 
 def _value(spec: str, text: str) -> Parameter:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import art
 import baselines
+from art.specs import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
@@ -58,7 +59,7 @@ def check(plans: Sequence[Plan]) -> None:
 def _never_acts(plan: Plan) -> str:
     """What to say of a strategy that acts from an epoch on that its run does not reach."""
     train, strategy = plan.config.train, plan.config.strategy
-    entry = art.entries().get(art.parse(strategy)[0])
+    entry = known(strategy)
     epochs = entry.epochs if entry else 0
     epoch = schedules.epoch_steps(train, train.steps)  # at most
     if not epochs or train.steps > epochs * epoch:
