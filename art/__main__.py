@@ -19,8 +19,8 @@ def table() -> str:
     lines = ["| name | what it does | source | parameters | looks at |", "|---|---|---|---|---|"]
     for name, entry in sorted(art.entries().items()):
         given = [f"{key}={value}" for key, value in entry.defaults.items()] + ["of=STRATEGY"] * entry.wraps
+        given += ["TASK=1"] * (entry.of_tasks is not None)
         parameters = ", ".join(given) or "–"
-        parameters = "TASK=1" if entry.of_tasks else parameters
         looks_at = "what the other does" if entry.wraps else COSTS[entry.cost]
         about = f"{entry.about}; needs `solvers`" if entry.solver else entry.about
         lines.append(f"| `{name}` | {about} | {entry.source or '–'} | {parameters} | {looks_at} |")

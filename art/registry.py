@@ -31,8 +31,8 @@ class Entry:
             the values that the method's authors and libraries use.
         short: words for values of its parameters; with ``{"memory": {"last": {"momentum": 1.0}}}``, ``memory=last`` is
             read as ``momentum=1``, so that what is the same has one spelling.
-        of_tasks: where its parameters are named after the tasks and at least one must be given, what each may be varied
-            over; else ``None``.
+        of_tasks: where parameters beside those in ``defaults`` are named after the tasks, what each may be varied over;
+            else ``None``. Where there are no others, at least one must be given.
         wraps: whether it changes what another strategy does, its parameter ``of``.
         apart: whether a runner trains one network for each task.
     """
@@ -166,6 +166,24 @@ KNOWN = {
         definition=2,  # 1: of the losses as they are
         search={"mu": Range(0.05, 5, log=True)},  # warmup decides when it starts, not how it works
     ),
+    "cosmos": Entry(
+        "art.preferences:COSMOS",
+        "losses along a preference, cosmos:derain=2 (tasks not named: 1; cosmos:design=N: N of them; penalty: ours)",
+        "Ruchte, Grabocka, ICDM 2021",
+        {"penalty": 0.1},
+        universal=True,
+        search={"penalty": Range(0.01, 1, log=True)},
+        of_tasks=Range(0.1, 10, log=True),
+    ),
+    "pbi": Entry(
+        "art.preferences:PBI",
+        "losses in the ratios of a preference, pbi:derain=2 (as of cosmos; theta: the paper's)",
+        "Zhang, Li, IEEE TEC 2007",
+        {"theta": 5.0},
+        universal=True,
+        search={"theta": Range(0.1, 10, log=True)},
+        of_tasks=Range(0.1, 10, log=True),
+    ),
     "crmogm": Entry(
         "art.smoothing:CRMOGM",
         "smooths the weights of another, crmogm:of=art:tau=1 (alpha, before of: TorchJD's)",
@@ -206,6 +224,14 @@ KNOWN = {
         "Senushkin et al., CVPR 2023",
         scale_mode="min",
     ),
+    "pcd": Entry(
+        "art.priority:PCD",
+        "a primary task's gradient, as far as the others progress (parameters: TorchJD's; primary: a task's name)",
+        "Not All Objectives Are Born Equal, TMLR 2026",
+        {"primary": "first", "tau": 0.02, "beta": 0.999, "eps": 1e-8},
+        "gradients",
+        search={"tau": Range(1e-3, 0.5, log=True)},
+    ),
     "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021"),
     "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020"),
     "gradvac": _aggregator(
@@ -243,8 +269,8 @@ def entries() -> dict[str, Entry]:
 
 
 def names() -> list[str]:
-    """Names of strategies that train one network as they are: not ``fixed``, which needs weights, not ``crmogm``, which
-    needs another strategy, nor ``single``."""
+    """Names of strategies that train one network as they are: not ``fixed``, ``cosmos`` and ``pbi``, which want weights
+    of tasks, not ``crmogm``, which needs another strategy, nor ``single``."""
     whole = {name: entry for name, entry in entries().items() if entry.of_tasks is None and not entry.wraps}
     return sorted(name for name, entry in whole.items() if not entry.apart)
 
@@ -252,6 +278,11 @@ def names() -> list[str]:
 def defaults(name: str) -> dict[str, Parameter]:
     """A strategy's parameters at their defaults; none of a class by its path."""
     return entries()[name].defaults if name in entries() else {}
+
+
+def weights_only(name: str) -> bool:
+    """Whether a strategy is nothing but the weights of the tasks that it is given: ``fixed``."""
+    return name in entries() and entries()[name].of_tasks is not None and not entries()[name].defaults
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -87,14 +87,15 @@ def with_parameters(spec: str, values: Mapping[str, Parameter], tasks: Sequence[
 def _declared(spec: str, name: str, given: Mapping[str, Parameter], tasks: Sequence[str]) -> Space:
     if name not in KNOWN:
         return _of_class(load(spec))
+    space = dict(KNOWN[name].search)
     if (each := KNOWN[name].of_tasks) is None:
-        return dict(KNOWN[name].search)
-    if given:
+        return space
+    if weights := {task: weight for task, weight in given.items() if task not in defaults(name)}:
         try:
-            weights_of(given, tasks)
+            weights_of(weights, tasks)
         except ValueError as error:
             raise ValueError(f"strategy {spec!r}: {error}") from None
-    return dict.fromkeys(tasks, each) if len(tasks) > 1 else {}
+    return dict.fromkeys(tasks, each) | space if len(tasks) > 1 else space
 
 
 def _of_class(method: object) -> Space:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from art.ranges import Parameter
-from art.registry import KNOWN, Entry, defaults, entries, nearest
+from art.registry import KNOWN, Entry, defaults, entries, nearest, weights_only
 from art.task_weights import sayable, scaled, weights_of
 
 _LONGEST = 1000  # characters of a spec
@@ -47,7 +47,7 @@ def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     parameters: dict[str, Parameter] = {}
     for part in rest:
         key, separator, text = part.partition("=")
-        if not (key if _weighs_tasks(head) else re.fullmatch(r"[A-Za-z_]\w*", key)) or (separator and not text):
+        if not (key if weighs_tasks(head) else re.fullmatch(r"[A-Za-z_]\w*", key)) or (separator and not text):
             raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
         if key in parameters:
             raise ValueError(f"strategy {spec!r}: {key} is given twice.")
@@ -82,7 +82,7 @@ def _inner(spec: str, name: str, parts: Sequence[str]) -> tuple[list[str], dict[
     except ValueError as error:
         raise ValueError(f"strategy {spec!r}: {error}") from None
     known = entries().get(inner)
-    if known and (known.of_tasks or known.apart or known.wraps):
+    if known and (weights_only(inner) or known.apart or known.wraps):
         raise ValueError(f"strategy {spec!r}: {inner} has no weights of its own that {name} could change.")
     return list(parts[:first]), {INNER: text}
 
@@ -105,7 +105,7 @@ def _written_out(spec: str, name: str, given: Mapping[str, Parameter]) -> dict[s
     return parameters
 
 
-def _weighs_tasks(name: str) -> bool:
+def weighs_tasks(name: str) -> bool:
     """Whether the parameters of this strategy are named after the tasks."""
     return name in entries() and entries()[name].of_tasks is not None
 
@@ -127,7 +127,9 @@ def _checked(spec: str, name: str, key: str, value: Parameter) -> Parameter:
     Raises:
         ValueError: for an unknown one, or a value of another kind.
     """
-    known = {key: 1.0} if _weighs_tasks(name) else defaults(name)
+    known = defaults(name)
+    if key not in known and weighs_tasks(name):
+        known = {key: 1.0}
     if key not in known:
         raise ValueError(
             f"strategy {name!r} has no parameter {key!r}{nearest(key, known)} It has: {', '.join(known) or 'none'}."
@@ -154,8 +156,10 @@ def check(spec: str, tasks: Sequence[str]) -> None:
         ValueError: as :func:`parse`; for ``fixed``, with all that is wrong with its weights.
     """
     name, parameters = parse(spec)
-    if _weighs_tasks(name):
+    if weighs_tasks(name):
         _weights(spec, parameters, tasks)
+    if is_wrapper(name):
+        check(str(parameters[INNER]), tasks)
 
 
 def known(spec: str) -> Entry | None:
@@ -178,20 +182,23 @@ def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
 
     Args:
         spec: as typed.
-        tasks: names of the K tasks. With them, ``fixed`` has one spelling too: its weights are divided by the most
-            frequent one (of several, the smallest) and have 6 digits, and if they are all equal it is ``equal``, whose
-            updates are the same bit for bit.
+        tasks: names of the K tasks. With them, weights of tasks have one spelling too: they are divided by the most
+            frequent one (of several, the smallest) and have 6 digits; if those of ``fixed`` are all equal it is
+            ``equal``, whose updates are the same bit for bit.
 
     Raises:
         ValueError: as :func:`check`; for a task whose name no spec can hold.
     """
     name, parameters = parse(spec)
-    if tasks is None or not _weighs_tasks(name):
+    if tasks is None or not (weighs_tasks(name) or is_wrapper(name)):
         return spelt(name, parameters)
+    own = {key: value for key, value in parameters.items() if key in defaults(name)}
+    if is_wrapper(name):
+        return spelt(name, own | {INNER: canonical(str(parameters[INNER]), tasks)})
     weights = {task: weight for task, weight in scaled(_weights(spec, parameters, tasks)).items() if weight != 1}
-    if wrong := [task for task in weights if not sayable(task)]:
+    if wrong := [task for task in weights if not sayable(task) or task in defaults(name)]:
         raise ValueError(f"strategy {spec!r}: no spec can name the task {wrong[0]!r}; rename it in the setting.")
-    return spelt(name, weights) if weights else "equal"
+    return spelt(name, own | weights) if weights or not weights_only(name) else "equal"
 
 
 def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
@@ -203,8 +210,12 @@ def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
 
 
 def _weights(spec: str, parameters: Mapping[str, Parameter], tasks: Sequence[str]) -> dict[str, float]:
+    name, _ = parse(spec)
+    given = {task: weight for task, weight in parameters.items() if task not in defaults(name)}
+    if not given and not weights_only(name):
+        return dict.fromkeys(tasks, 1.0)
     try:
-        return weights_of(parameters, tasks)
+        return weights_of(given, tasks)
     except ValueError as error:
         raise ValueError(f"strategy {spec!r}: {error}") from None
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import art
 import baselines
+from art.registry import weights_only
 from art.specs import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.shares import rates_at_the_ends
@@ -33,10 +34,11 @@ def check(plans: Sequence[Plan]) -> None:
     ]
     for plan in plans:
         config = plan.config
-        entry = entries.get(art.parse(config.strategy)[0])
+        name, _ = art.parse(config.strategy)
+        entry = entries.get(name)
         try:
             art.check(config.strategy, plan.setting.task_names)
-            if entry and entry.universal and (config.strategy in entries or entry.of_tasks):
+            if entry and entry.universal and (config.strategy in entries or weights_only(name)):
                 continue
             strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:

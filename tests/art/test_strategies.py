@@ -23,7 +23,7 @@ def one_step(strategy, losses, counts, auxiliary=None):
 
 
 SOLVERS = {"cagrad": "clarabel", "nash_mtl": "ecos", "dualproj": "quadprog", "upgrad": "quadprog"}
-DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw"}
+DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw", "pcd"}  # of pcd: the first task is the primary one
 
 
 @pytest.mark.parametrize("name", [*art.names(), "art:tau=1", "fixed:derain=3"])
