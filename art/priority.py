@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class _Primary(PCDWeighting):
         """(K,) weights of the rows from their (K, K) inner products."""
         others = [row for row in range(len(gramian)) if row != self.primary]
         order = torch.tensor([self.primary, *others], device=gramian.device)
-        return super().forward(gramian[order][:, order])[order.argsort()]
+        return super().forward(cast(PSDMatrix, gramian[order][:, order]))[order.argsort()]
 
 
 class PCD(GramianWeightedAggregator):
