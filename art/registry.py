@@ -33,6 +33,7 @@ class Entry:
             read as ``momentum=1``, so that what is the same has one spelling.
         of_tasks: where parameters beside those in ``defaults`` are named after the tasks, what each may be varied over;
             else ``None``. Where there are no others, at least one must be given.
+        family: what it goes by, shared by its kin; the weights of those in ``1/L`` are like one over the losses.
         wraps: whether it changes what another strategy does, its parameter ``of``.
         apart: whether a runner trains one network for each task.
     """
@@ -51,6 +52,7 @@ class Entry:
         default_factory=dict[str, Mapping[str, Mapping[str, Parameter]]]
     )
     of_tasks: Range | None = None
+    family: str = ""
     wraps: bool = False
     apart: bool = False
 
@@ -65,24 +67,34 @@ def _aggregator(
     search: Mapping[str, Range | Choice] | None = None,
     solver: bool = False,
     stateful: bool = False,
+    family: str = "",
     **defaults: Parameter,
 ) -> Entry:
     universal = not (solver or stateful)
     target = f"torchjd.aggregation:{name}"
-    return Entry(target, about, source, defaults, "gradients", solver, universal, search=search or {})
+    return Entry(target, about, source, defaults, "gradients", solver, universal, search=search or {}, family=family)
 
 
 KNOWN = {
     "mix": Entry(
-        "art.equal_weights:Mix", "one loss over the shuffled mixture, equal weight per sample", universal=True
+        "art.equal_weights:Mix",
+        "one loss over the shuffled mixture, equal weight per sample",
+        universal=True,
+        family="constant",
     ),
-    "equal": Entry("art.equal_weights:Equal", "mean of the task losses, equal weight per task", universal=True),
+    "equal": Entry(
+        "art.equal_weights:Equal",
+        "mean of the task losses, equal weight per task",
+        universal=True,
+        family="constant",
+    ),
     "single": Entry(
         "art.equal_weights:Single",
         "no multi-task training: one network for each task, on as many samples of it (full: as many steps)",
         defaults={"full": False},
         universal=True,
         apart=True,
+        family="constant",
     ),
     "fixed": Entry(
         "art.fixed_weights:Fixed",
@@ -90,6 +102,7 @@ KNOWN = {
         "Xin et al., NeurIPS 2022",
         universal=True,
         of_tasks=Range(0.1, 10, log=True),  # a tenth to ten times an equal share, as in art.simplex
+        family="constant",
     ),
     "art": Entry(
         "art.active_reweighting:Art",
@@ -100,6 +113,7 @@ KNOWN = {
         # from winner-takes-all to all but equal weights; from a memory of 1000 steps to none
         search={"tau": Range(0.05, 50, log=True), "momentum": Range(1e-3, 1, log=True)},
         short={"memory": {"mean": {}, "last": {"momentum": 1.0}}},
+        family="pace",
     ),
     "tur": Entry(
         "art.uncertainty:TUR",
@@ -108,6 +122,7 @@ KNOWN = {
         {"eps": 1e-6, "released": False},
         "features",
         definition=2,  # 1: one number per task
+        family="1/L",
     ),
     "gradnorm": Entry(
         "art.gradnorm:GradNorm",
@@ -116,6 +131,7 @@ KNOWN = {
         {"alpha": 1.5, "lr": 0.025},
         "last layer",
         search={"alpha": Range(0.1, 3, log=True), "lr": _RATE},  # the paper's alphas: 0.12, 1.5
+        family="pace",
     ),
     "uw": Entry(
         "art.learned:UW",
@@ -125,6 +141,7 @@ KNOWN = {
         universal=True,
         definition=2,  # 1: learned at the network's rate, from equal weights on
         search={"lr": _RATE},
+        family="1/L",
     ),
     "dwa": Entry(
         "torchjd.scalarization:DWA",
@@ -134,6 +151,7 @@ KNOWN = {
         epochs=2,
         definition=2,  # 1: an epoch was always a pass over the training list
         search={"temperature": Range(0.2, 20, log=True)},
+        family="pace",
     ),
     "famo": Entry(
         "torchjd.scalarization:FAMO",
@@ -142,6 +160,7 @@ KNOWN = {
         {"lr": 0.025, "weight_decay": 1e-3},
         "losses twice",
         search={"lr": _RATE, "weight_decay": Range(1e-5, 0.1, log=True)},
+        family="1/L",
     ),
     "imtl_l": Entry(
         "art.learned:IMTLL",
@@ -151,11 +170,20 @@ KNOWN = {
         universal=True,
         definition=2,  # as of uw
         search={"lr": _RATE},
+        family="1/L",
     ),
     "geometric_mean": Entry(
-        "torchjd.scalarization:GeometricMean", "geometric mean of the losses", "Chennupati et al., CVPRW 2019"
+        "torchjd.scalarization:GeometricMean",
+        "geometric mean of the losses",
+        "Chennupati et al., CVPRW 2019",
+        family="1/L",
     ),
-    "rlw": Entry("torchjd.scalarization:Random", "random weights, new every step", "Lin et al., TMLR 2022"),
+    "rlw": Entry(
+        "torchjd.scalarization:Random",
+        "random weights, new every step",
+        "Lin et al., TMLR 2022",
+        family="random",
+    ),
     "stch": Entry(
         "art.tchebycheff:STCH",
         "smooth maximum of the losses over their nadirs (mu, warmup in epochs: its authors' code)",
@@ -165,6 +193,7 @@ KNOWN = {
         epochs=5,
         definition=2,  # 1: of the losses as they are
         search={"mu": Range(0.05, 5, log=True)},  # warmup decides when it starts, not how it works
+        family="largest loss",
     ),
     "cosmos": Entry(
         "art.preferences:COSMOS",
@@ -174,6 +203,7 @@ KNOWN = {
         universal=True,
         search={"penalty": Range(0.01, 1, log=True)},
         of_tasks=Range(0.1, 10, log=True),
+        family="preference",
     ),
     "pbi": Entry(
         "art.preferences:PBI",
@@ -183,6 +213,7 @@ KNOWN = {
         universal=True,
         search={"theta": Range(0.1, 10, log=True)},
         of_tasks=Range(0.1, 10, log=True),
+        family="preference",
     ),
     "crmogm": Entry(
         "art.smoothing:CRMOGM",
@@ -191,8 +222,14 @@ KNOWN = {
         {"alpha": 0.9},
         wraps=True,
         search={"alpha": Range(0.5, 0.999)},
+        family="wrapper",
     ),
-    "pcgrad": _aggregator("PCGrad", "projects conflicting gradients", "Yu et al., NeurIPS 2020"),
+    "pcgrad": _aggregator(
+        "PCGrad",
+        "projects conflicting gradients",
+        "Yu et al., NeurIPS 2020",
+        family="conflicts",
+    ),
     "cagrad": _aggregator(
         "CAGrad",
         "conflict-averse direction (c: LibMTL's)",
@@ -200,6 +237,7 @@ KNOWN = {
         {"c": Range(0.05, 0.95)},  # it converges for c < 1
         solver=True,
         c=0.5,
+        family="conflicts",
     ),
     "mgda": _aggregator(
         "MGDA",
@@ -207,6 +245,7 @@ KNOWN = {
         "Desideri 2012; Sener, Koltun, NeurIPS 2018",
         epsilon=1e-3,
         max_iters=100,
+        family="common descent",
     ),
     "nash_mtl": _aggregator(
         "NashMTL",
@@ -217,12 +256,14 @@ KNOWN = {
         max_norm=1.0,
         update_weights_every=1,
         optim_niter=20,
+        family="bargaining",
     ),
     "aligned_mtl": _aggregator(
         "AlignedMTL",
         "aligned principal components (scale_mode: the paper's; its code's is rmse)",
         "Senushkin et al., CVPR 2023",
         scale_mode="min",
+        family="balanced gradients",
     ),
     "pcd": Entry(
         "art.priority:PCD",
@@ -231,9 +272,20 @@ KNOWN = {
         {"primary": "first", "tau": 0.02, "beta": 0.999, "eps": 1e-8},
         "gradients",
         search={"tau": Range(1e-3, 0.5, log=True)},
+        family="preference",
     ),
-    "imtl_g": _aggregator("IMTLG", "equal projections on every gradient", "Liu et al., ICLR 2021"),
-    "graddrop": _aggregator("GradDrop", "drops entries by sign agreement", "Chen et al., NeurIPS 2020"),
+    "imtl_g": _aggregator(
+        "IMTLG",
+        "equal projections on every gradient",
+        "Liu et al., ICLR 2021",
+        family="balanced gradients",
+    ),
+    "graddrop": _aggregator(
+        "GradDrop",
+        "drops entries by sign agreement",
+        "Chen et al., NeurIPS 2020",
+        family="conflicts",
+    ),
     "gradvac": _aggregator(
         "GradVac",
         "aligns gradients to running similarities (beta: LibMTL's; the paper's is 0.01)",
@@ -242,19 +294,36 @@ KNOWN = {
         stateful=True,
         beta=0.5,
         eps=1e-8,
+        family="conflicts",
     ),
-    "config": _aggregator("ConFIG", "equal projection on unit gradients", "Liu et al., ICLR 2025"),
+    "config": _aggregator(
+        "ConFIG",
+        "equal projection on unit gradients",
+        "Liu et al., ICLR 2025",
+        family="balanced gradients",
+    ),
     "fairgrad": _aggregator(
         "FairGrad",
         "alpha-fair update (alpha: LibMTL's)",
         "Ban, Ji, ICML 2024",
         {"alpha": Range(0.25, 10, log=True)},
         alpha=1.0,
+        family="bargaining",
     ),
     "dualproj": _aggregator(
-        "DualProj", "mean gradient projected on the dual cone", "Lopez-Paz, Ranzato, NeurIPS 2017", solver=True
+        "DualProj",
+        "mean gradient projected on the dual cone",
+        "Lopez-Paz, Ranzato, NeurIPS 2017",
+        solver=True,
+        family="conflicts",
     ),
-    "upgrad": _aggregator("UPGrad", "every gradient projected on the dual cone", "Quinton, Rey 2024", solver=True),
+    "upgrad": _aggregator(
+        "UPGrad",
+        "every gradient projected on the dual cone",
+        "Quinton, Rey 2024",
+        solver=True,
+        family="conflicts",
+    ),
 }
 
 

@@ -142,7 +142,7 @@ def test_registered_parameters_are_those_of_the_classes():
         signature = inspect.signature(getattr(__import__(module, fromlist=[attribute]), attribute)).parameters
         for key, value in entry.defaults.items():
             assert signature[key].default in (value, inspect.Parameter.empty), (name, key)
-        assert entry.about and (entry.source or name in ("mix", "equal", "single")), name
+        assert entry.family and entry.about and (entry.source or name in ("mix", "equal", "single")), name
 
 
 @pytest.mark.parametrize(
