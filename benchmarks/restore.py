@@ -98,7 +98,7 @@ def _compare(given: dict[str, Any]) -> int:
         has_clean = any(len(panel.wholes) > len(comparison.labels) + 1 for panel in panels)
         headings = [["Input"], *comparison.labels, *([["Clean"]] if has_clean else [])]
         scored = any(panel.scores for panel in panels)
-        draw(panels, headings, f"PSNR: {comparison.protocol}" if scored else "", paths)
+        draw(panels, headings, f"PSNR by {comparison.protocol}; bold: the best network." if scored else "", paths)
         written += paths
     print(comparison.text(written))
     return _failed(comparison.summary.failed)

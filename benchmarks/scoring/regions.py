@@ -32,7 +32,8 @@ class Region(NamedTuple):
 
 
 def most_different(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], count: int = 2) -> list[Region]:
-    """The squares in which the pictures' variance is largest, none over another; of equal ones the most central.
+    """The squares in which the pictures differ most beside their mean colour there, which the whole pictures show; none
+    over another, of equal ones the most central.
 
     Args:
         pictures: at least two, of one size.
@@ -41,7 +42,7 @@ def most_different(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], coun
     height, width = pictures[0].shape[:2]
     shorter = min(height, width)
     side = min(max(shorter // SHARE, SMALLEST), LARGEST, max(shorter // 2, 1))
-    score = _sums(_variance(pictures), side)
+    score = _differences(pictures, side)
     middle = [(length - 1) / 2 for length in score.shape]
     found: list[Region] = []
     while len(found) < count and score.max() >= 0:
@@ -52,16 +53,20 @@ def most_different(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], coun
     return found
 
 
-def _variance(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Over the pictures, summed over colours, times their number squared: whole numbers, (H, W)."""
-    found = np.zeros(pictures[0].shape[:2], np.int64)
+def _differences(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """Of every square by its upper left corner: the variance over the pictures, but for that of the square's mean
+    colour; summed over pixels and colours, in whole numbers of one unit."""
+    found = np.zeros([length - side + 1 for length in pictures[0].shape[:2]], np.int64)
     for colour in range(3):  # one at a time: large photographs
-        total, squares = np.zeros_like(found), np.zeros_like(found)
-        for picture in pictures:
-            total += picture[..., colour]
-            squares += np.square(picture[..., colour], dtype=np.int64)
-        found += len(pictures) * squares - total**2
+        planes = [picture[..., colour].astype(np.int64) for picture in pictures]
+        found += side**2 * _sums(_variance(planes), side)
+        found -= _variance([_sums(plane, side) for plane in planes])
     return found
+
+
+def _variance(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Times the number of planes squared."""
+    return len(planes) * sum((plane**2 for plane in planes), np.int64(0)) - sum(planes, np.int64(0)) ** 2
 
 
 def _sums(values: np.ndarray, side: int) -> np.ndarray:

@@ -29,7 +29,7 @@ COLUMN = 400
 TALLEST = 500
 """Pixels of a picture's height, and of a row of regions."""
 
-GAP, MARGIN, LINE = 12, 16, 1.3  # pixels between pictures and around all; lines in multiples of the letters' size
+GAP, MARGIN, LINE = 12, 20, 1.35  # pixels between pictures and around all; lines in multiples of the letters' size
 PAGE = 7 * DPI  # wider sheets are scaled down to this in print, so that their letters must be larger
 FRAMES = (VERMILION, SKY, GREEN, ORANGE)
 
@@ -152,7 +152,7 @@ class _Sheet:
         for column, lines in enumerate(fitted):
             for number, (line, bold) in enumerate(lines, start=most - len(lines)):
                 self._centred(column, self.bottom + number * self.line, line, bold)
-        self.bottom += most * self.line
+        self.bottom += most * self.line + GAP
 
     def panel(self, shown: Panel) -> None:
         """A picture's row: its name, the wholes, the regions, the scores."""
@@ -168,6 +168,7 @@ class _Sheet:
                 self._frames.append(((left + x, top + y, w, h), colour))
         self.bottom = self._details(shown, top + height + GAP // 2)
         if shown.scores:
+            self.bottom += GAP // 2
             restored = [round(value, 2) for value in shown.scores[1:]]
             for column, value in enumerate(shown.scores):
                 best = column > 0 and round(value, 2) == max(restored)
@@ -199,7 +200,9 @@ class _Sheet:
 
     def write(self, path: Path) -> None:
         """The figure as a file."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from PIL import Image
 
         height = round(self.bottom)
         figure = Figure(figsize=(self.width / DPI, height / DPI), dpi=DPI, facecolor="white")
@@ -207,8 +210,12 @@ class _Sheet:
         self._fill(axes)
         axes.set(xlim=(0, self.width), ylim=(height, 0))
         axes.axis("off")
-        when = {"CreationDate": None} if path.suffix == ".pdf" else None  # the same sheet is the same file
-        figure.savefig(path, dpi=DPI, metadata=when)
+        if path.suffix == ".pdf":
+            figure.savefig(path, metadata={"CreationDate": None})  # the same sheet is the same file
+            return
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(path, dpi=(DPI, DPI))
 
     def _fill(self, axes: Axes) -> None:
         from matplotlib.patches import Rectangle
