@@ -1,4 +1,4 @@
-"""Several networks on one sheet: what is restored and scored is what restore and evaluate do; mistakes are told first."""
+"""Several networks on one sheet: restored and scored as restore and evaluate do; mistakes are told first."""
 
 import shutil
 
@@ -59,6 +59,12 @@ def pictures(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Drawing takes most of the time."""
+    monkeypatch.setattr("reports.figures.comparison.draw", lambda *_: None)
+
+
 def compare(*parts, size="tiny"):
     return main([*map(str, parts), *(["--size", size] if size else []), "--device", "cpu"])
 
@@ -82,7 +88,7 @@ def test_pictures_beside_their_clean_ones(files, pictures, capsys):
     assert "comparison.png exists; --overwrite" in capsys.readouterr().err
 
 
-def test_test_images_have_the_scores_of_the_runs(runs, tmp_path, capsys):
+def test_test_images_have_the_scores_of_the_runs(runs, tmp_path, capsys, undrawn):
     assert compare("--compare", *runs, "--output", tmp_path, size=None) == 0
     told = capsys.readouterr().out
     for folder, strategy in zip(runs, ("mix", "equal"), strict=True):
@@ -102,7 +108,7 @@ def test_labels_say_what_sets_networks_apart(runs):
     assert labels([one, changed])[1] == ["NAFNet", "equal", "seed 0", "size paper", "2,000 steps"]
 
 
-def test_a_bad_picture_leaves_the_others(files, pictures, capsys):
+def test_a_bad_picture_leaves_the_others(files, pictures, capsys, undrawn):
     (pictures / "in/c.png").write_text("no picture")
     assert compare(pictures / "in", "--compare", *files, "--output", pictures / "out") == 1
     told = capsys.readouterr()
@@ -161,7 +167,7 @@ def test_regions_are_where_structure_differs_most():
         windows = [image[y : y + side, x : x + side].astype(float) for image in (first, second)]
         return np.var([window - window.mean((0, 1)) for window in windows], axis=0).sum()
 
-    best = max(((brute(y, x), x, y) for y in range(36) for x in range(76)))
+    best = max((brute(y, x), x, y) for y in range(36) for x in range(76))
     assert found[0][:2] == best[1:]
     assert most_different([first, first])[0] == Region(37, 17, side, side)  # nothing differs: the middle
     assert most_different([first[:1, :1], second[:1, :1]]) == [Region(0, 0, 1, 1)]

@@ -242,7 +242,7 @@ class _Sheet:
         lines, rest = list[str](), visible(text)
         while self._wide(rest, bold) > width:
             end = next(n for n in range(len(rest), 0, -1) if n == 1 or self._wide(rest[:n], bold) <= width)
-            mark = max(rest.rfind(mark, end // 3, end) for mark in " ,:;=/_-(") + 1
+            mark = max(rest.rfind(mark, end // 3, end) for mark in " ,:;/_-") + 1
             lines.append(rest[: mark or end].rstrip())
             rest = rest[mark or end :].lstrip()
         return [*lines, rest] if rest or not lines else lines
