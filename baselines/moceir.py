@@ -13,7 +13,7 @@ What differs from the published code, and what is odd but kept:
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +110,7 @@ class MoCEIR(Network):
         """The restored images, and what the router of each decoder block decided, the coarsest first."""
         image = nhwc(image)
         features, skips = self.patch_embed(image), []
-        for group, down in self.enc:
+        for group, down in cast("Iterable[tuple[nn.Module, nn.Module]]", self.enc):
             features = group(features)
             skips.append(features)
             features = down(features)
@@ -313,7 +313,7 @@ class _Adapter(nn.Module):
         return torch.cat(results)
 
     def _expert(self, number: int) -> "_Expert":
-        (expert,) = self.experts[number]
+        (expert,) = cast("Iterable[_Expert]", self.experts[number])
         return expert
 
 
@@ -332,7 +332,7 @@ class _Router(nn.Module):
         precise = torch.promote_types(features.dtype, torch.float32)  # near ties, bfloat16 would choose another expert
         pooled = features.mean((2, 3), dtype=precise)
         # as products and sums, which autocast leaves alone
-        logits = (pooled.unsqueeze(1) * self.gate["2"].weight).sum(2)
+        logits = (pooled.unsqueeze(1) * cast(Tensor, self.gate["2"].weight)).sum(2)
         logits = logits + (embedding.to(precise).unsqueeze(1) * self.freq_gate.weight).sum(2)
         noisy = logits
         if self.training:  # drawn on the host, so that every device chooses the same experts

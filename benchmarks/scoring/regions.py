@@ -66,7 +66,8 @@ def _differences(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
 
 def _variance(planes: Sequence[np.ndarray]) -> np.ndarray:
     """Times the number of planes squared."""
-    return len(planes) * sum((plane**2 for plane in planes), np.int64(0)) - sum(planes, np.int64(0)) ** 2
+    squares, total = (np.sum(parts, axis=0) for parts in ([plane**2 for plane in planes], planes))
+    return len(planes) * squares - total**2
 
 
 def _sums(values: np.ndarray, side: int) -> np.ndarray:
