@@ -14,6 +14,7 @@ from baselines.network import Network
 PADDING = {
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
+    "bioir": ("reflect", 4),
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),

@@ -124,6 +124,7 @@ PUBLISHED = {
     ("five_task", "symunet"): SYMUNET,
     ("five_task", "promptir"): PROMPTIR | {"steps": 609_922},
     ("five_task", "adair"): PROMPTIR | {"steps": 762_403},
+    ("three_task", "bioir"): PROMPTIR | {"steps": 667_645},
     ("five_task", "airnet"): AIRNET | {"batch": 7},
     ("all_weather", "transweather"): {"optimizer": "adamw", "weight_decay": 0, "lr": 5e-5, "betas": (0.9, 0.99),
                                       "steps": 600_000, "batch": 32, "patch": 128, "ema": 0.999},
