@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from baselines import depthwise
 from baselines.layers import ChannelNorm, DepthWise, PixelLinear, nhwc, remade
 from baselines.network import Network
 
@@ -178,6 +179,9 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Mix the channels of every pixel with those of its neighbours."""
+        if depthwise.fits(features, self.dwconv.out_channels):
+            both = self.project_in(features)
+            return self.project_out(depthwise.fused(both, self.dwconv.weight, self.dwconv.bias, "gelu product"))
         gate, value = self.dwconv.on_parts(self.project_in.parts(features, 2))
         active = F.gelu(gate)
         kept, factor = gate.detach(), value.detach()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from baselines import depthwise
 from baselines.layers import nhwc, remade
 from baselines.network import Network
 
@@ -242,7 +243,11 @@ class _FeedForward(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
-        hidden = self.dwconv(self.fc1(tokens), size)
+        hidden = self.fc1(tokens)
+        if depthwise.fits(_map(hidden, size), hidden.shape[2]):
+            convolution = self.dwconv.dwconv
+            return self.fc2(_tokens(depthwise.fused(_map(hidden, size), convolution.weight, convolution.bias, "gelu")))
+        hidden = self.dwconv(hidden, size)
         active = F.gelu(hidden)
         with remade(active, partial(F.gelu, hidden.detach())):
             return self.fc2(active)
