@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from baselines.layers import plain_cpu
 from baselines.sharing import share
 
 Kind = Literal["product", "gelu product", "gelu"]
@@ -22,14 +23,8 @@ ENOUGH = 2**16  # numbers of a map, from which on a call pays
 
 def fits(features: Float[Tensor, "b c h w"], channels: int) -> bool:
     """Whether :func:`fused` is the way to take for these features with as many ``channels``."""
-    return (
-        features.device.type == "cpu"
-        and features.dtype == torch.float32
-        and features.shape[0] * features.shape[2] * features.shape[3] * channels >= ENOUGH
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and _numba()
-    )
+    size = len(features) * features.shape[2] * features.shape[3] * channels
+    return size >= ENOUGH and plain_cpu(features) and _numba()
 
 
 def fused(

@@ -74,6 +74,55 @@ class DepthWise(nn.Conv2d):
         return [F.conv2d(part, weight, bias, padding=1, groups=len(weight)) for part, weight, bias in filters]
 
 
+class Convolution(nn.Conv2d):
+    """A convolution of any kernel, computed as a matrix product where a large weight meets few pixels."""
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
+        """Convolve."""
+        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
+        rows, columns = ((side + 2 * int(padding) - kernel) // stride + 1 for side in input.shape[2:])
+        if not _few(len(input) * rows * columns, self.weight, input):
+            return super().forward(input)
+        patches = F.unfold(input, kernel, padding=int(padding), stride=stride).transpose(1, 2)
+        result = F.linear(patches.flatten(0, 1), self.weight.flatten(1), self.bias)
+        return result.view(len(input), rows, columns, -1).permute(0, 3, 1, 2)
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution that doubles the size, computed as :class:`Convolution` is."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1)
+
+    def forward(
+        self, input: Float[Tensor, "b c h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "b out 2*h 2*w"]:
+        """Convolve; ``output_size`` can only be the default."""
+        batch, _, height, width = input.shape
+        if not _few(batch * height * width, self.weight, input):
+            return super().forward(input, output_size)
+        patches = input.permute(0, 2, 3, 1).flatten(0, 2) @ self.weight.flatten(1)
+        patches = patches.view(batch, height * width, -1).transpose(1, 2)
+        result = F.fold(patches, (2 * height, 2 * width), 4, padding=1, stride=2)
+        return nhwc(result if self.bias is None else result + self.bias.view(-1, 1, 1))
+
+
+def _few(pixels: int, weight: Tensor, features: Tensor) -> bool:
+    """Whether a convolution's time would be that of its weight, which oneDNN brings into another order four times a
+    step, to be read and written."""
+    return plain_cpu(features) and 2 * pixels <= len(weight)
+
+
+def plain_cpu(features: Tensor) -> bool:
+    """Whether features are float32 on a CPU, and their operations taken as they are."""
+    return (
+        features.device.type == "cpu"
+        and features.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
 def pixel_linear(
     features: Float[Tensor, "b c h w"], weight: Float[Tensor, "out c 1 1"], bias: Float[Tensor, " out"] | None = None
 ) -> Float[Tensor, "b out h w"]:

@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from baselines import depthwise
-from baselines.layers import nhwc, remade
+from baselines.layers import Convolution, Upsampling, nhwc, plain_cpu, remade
 from baselines.network import Network
 
 _BlockNorm = partial(nn.LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
+
+FEW_WEIGHTS = 2**17  # of attention, those of a sample and a head, up to which they may be kept
 
 
 class TransWeather(Network):
@@ -159,7 +161,7 @@ class _PatchEmbedding(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(inputs, width, kernel, stride, kernel // 2)
+        self.proj = Convolution(inputs, width, kernel, stride, kernel // 2)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
@@ -204,7 +206,7 @@ class _SelfAttention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.proj = nn.Linear(width, width)
         if reduction > 1:
-            self.sr = nn.Conv2d(width, width, reduction, reduction)
+            self.sr = Convolution(width, width, reduction, reduction)
             self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
@@ -316,7 +318,7 @@ class _Convolution(nn.Module):
 
 def _upsampling(inputs: int, outputs: int) -> _Convolution:
     """A transposed convolution that doubles the size."""
-    return _Convolution(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1))
+    return _Convolution(Upsampling(inputs, outputs))
 
 
 def _attend(
@@ -325,7 +327,12 @@ def _attend(
     """Attention of queries over keys and values, projected."""
     heads = queries.shape[1]
     keys, values = keys_values.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-    attended = F.scaled_dot_product_attention(queries, keys, values)
+    if queries.requires_grad and plain_cpu(queries) and queries.shape[2] * keys.shape[2] <= FEW_WEIGHTS:
+        # Written out, since the backward pass of PyTorch's kernel for CPUs takes three times as long.
+        weights = (queries @ (keys * keys.shape[3] ** -0.5).transpose(2, 3)).softmax(-1)
+        attended = weights @ values
+    else:
+        attended = F.scaled_dot_product_attention(queries, keys, values)
     return projection(attended.transpose(1, 2).flatten(2))
 
 

@@ -21,7 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from baselines import airnet, layers, nafnet, restormer, transweather
+from baselines import airnet, depthwise, layers, nafnet, restormer, transweather
 from baselines.network import Network
 
 KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
@@ -123,6 +123,9 @@ def plainly() -> Generator[None]:
     swaps = (
         (layers.PixelLinear, "forward", nn.Conv2d.forward),
         (layers.ChannelNorm, "forward", _channel_norm),
+        (layers.Convolution, "forward", nn.Conv2d.forward),
+        (layers.Upsampling, "forward", nn.ConvTranspose2d.forward),
+        (depthwise, "fits", _never),
         (nafnet.Block, "forward", _nafnet_block),
         (nafnet, "nhwc", _same),
         (restormer, "nhwc", _same),
@@ -138,6 +141,10 @@ def plainly() -> Generator[None]:
         for owner, name, plain in swaps:
             stack.enter_context(patch.object(owner, name, plain))
         yield
+
+
+def _never(*_: object) -> bool:
+    return False
 
 
 def _nothing_remade(*_: object) -> AbstractContextManager[None]:
