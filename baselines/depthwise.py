@@ -1,30 +1,32 @@
 """A depth-wise 3x3 convolution and what follows it, in one pass over memory, for float32 on the CPU.
 
-On a CPU such a convolution, a GELU and a gate cost what their maps take to be read and written; together, row by row in
-a core's cache, and backward too, they take a quarter of it. Half as much is kept for the backward pass.
+On a CPU such a convolution, a GELU and a gate cost what their maps take to be read and written. Here they are done
+together, row by row, forward and backward, and the convolution's result is made again instead of kept.
 """
 
 import functools
 import importlib.util
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from baselines.layers import plain_cpu
 from baselines.sharing import share
 
-Kind = Literal["product", "gelu product", "gelu"]
-KINDS: tuple[Kind, ...] = ("product", "gelu product", "gelu")  # in the order of the kernels' numbers
+Kind = Literal["gelu product", "gelu"]
+KINDS: tuple[Kind, ...] = ("gelu product", "gelu")  # in the order of the kernels' numbers
 ENOUGH = 2**16  # numbers of a map, from which on a call pays
+WIDE = 128  # channels, from which on the kernels are faster than oneDNN's convolution
 
 
 def fits(features: Float[Tensor, "b c h w"], channels: int) -> bool:
     """Whether :func:`fused` is the way to take for these features with as many ``channels``."""
     size = len(features) * features.shape[2] * features.shape[3] * channels
-    return size >= ENOUGH and plain_cpu(features) and _numba()
+    return size >= ENOUGH and channels >= WIDE and plain_cpu(features) and _numba()
 
 
 def fused(
@@ -39,8 +41,7 @@ def fused(
         features: float32 on the CPU.
         weight: of the convolution.
         bias: of the convolution.
-        kind: "product" of the first half of the channels with the second, "gelu product" of the first half's GELU with
-            the second, or "gelu" of all.
+        kind: "gelu product" of the GELU of the first half of the channels with the second half, or "gelu" of all.
     """
     taps = weight.flatten(1).T.contiguous()
     offset = weight.new_zeros(len(weight)) if bias is None else bias
@@ -66,7 +67,9 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor, kind: int) -> Tensor:
 
 
 @torch.library.custom_op("baselines::depthwise_backward", mutates_args=())
-def filtered_backward(x: Tensor, weight: Tensor, bias: Tensor, kind: int, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def filtered_backward(
+    x: Tensor, weight: Tensor, bias: Tensor, kind: int, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``filtered`` for x, weight and bias from that of its result."""
     from baselines import depthwise_kernels as kernels  # numba takes long to import
 
@@ -92,12 +95,24 @@ filtered.register_fake(lambda x, weight, bias, kind: _result(x, kind))
 filtered_backward.register_fake(
     lambda x, weight, bias, kind, grad: (torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias))
 )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...]) -> None:
+    *tensors, ctx.kind = inputs
+    ctx.save_for_backward(*tensors)
+
+
 filtered.register_autograd(
     lambda ctx, grad: (*filtered_backward(*ctx.saved_tensors, ctx.kind, grad), None),
     setup_context=lambda ctx, inputs, output: _keep(ctx, inputs),
 )
 
 
-def _keep(ctx, inputs) -> None:  # noqa: ANN001
-    *tensors, ctx.kind = inputs
-    ctx.save_for_backward(*tensors)
+@register_flop_formula(torch.ops.baselines.depthwise)
+def _operations(x_shape: Any, *_: Any, **__: Any) -> int:
+    return 18 * math.prod(x_shape)
+
+
+@register_flop_formula(torch.ops.baselines.depthwise_backward)
+def _backward_operations(x_shape: Any, *_: Any, **__: Any) -> int:
+    return 36 * math.prod(x_shape)

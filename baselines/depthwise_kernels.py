@@ -1,8 +1,9 @@
 """CPU kernels of a depth-wise 3x3 convolution and what follows it, compiled by numba at their first use and cached.
 
-Everything is in NHWC memory, float32. Work goes row by row, in a row by runs of pixels, and there by blocks of channels,
-so that memory is read in order and what is needed again stays in a core's caches. A unit of work is a band of an image's
-rows. The kernels release the interpreter's lock and take the units [first, last), so that threads can share them.
+Everything is in NHWC memory, float32. Work goes row by row, in a row by runs of pixels, and there by blocks of
+channels, so that memory is read in order and what is needed again stays in a core's caches. A unit of work is a band
+of an image's rows. The kernels release the interpreter's lock and take the units [first, last), so that threads can
+share them.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 _Array = NDArray[np.float32]
 
-PRODUCT, GELU_PRODUCT, GELU = 0, 1, 2  # what follows the convolution
+GELU_PRODUCT = 0  # follows the convolution; else GELU
 RUN, BLOCK = 16, 256  # pixels, channels
 
 _U = np.uint64  # of indices: those that may be negative are looked at one by one
@@ -24,7 +25,7 @@ _SLOPE = np.float32(0.3275911 * 0.5**0.5)
 
 
 class _Separate(CompilerBase):
-    """Lets the compiler assume that a function's arrays do not overlap; else it would not make vectors of these loops."""
+    """Lets the compiler assume that a function's arrays do not overlap; else it makes no vectors of these loops."""
 
     def define_pipelines(self) -> list[Any]:
         self.state.flags.noalias = True
@@ -171,10 +172,7 @@ def _activate(z: _Array, kind: int, out: _Array, start: int, stop: int, to: int,
     first, second = z[0], z[1]
     for j in range(start, stop):
         p = j - start
-        if kind == PRODUCT:
-            for c in range(count):
-                out[j, to + c] = first[p, c] * second[p, c]
-        elif kind == GELU_PRODUCT:
+        if kind == GELU_PRODUCT:
             for c in range(count):
                 cumulative, _ = _normal(first[p, c])
                 out[j, to + c] = first[p, c] * cumulative * second[p, c]
@@ -192,11 +190,7 @@ def _activate_backward(
     first, second = z[0], z[1]
     for j in range(start, stop):
         p = j - start
-        if kind == PRODUCT:
-            for c in range(count):
-                out[j, to + c] = grad[j, to + c] * second[p, c]
-                out[j, second_to + c] = grad[j, to + c] * first[p, c]
-        elif kind == GELU_PRODUCT:
+        if kind == GELU_PRODUCT:
             for c in range(count):
                 value, g = first[p, c], grad[j, to + c]
                 cumulative, exponential = _normal(value)
@@ -268,9 +262,7 @@ def backward(
                             at = _U(half * hidden + block)
                             _filter(above, x[b, i], below, start, stop, at, w, bias, z[half], _U(0), start, count)
                         to = _U(block)
-                        _activate_backward(
-                            z, kind, grad[b, i], start, stop, to, rows[i % 3], _U(hidden + block), count
-                        )
+                        _activate_backward(z, kind, grad[b, i], start, stop, to, rows[i % 3], _U(hidden + block), count)
                         if begin <= i < end:
                             for half in range(channels // hidden):
                                 at = _U(half * hidden + block)

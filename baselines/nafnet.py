@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines import depthwise
 from baselines.layers import ChannelNorm, DepthWise, PixelLinear, nhwc, pixel_linear, remade
 from baselines.network import Network
 
@@ -85,24 +84,15 @@ class Block(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Add both branches to the features."""
-        features = features + self._attend(self.norm1(features))
-        return features + self._gate(*self.conv4.parts(self.norm2(features), 2))
-
-    def _attend(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        if depthwise.fits(features, self.conv2.out_channels):
-            inner = depthwise.fused(self.conv1(features), self.conv2.weight, self.conv2.bias, "product")
-            attention = self.sca(inner)
-            scaled, kept, factor = inner * attention, inner.detach(), attention.detach()
-            with remade(scaled, lambda: kept * factor):
-                return _scaled(self.conv3, scaled, self.beta)
-        first, second = self.conv2.on_parts(self.conv1.parts(features, 2))
+        first, second = self.conv2.on_parts(self.conv1.parts(self.norm1(features), 2))
         inner = first * second
         attention = self.sca(inner)
         one, two, three = first.detach(), second.detach(), attention.detach()
         with remade(inner, lambda: one * two):
             scaled = inner * attention
         with remade(scaled, lambda: one * two * three):
-            return _scaled(self.conv3, scaled, self.beta)
+            features = features + _scaled(self.conv3, scaled, self.beta)
+        return features + self._gate(*self.conv4.parts(self.norm2(features), 2))
 
     def _gate(self, first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         inner = first * second

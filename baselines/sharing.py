@@ -30,7 +30,7 @@ def share(kernel: Callable[..., None], units: int, *arguments: Tensor | int) -> 
     def work(thread: int) -> None:
         try:
             kernel(*arrays, bounds[thread], bounds[thread + 1])
-        except BaseException as error:  # noqa: BLE001  # no exception may leave a thread of OpenMP's
+        except BaseException as error:  # no exception may leave a thread of OpenMP's
             failures.append(error)
 
     _run(work, threads)
@@ -70,7 +70,9 @@ def _openmp() -> ctypes.CDLL | None:
     try:
         lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
         loaded = {Path(line.split(maxsplit=5)[5]) for line in lines if "libgomp" in line}
-        (path,) = {path for path in loaded if {home.resolve(), home.with_name("torch.libs").resolve()} & set(path.parents)}
+        (path,) = {
+            path for path in loaded if {home.resolve(), home.with_name("torch.libs").resolve()} & set(path.parents)
+        }
         library = ctypes.CDLL(str(path))
         library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         library.GOMP_parallel.restype = None

@@ -44,3 +44,26 @@ def test_what_is_remade_is_not_kept(large, monkeypatch):
     assert bool(gone) == (large == 0)
     result.sum().backward()
     torch.testing.assert_close(weight.grad, (first * second).sum(0).expand(8, 8))
+
+
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (layers.Convolution(6, 64, 3, 2, 1), torch.nn.Conv2d(6, 64, 3, 2, 1)),
+        (layers.Convolution(6, 64, 2, 2), torch.nn.Conv2d(6, 64, 2, 2)),
+        (layers.Upsampling(64, 6), torch.nn.ConvTranspose2d(64, 6, 4, 2, 1)),
+    ],
+)
+def test_convolutions_of_few_pixels_are_convolutions(ours, theirs, few):
+    theirs.load_state_dict(ours.state_dict())
+    side = 5 if few else 13
+    found = []
+    image = torch.randn(2, ours.in_channels, side, side - 1)
+    for layer in (ours, theirs):
+        given = layers.nhwc(image).requires_grad_()
+        result = layer(given)
+        found.append((result, *torch.autograd.grad(result.square().sum(), (given, *layer.parameters()))))
+    for value, reference in zip(*found, strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-4, atol=1e-3)
+    assert found[0][0].is_contiguous(memory_format=torch.channels_last)
