@@ -18,7 +18,7 @@ _Array = NDArray[np.float32]
 GELU_PRODUCT = 0  # follows the convolution; else GELU
 RUN, BLOCK = 16, 256  # pixels, channels
 
-_U = np.uint64  # of indices: those that may be negative are looked at one by one
+_U: Any = np.uint64  # of indices: those that may be negative are looked at one by one
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 _DENSITY = np.float32(0.3989422804014327)  # of the normal distribution at 0
 _SLOPE = np.float32(0.3275911 * 0.5**0.5)
