@@ -10,14 +10,15 @@ three ways to the same result, and the fastest that this machine has is taken:
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from baselines.sharing import share
 
 Way = Literal["kernels", "torchvision", "grid"]
 BAND = 2**18  # samples of a band for each thread: 1 MiB of float32, half of a usual L2 cache
@@ -103,7 +104,7 @@ def convolve(features: Tensor, offset: Tensor, mask: Tensor, matrix: Tensor) -> 
 
     result = features.new_empty((*features.shape[:3], matrix.shape[1]))
     for rows, columns in _bands(features):
-        _share(sample, features, offset, mask, columns, start=rows.start)
+        share(sample, len(features), features, offset, mask, columns, rows.start)
         result[:, rows] = columns.flatten(3) @ matrix
     return result
 
@@ -123,7 +124,7 @@ def convolve_backward(
     for rows, columns in _bands(features):
         pixels = grad[:, rows].reshape(-1, grad.shape[3])
         torch.mm(pixels, matrix.T, out=columns.view(-1, len(matrix)))
-        _share(sample_backward, features, offset, mask, columns, *grads, start=rows.start)
+        share(sample_backward, len(features), features, offset, mask, columns, *grads, rows.start)
         grad_matrix.addmm_(columns.view(-1, len(matrix)).T, pixels)
     return *grads, grad_matrix
 
@@ -147,20 +148,3 @@ def _bands(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
         rows = slice(start, min(start + most, height))
         full = rows.stop - start == memory.shape[1]
         yield rows, memory if full else features.new_empty((batch, rows.stop - start, *memory.shape[2:]))
-
-
-def _share(kernel: Callable[..., None], *tensors: Tensor, start: int) -> None:
-    """Run a kernel on the band from row ``start`` on, the images of the batch shared among torch's threads."""
-    arrays = [tensor.numpy() for tensor in tensors]
-    batch = len(arrays[0])
-    threads = min(torch.get_num_threads(), batch)
-    if threads == 1:
-        return kernel(*arrays, start, 0, batch)
-    bounds = [batch * thread // threads for thread in range(threads + 1)]
-    work = _pool(threads).map(lambda thread: kernel(*arrays, start, bounds[thread], bounds[thread + 1]), range(threads))
-    list(work)  # waits, and raises what a thread raised
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="deform_conv")

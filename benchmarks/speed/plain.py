@@ -24,6 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from baselines import airnet, depthwise, layers, nafnet, restormer, transweather
 from baselines.network import Network
 
+_ENCODER: Any = transweather._Encoder  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+_ENCODER_STAGE: Callable[..., Tensor] = vars(_ENCODER)["_stage"]
+
 KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
 
 Sample = tuple[Tensor, Tensor]  # degraded and clean image, (3, H, W) in [0, 1]; with a first dimension, a batch
@@ -136,6 +139,7 @@ def plainly() -> Generator[None]:
         (transweather, "_attend", _attend),
         (transweather, "_tokens", _tokens),
         (transweather, "_map", _map),
+        (_ENCODER, "_stage", _stage),
     )
     with ExitStack() as stack:
         for owner, name, plain in swaps:
@@ -222,7 +226,11 @@ def _tokens(features: Tensor) -> Tensor:
 
 
 def _map(tokens: Tensor, size: torch.Size) -> Tensor:
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size).contiguous()
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)  # a view: so its convolutions are in NHWC memory
+
+
+def _stage(self: object, *arguments: object) -> Tensor:
+    return _ENCODER_STAGE(self, *arguments).contiguous()
 
 
 def psnr_ssim(restored: Tensor, clean: Tensor) -> tuple[float, float]:
