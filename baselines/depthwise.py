@@ -25,8 +25,9 @@ WIDE = 128  # channels, from which on the kernels are faster than oneDNN's convo
 
 def fits(features: Float[Tensor, "b c h w"], channels: int) -> bool:
     """Whether :func:`fused` is the way to take for these features with as many ``channels``."""
-    size = len(features) * features.shape[2] * features.shape[3] * channels
-    return size >= ENOUGH and channels >= WIDE and plain_cpu(features) and _numba()
+    if not plain_cpu(features) or channels < WIDE:  # first: while compiling, no size may be looked at
+        return False
+    return len(features) * features.shape[2] * features.shape[3] * channels >= ENOUGH and _numba()
 
 
 def fused(

@@ -79,9 +79,11 @@ class Convolution(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
         """Convolve."""
+        if not plain_cpu(input):
+            return super().forward(input)
         (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
         rows, columns = ((side + 2 * int(padding) - kernel) // stride + 1 for side in input.shape[2:])
-        if not _few(len(input) * rows * columns, self.weight, input):
+        if not _few(len(input) * rows * columns, self.weight):
             return super().forward(input)
         patches = F.unfold(input, kernel, padding=int(padding), stride=stride).transpose(1, 2)
         result = F.linear(patches.flatten(0, 1), self.weight.flatten(1), self.bias)
@@ -99,7 +101,7 @@ class Upsampling(nn.ConvTranspose2d):
     ) -> Float[Tensor, "b out 2*h 2*w"]:
         """Convolve; ``output_size`` can only be the default."""
         batch, _, height, width = input.shape
-        if not _few(batch * height * width, self.weight, input):
+        if not (plain_cpu(input) and _few(batch * height * width, self.weight)):
             return super().forward(input, output_size)
         patches = input.permute(0, 2, 3, 1).flatten(0, 2) @ self.weight.flatten(1)
         patches = patches.view(batch, height * width, -1).transpose(1, 2)
@@ -107,19 +109,19 @@ class Upsampling(nn.ConvTranspose2d):
         return nhwc(result if self.bias is None else result + self.bias.view(-1, 1, 1))
 
 
-def _few(pixels: int, weight: Tensor, features: Tensor) -> bool:
+def _few(pixels: int, weight: Tensor) -> bool:
     """Whether a convolution's time would be that of its weight, which oneDNN brings into another order four times a
     step, to be read and written."""
-    return plain_cpu(features) and 2 * pixels <= len(weight)
+    return 2 * pixels <= len(weight)
 
 
 def plain_cpu(features: Tensor) -> bool:
     """Whether features are float32 on a CPU, and their operations taken as they are."""
     return (
-        features.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and features.device.type == "cpu"
         and features.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 
