@@ -88,10 +88,7 @@ def build(
         _check_protocol(found, protocol)
     cohorts = gather(found, protocol)
     if not cohorts:
-        states = [[f"{run.status.state} {run.status.words}".rstrip(), *run.damage().values()] for run in found]
-        listed = "".join(f"\n* {run.folder}: {'; '.join(said)}" for run, said in zip(found, states, strict=True))
-        text = f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
-        return Report(visible(text, lines=True))
+        return Report(visible(_not_configured(found, setting), lines=True))
     folder = Path(output, "reports", setting)
     check_output(folder)
     for cohort in cohorts if collect else ():
@@ -99,6 +96,12 @@ def build(
     searched, unread = _searched(tuned_in or output, setting)
     found = [find(cohort, searched, pool) for cohort in cohorts]
     return _written(found, folder, formats, unread, every=runs is None)
+
+
+def _not_configured(found: Sequence[Run], setting: str) -> str:
+    states = [[f"{run.status.state} {run.status.words}".rstrip(), *run.damage().values()] for run in found]
+    listed = "".join(f"\n* {run.folder}: {'; '.join(said)}" for run, said in zip(found, states, strict=True))
+    return f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
 
 
 def _searched(output: Path | str, setting: str) -> tuple[list[Search], list[str]]:
