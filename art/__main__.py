@@ -16,12 +16,16 @@ COSTS = {
 
 def table() -> str:
     """All strategies as a Markdown table."""
-    lines = ["| name | what it does | source | parameters | looks at |", "|---|---|---|---|---|"]
+    lines = ["| name | family | what it does | source | parameters | looks at |", "|---|---|---|---|---|---|"]
     for name, entry in sorted(art.entries().items()):
-        parameters = ", ".join(f"{key}={value}" for key, value in entry.defaults.items()) or "–"
-        parameters = "TASK=1" if entry.of_tasks else parameters
+        given = [f"{key}={value}" for key, value in entry.defaults.items()] + ["of=STRATEGY"] * entry.wraps
+        given += ["TASK=1"] * (entry.of_tasks is not None)
+        parameters = ", ".join(given) or "–"
+        looks_at = "what the other does" if entry.wraps else COSTS[entry.cost]
         about = f"{entry.about}; needs `solvers`" if entry.solver else entry.about
-        lines.append(f"| `{name}` | {about} | {entry.source or '–'} | {parameters} | {COSTS[entry.cost]} |")
+        lines.append(
+            f"| `{name}` | {entry.family or '–'} | {about} | {entry.source or '–'} | {parameters} | {looks_at} |"
+        )
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ https://doi.org/10.1145/3664647.3680762
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from art.shapes import PerTask, Present, Scalar
 # log10 L is read between these: at L = 1 the score's ratio of logarithms divides by zero and beyond it changes sign,
 # at L = 0 it is infinite. Restoration losses live well inside.
 _LOWEST, _HIGHEST = 1e-8, 1 - 1e-3
+
+Score = Literal["both", "pace", "loss"]
 
 
 class Art(Scalarizer):
@@ -31,6 +34,12 @@ class Art(Scalarizer):
     close to winner-takes-all, because the noise of a batch's loss is divided by ``tau``; ``tau -> inf`` gives equal
     weights.
 
+    Other scores tell which factor does what. ``score="pace"``, :math:`L_k / (\bar L_k \tau)`, and ``score="loss"``,
+    :math:`\bar L_k / \tau`, into which the loss of the step does not enter, are arms of the method's development, found
+    in the history of the authors' next release (https://github.com/Aitical/TUR, loss classes DWA and LossWA), there
+    with ``tau`` 10, 1 and 0.1. Their levels were the task's last loss (``momentum=1``) or a running mean; that code is
+    in no commit, so start and momentum are ours. ``log=False``, :math:`L_k / L^{\min}_k` as the second factor, is ours.
+
     The state is updated by every call in training mode, on the losses' device and without synchronising with the
     host. It is in ``state_dict()``.
 
@@ -43,9 +52,11 @@ class Art(Scalarizer):
             that it stays at ``start`` for ever. ``True`` means the task called ``desnow``, or else the last one (snow
             is last in the release's order: dehaze, derain, desnow); an ``int`` is the index of another one.
         task_names: names of the tasks, if ``released`` is to find snow.
+        score: ``both`` factors, the ``pace`` alone, or the level of the ``loss`` alone.
+        log: whether the distance from the best is a ratio of logarithms, or of losses; only of ``score="both"``.
 
     Raises:
-        ValueError: for parameters out of range.
+        ValueError: for parameters out of range, or ``log=False`` for a score without that factor.
     """
 
     running: Tensor  #: (K,) running levels, Lbar
@@ -61,6 +72,8 @@ class Art(Scalarizer):
         start: float = 0.1,
         released: bool | int = False,
         task_names: Sequence[str] = (),
+        score: Score = "both",
+        log: bool = True,
     ) -> None:
         super().__init__()
         if tasks < 1:
@@ -71,12 +84,19 @@ class Art(Scalarizer):
             raise ValueError(f"Art's momentum must lie in [0, 1]; got {momentum}.")
         if not start > 0:
             raise ValueError(f"Art's starting level must be positive; got {start}.")
+        if score not in get_args(Score):
+            raise ValueError(f"Art's score is one of {', '.join(get_args(Score))}; got {score!r}.")
+        if not isinstance(log, bool):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's)
+            raise ValueError(f"Art's log is true or false; got {log!r}.")
+        if not log and score != "both":
+            raise ValueError(f"Art's log=false concerns the distance from the best, which score={score} leaves out.")
         if released is True and "desnow" in task_names:
             released = task_names.index("desnow")
         stuck = None if released is False else tasks - 1 if released is True else int(released)
         if stuck is not None and not 0 <= stuck < tasks:
             raise ValueError(f"Art's released={released} names no task; there are {tasks}, counted from 0.")
         self.tau, self.momentum, self.start, self.released = tau, momentum, start, released
+        self.score, self.log = score, log
         self.register_buffer("running", torch.full((tasks,), float(start)))
         self.register_buffer("minimum", torch.full((tasks,), float(start)))
         self.register_buffer("weights", torch.full((tasks,), 1 / tasks), persistent=False)
@@ -117,7 +137,13 @@ class Art(Scalarizer):
         return (self.weights * torch.where(present, values, 0)).sum()
 
     def _scores(self, losses: Tensor) -> Tensor:
+        if self.score == "loss":
+            return self.running / self.tau
         pace = losses / self.running
+        if self.score == "pace":
+            return pace / self.tau
+        if not self.log:
+            return pace * (losses / self.minimum.clamp_min(_LOWEST)) / self.tau
         from_best = self.minimum.clamp(_LOWEST, _HIGHEST).log10() / losses.clamp(_LOWEST, _HIGHEST).log10()
         return pace * from_best / self.tau
 
@@ -130,7 +156,7 @@ class Art(Scalarizer):
         """What ``repr`` shows."""
         return (
             f"tasks={self.running.numel()}, tau={self.tau}, momentum={self.momentum}, "
-            f"start={self.start}, released={self.released}"
+            f"start={self.start}, released={self.released}, score={self.score}, log={self.log}"
         )
 
     __repr__ = torch.nn.Module.__repr__

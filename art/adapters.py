@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torchjd import Stateful
-from torchjd.aggregation import Aggregator
+from torchjd.aggregation import Aggregator, WeightedAggregator
 from torchjd.scalarization import Scalarizer
 
-from art.gradients import task_gradients
+from art.gradients import add_to_gradients, task_gradients
 from art.learning import Learner
 from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.strategy import Conditions, Strategy, same_as_equal
@@ -97,12 +96,25 @@ class AggregatorStrategy(Strategy):
         super().__init__(tasks)
         self.aggregator = aggregator
         self._row_weights: Tensor | None = None
+        self._rows: list[int] = []  # their tasks
         weighting = getattr(aggregator, "weighting", None)
+        self.weighs = isinstance(aggregator, WeightedAggregator)
         if isinstance(weighting, nn.Module):
             weighting.register_forward_hook(self._keep_weights)
 
-    def _keep_weights(self, _module: nn.Module, _inputs: object, weights: Tensor) -> None:
+    def _keep_weights(self, _module: nn.Module, _inputs: object, weights: Tensor) -> Tensor:
+        if self.revise:
+            revised = self.revise(self._of_tasks(weights), self._of_tasks(torch.ones_like(weights)) > 0)
+            weights = torch.stack([revised[task] for task in self._rows]).to(weights)
         self._row_weights = weights.detach()
+        return weights
+
+    def _of_tasks(self, weights: Tensor) -> PerTask:
+        """(K,) weights from those of the rows, 0 for tasks without one."""
+        spread = torch.zeros_like(self.weights)
+        for task, weight in zip(self._rows, weights.to(spread), strict=True):
+            spread[task] = weight  # one by one: a list of places would have to come to the device
+        return spread
 
     def unsupported(self, conditions: Conditions) -> str | None:
         """Batches that lack tasks, for an aggregator that remembers something of each."""
@@ -125,26 +137,13 @@ class AggregatorStrategy(Strategy):
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         """Aggregate the gradients of the tasks present; the weights are those of its rows, if it has any."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        present, separate = losses.present_tasks, losses.separate
-        rows = task_gradients([separate[task] for task in present], trained, retain=auxiliary is not None)
+        self._rows, separate = losses.present_tasks, losses.separate
+        rows = task_gradients([separate[task] for task in self._rows], trained, retain=auxiliary is not None)
         self._row_weights = None
         update = self.aggregator(rows)
         if auxiliary is not None:
             auxiliary.backward()
-        _add_to_gradients(update, trained)
+        add_to_gradients(update, trained)
         self.weights = torch.full_like(self.weights, torch.nan)
-        if self._row_weights is not None and self._row_weights.shape == (len(present),):
-            self.weights = torch.zeros_like(self.weights)
-            for task, weight in zip(present, self._row_weights.to(self.weights), strict=True):
-                self.weights[task] = weight  # one by one: a list of places would have to come to the device
-
-
-def _add_to_gradients(update: Float[Tensor, " numbers"], parameters: Sequence[nn.Parameter]) -> None:
-    start = 0
-    for parameter in parameters:
-        part = update[start : start + parameter.numel()].view_as(parameter)
-        if parameter.grad is None:
-            parameter.grad = torch.empty_like(parameter).copy_(part)  # in the parameter's memory layout
-        else:
-            parameter.grad = parameter.grad.add(part.to(parameter.dtype))
-        start += parameter.numel()
+        if self._row_weights is not None and self._row_weights.shape == (len(self._rows),):
+            self.weights = self._of_tasks(self._row_weights)

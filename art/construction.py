@@ -12,7 +12,7 @@ from torchjd.scalarization import Scalarizer
 from art.adapters import AggregatorStrategy, ScalarizerStrategy
 from art.ranges import Parameter
 from art.registry import defaults
-from art.specs import load, parse, reason
+from art.specs import INNER, is_wrapper, load, parse, reason
 from art.strategy import Strategy
 
 
@@ -29,13 +29,14 @@ def make(spec: str, tasks: Sequence[str]) -> Strategy:
     """
     name, parameters = parse(spec)
     method = load(spec)
+    inner = {INNER: make(str(parameters[INNER]), tasks)} if is_wrapper(name) else {}
     try:
-        return wrap(method, tasks, defaults(name) | parameters)
+        return wrap(method, tasks, defaults(name) | parameters | inner)
     except (Exception, SystemExit) as error:  # an import that fails here is a solver's, with advice
         raise ValueError(f"strategy {spec!r}: {reason(error)}") from error
 
 
-def wrap(method: object, tasks: Sequence[str], parameters: Mapping[str, Parameter]) -> Strategy:
+def wrap(method: object, tasks: Sequence[str], parameters: Mapping[str, Parameter | Strategy]) -> Strategy:
     """An instance of the class ``method`` as a strategy.
 
     ``method`` is a :class:`Strategy` (built with the task names), a TorchJD ``Scalarizer`` or a TorchJD ``Aggregator``.
@@ -58,7 +59,7 @@ def wrap(method: object, tasks: Sequence[str], parameters: Mapping[str, Paramete
     return ScalarizerStrategy(tasks, built) if isinstance(built, Scalarizer) else AggregatorStrategy(tasks, built)
 
 
-def _check_words(method: type, parameters: Mapping[str, Parameter]) -> None:
+def _check_words(method: type, parameters: Mapping[str, object]) -> None:
     """Refuse a value that is not among the literals of its parameter's annotation: some classes only look at it when it
     is used."""
     try:

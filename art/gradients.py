@@ -12,12 +12,12 @@ from art.shapes import Scalar
 
 
 def task_gradients(
-    losses: Sequence[Scalar], parameters: Sequence[nn.Parameter], retain: bool = False
+    losses: Sequence[Scalar | None], parameters: Sequence[nn.Parameter], retain: bool = False
 ) -> Float[Tensor, "tasks numbers"]:
     """The Jacobian of task losses: (len(losses), P) float32, for P numbers in all parameters.
 
     Args:
-        losses: scalars with graph.
+        losses: scalars with graph; ``None`` gives a row of 0.
         parameters: what to differentiate for; 0 where a loss does not depend on one.
         retain: keep the last graph for a further backward pass.
     """
@@ -25,13 +25,26 @@ def task_gradients(
     for parameter in parameters:
         ends.append(ends[-1] + parameter.numel())
     rows = torch.zeros(len(losses), ends[-1], device=parameters[0].device)
-    for number, loss in enumerate(losses):
-        keep = retain or number + 1 < len(losses)
+    given = [(number, loss) for number, loss in enumerate(losses) if loss is not None]
+    for number, loss in given:
+        keep = retain or number < given[-1][0]
         gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
         for start, end, gradient in zip(ends, ends[1:], gradients, strict=False):
             if gradient is not None:  # pyright: ignore[reportUnnecessaryComparison] (torch: None where unused)
                 rows[number, start:end] = gradient.reshape(-1)
     return rows
+
+
+def add_to_gradients(update: Float[Tensor, " numbers"], parameters: Sequence[nn.Parameter]) -> None:
+    """Add an update, P numbers for all parameters, to their ``.grad``."""
+    start = 0
+    for parameter in parameters:
+        part = update[start : start + parameter.numel()].view_as(parameter)
+        if parameter.grad is None:
+            parameter.grad = torch.empty_like(parameter).copy_(part)  # in the parameter's memory layout
+        else:
+            parameter.grad = parameter.grad.add(part.to(parameter.dtype))
+        start += parameter.numel()
 
 
 def no_output_layer(network: nn.Module | None) -> str | None:

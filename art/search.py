@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from art.ranges import Choice, Parameter, Range, declared, listed
 from art.registry import KNOWN, defaults
-from art.specs import canonical, load, parse, spelt
+from art.specs import INNER, canonical, is_wrapper, load, parse, spelt
 from art.task_weights import weights_of
 
 Space = dict[str, Range | Choice]
+Value = TypeVar("Value")
 
 
 def search_space(spec: str, tasks: Sequence[str]) -> Space:
@@ -19,7 +21,8 @@ def search_space(spec: str, tasks: Sequence[str]) -> Space:
     A strategy of this project declares them in its registry entry; one's own class, in an attribute ``search``: a
     dictionary from a parameter of its constructor to ``(low, high)``, ``(low, high, "log")`` (equal factors are equal
     steps), ``(low, high, "whole")``, a list of values to choose from, or an :class:`art.Range` or :class:`art.Choice`.
-    ``fixed`` has one range a task, though a common factor of its weights changes nothing.
+    ``fixed`` has one range a task, though a common factor of its weights changes nothing. Of a wrapper, parameters of
+    the strategy it wraps are searched too, as ``of.tau``.
 
     Args:
         spec: what it fixes is not searched: of ``art:tau=1``, only ``momentum`` is.
@@ -34,7 +37,12 @@ def search_space(spec: str, tasks: Sequence[str]) -> Space:
     """
     name, given = parse(spec)
     space = _declared(spec, name, given, tasks)
-    return {key: values for key, values in space.items() if key not in given}
+    inner = search_space(str(given[INNER]), tasks) if is_wrapper(name) else {}
+    return {key: values for key, values in space.items() if key not in given} | _prefixed(inner)
+
+
+def _prefixed(inner: Mapping[str, Value]) -> dict[str, Value]:
+    return {f"{INNER}.{key}": value for key, value in inner.items()}
 
 
 def start(spec: str, tasks: Sequence[str]) -> dict[str, Parameter]:
@@ -44,8 +52,11 @@ def start(spec: str, tasks: Sequence[str]) -> dict[str, Parameter]:
     Raises:
         ValueError: as :func:`search_space`.
     """
-    name, _ = parse(spec)
+    name, given = parse(spec)
     space = search_space(spec, tasks)
+    if is_wrapper(name):
+        own = {key: value for key, value in defaults(name).items() if key in space}
+        return own | _prefixed(start(str(given[INNER]), tasks))
     if name not in KNOWN:
         known = _defaults(load(spec)) if space else {}
         return {key: known.get(key, values.at(0.5)) for key, values in space.items()}
@@ -65,20 +76,26 @@ def with_parameters(spec: str, values: Mapping[str, Parameter], tasks: Sequence[
             raise ValueError(f"strategy {spec!r}: {key!r} is not searched; these are: {listed(space)}.")
         if not space[key].holds(value):
             raise ValueError(f"strategy {spec!r}: {key}={value!r} is not in {space[key]}.")
+    if is_wrapper(name):
+        prefix = f"{INNER}."
+        inner = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+        values = {key: value for key, value in values.items() if not key.startswith(prefix)}
+        given[INNER] = with_parameters(str(given[INNER]), inner, tasks)
     return canonical(spelt(name, {**given, **values}), tasks)
 
 
 def _declared(spec: str, name: str, given: Mapping[str, Parameter], tasks: Sequence[str]) -> Space:
     if name not in KNOWN:
         return _of_class(load(spec))
+    space = dict(KNOWN[name].search)
     if (each := KNOWN[name].of_tasks) is None:
-        return dict(KNOWN[name].search)
-    if given:
+        return space
+    if weights := {task: weight for task, weight in given.items() if task not in defaults(name)}:
         try:
-            weights_of(given, tasks)
+            weights_of(weights, tasks)
         except ValueError as error:
             raise ValueError(f"strategy {spec!r}: {error}") from None
-    return dict.fromkeys(tasks, each) if len(tasks) > 1 else {}
+    return dict.fromkeys(tasks, each) | space if len(tasks) > 1 else space
 
 
 def _of_class(method: object) -> Space:

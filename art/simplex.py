@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from art.specs import canonical, check, parse, spelt
+from art.registry import defaults
+from art.specs import canonical, check, parse, spelt, weighs_tasks
 from art.task_weights import DESIGN, sayable
 
 CENTRE = 0.1  # share of equal weights in every point, so that no task falls below a tenth of its equal share
@@ -16,19 +17,21 @@ _BITS = 30  # of SciPy's Sobol points
 
 
 def expand(spec: str, tasks: Sequence[str]) -> list[str]:
-    """The strategies that a spec stands for: those of ``fixed:design=16``, or the one it is.
+    """The strategies that a spec stands for: those of ``fixed:design=16`` or ``pbi:design=16``, or the one it is.
 
     Raises:
         ValueError: for a design that cannot be, and as :func:`art.check`.
     """
     name, parameters = parse(spec)
-    if name != "fixed" or set(parameters) != {DESIGN}:
+    own = {key: value for key, value in parameters.items() if key in defaults(name)}
+    if not weighs_tasks(name) or parameters.keys() - own.keys() != {DESIGN}:
         check(spec, tasks)
         return [spec]
     count = parameters[DESIGN]
     if isinstance(count, float) and count % 1:
         raise ValueError(f"strategy {spec!r}: a design has a whole number of sets.")
-    return design(int(count), tasks)
+    sets = (parse(fixed)[1] for fixed in design(int(count), tasks))
+    return [canonical(spelt(name, own | weights), tasks) for weights in sets]
 
 
 def design(count: int, tasks: Sequence[str]) -> list[str]:

@@ -10,19 +10,22 @@ import reprlib
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from art.ranges import Parameter
-from art.registry import KNOWN, defaults, entries, nearest
+from art.registry import KNOWN, Entry, defaults, entries, nearest, weights_only
 from art.task_weights import sayable, scaled, weights_of
 
 _LONGEST = 1000  # characters of a spec
+INNER = "of"  # parameter of a strategy that wraps another: its spec, with all that follows
 
 
 def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     """Split a spec into the strategy's name (or ``package.module:Class``) and its parameters.
 
     ``art:released`` is short for ``art:released=true``. Whether tasks have the names that ``fixed`` weighs, only
-    :func:`check` says.
+    :func:`check` says. In ``crmogm:alpha=0.5:of=art:tau=1``, all behind ``of=`` is another strategy, in its
+    canonical spelling.
 
     Raises:
         ValueError: for an unknown name or parameter or a malformed spec, naming the nearest known one.
@@ -40,20 +43,69 @@ def parse(spec: str) -> tuple[str, dict[str, Parameter]]:
         raise ValueError(
             f"unknown strategy {head!r}{nearest(head, known)} Known: {', '.join(known)}; or package.module:Class."
         )
+    rest, inner = _inner(spec, head, rest) if is_wrapper(head) else (rest, {})
     parameters: dict[str, Parameter] = {}
     for part in rest:
         key, separator, text = part.partition("=")
-        if not (key if _weighs_tasks(head) else re.fullmatch(r"[A-Za-z_]\w*", key)) or (separator and not text):
+        if not (key if weighs_tasks(head) else re.fullmatch(r"[A-Za-z_]\w*", key)) or (separator and not text):
             raise ValueError(f"strategy {spec!r}: expected parameter=value, found {part!r}.")
         if key in parameters:
             raise ValueError(f"strategy {spec!r}: {key} is given twice.")
         parameters[key] = _value(spec, text) if separator else True
     if head in KNOWN:
+        parameters = _written_out(spec, head, parameters)
         parameters = {key: _checked(spec, head, key, value) for key, value in parameters.items()}
-    return head, parameters
+    return head, parameters | inner
 
 
-def _weighs_tasks(name: str) -> bool:
+def is_wrapper(name: str) -> bool:
+    """Whether this strategy changes what another does."""
+    return name in entries() and entries()[name].wraps
+
+
+def _inner(spec: str, name: str, parts: Sequence[str]) -> tuple[list[str], dict[str, Parameter]]:
+    """The parts of a wrapper's spec before the strategy it wraps, and that one as a parameter.
+
+    Raises:
+        ValueError: if there is none, or one whose weights are constant, or what is wrong with it.
+    """
+    first = next((place for place, part in enumerate(parts) if part.startswith(f"{INNER}=")), None)
+    if first is None:
+        raise ValueError(
+            f"strategy {spec!r}: {name} needs another strategy, last and with its own parameters: "
+            f"{name}:{INNER}=art, {name}:{INNER}=art:tau=1."
+        )
+    text = ":".join(parts[first:]).removeprefix(f"{INNER}=")
+    try:
+        inner, _ = parse(text)
+        text = canonical(text)
+    except ValueError as error:
+        raise ValueError(f"strategy {spec!r}: {error}") from None
+    known = entries().get(inner)
+    if known and (weights_only(inner) or known.apart or known.wraps):
+        raise ValueError(f"strategy {spec!r}: {inner} has no weights of its own that {name} could change.")
+    return list(parts[:first]), {INNER: text}
+
+
+def _written_out(spec: str, name: str, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The parameters with what :attr:`Entry.short` has words for written out.
+
+    Raises:
+        ValueError: for another word, or a parameter that is given beside its word.
+    """
+    parameters: dict[str, Parameter] = {}
+    for key, value in given.items():
+        words = KNOWN[name].short.get(key)
+        if words and value not in words:
+            raise ValueError(f"strategy {spec!r}: {key} is one of {', '.join(words)}, not {value!r}.")
+        for meant, number in words[str(value)].items() if words else [(key, value)]:
+            if meant in parameters or (words and meant in given):
+                raise ValueError(f"strategy {spec!r}: {key}={value} means {meant}={number}, which is given too.")
+            parameters[meant] = number
+    return parameters
+
+
+def weighs_tasks(name: str) -> bool:
     """Whether the parameters of this strategy are named after the tasks."""
     return name in entries() and entries()[name].of_tasks is not None
 
@@ -75,7 +127,9 @@ def _checked(spec: str, name: str, key: str, value: Parameter) -> Parameter:
     Raises:
         ValueError: for an unknown one, or a value of another kind.
     """
-    known = {key: 1.0} if _weighs_tasks(name) else defaults(name)
+    known = defaults(name)
+    if key not in known and weighs_tasks(name):
+        known = {key: 1.0}
     if key not in known:
         raise ValueError(
             f"strategy {name!r} has no parameter {key!r}{nearest(key, known)} It has: {', '.join(known) or 'none'}."
@@ -102,8 +156,25 @@ def check(spec: str, tasks: Sequence[str]) -> None:
         ValueError: as :func:`parse`; for ``fixed``, with all that is wrong with its weights.
     """
     name, parameters = parse(spec)
-    if _weighs_tasks(name):
+    if weighs_tasks(name):
         _weights(spec, parameters, tasks)
+    if is_wrapper(name):
+        check(str(parameters[INNER]), tasks)
+
+
+def known(spec: str) -> Entry | None:
+    """What the registry knows of a strategy, of a wrapper with the other's cost, solver and epochs; ``None`` of a class
+    by its path.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
+    name, parameters = parse(spec)
+    entry = entries().get(name)
+    if entry is None or not entry.wraps:
+        return entry
+    inner = known(str(parameters[INNER]))
+    return inner and replace(entry, cost=inner.cost, solver=inner.solver, epochs=inner.epochs)
 
 
 def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
@@ -111,32 +182,40 @@ def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
 
     Args:
         spec: as typed.
-        tasks: names of the K tasks. With them, ``fixed`` has one spelling too: its weights are divided by the most
-            frequent one (of several, the smallest) and have 6 digits, and if they are all equal it is ``equal``, whose
-            updates are the same bit for bit.
+        tasks: names of the K tasks. With them, weights of tasks have one spelling too: they are divided by the most
+            frequent one (of several, the smallest) and have 6 digits; if those of ``fixed`` are all equal it is
+            ``equal``, whose updates are the same bit for bit.
 
     Raises:
         ValueError: as :func:`check`; for a task whose name no spec can hold.
     """
     name, parameters = parse(spec)
-    if tasks is None or not _weighs_tasks(name):
+    if tasks is None or not (weighs_tasks(name) or is_wrapper(name)):
         return spelt(name, parameters)
+    own = {key: value for key, value in parameters.items() if key in defaults(name)}
+    if is_wrapper(name):
+        return spelt(name, own | {INNER: canonical(str(parameters[INNER]), tasks)})
     weights = {task: weight for task, weight in scaled(_weights(spec, parameters, tasks)).items() if weight != 1}
-    if wrong := [task for task in weights if not sayable(task)]:
+    if wrong := [task for task in weights if not sayable(task) or task in defaults(name)]:
         raise ValueError(f"strategy {spec!r}: no spec can name the task {wrong[0]!r}; rename it in the setting.")
-    return spelt(name, weights) if weights else "equal"
+    return spelt(name, own | weights) if weights or not weights_only(name) else "equal"
 
 
 def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
     """The spec with this name and these parameters, sorted and without those at their default."""
     known = defaults(name)
-    changed = {key: value for key, value in sorted(parameters.items()) if key not in known or known[key] != value}
+    ordered = sorted(parameters, key=lambda key: (is_wrapper(name) and key == INNER, key))
+    changed = {key: parameters[key] for key in ordered if key not in known or known[key] != parameters[key]}
     return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in changed.items())])
 
 
 def _weights(spec: str, parameters: Mapping[str, Parameter], tasks: Sequence[str]) -> dict[str, float]:
+    name, _ = parse(spec)
+    given = {task: weight for task, weight in parameters.items() if task not in defaults(name)}
+    if not given and not weights_only(name):
+        return dict.fromkeys(tasks, 1.0)
     try:
-        return weights_of(parameters, tasks)
+        return weights_of(given, tasks)
     except ValueError as error:
         raise ValueError(f"strategy {spec!r}: {error}") from None
 
@@ -163,9 +242,11 @@ def reason(error: BaseException) -> str:
 
 
 def definition(spec: str) -> int:
-    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path."""
-    name, _ = parse(spec)
-    return entries()[name].definition if name in entries() else 1
+    """Which definition of its strategy a spec has today (:attr:`Entry.definition`); 1 for a class by its path. That
+    of a wrapper rises with that of the strategy it wraps."""
+    name, parameters = parse(spec)
+    own = entries()[name].definition if name in entries() else 1
+    return own + definition(str(parameters[INNER])) - 1 if is_wrapper(name) else own
 
 
 def _value(spec: str, text: str) -> Parameter:

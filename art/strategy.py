@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from art.shapes import Parameters, PerTask, Scalar, WeightsOfSteps
+from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.state import allow_late_buffers, hidden_state, restore_hidden_state
 from art.task_losses import TaskLosses
 
@@ -51,6 +51,9 @@ class Strategy(nn.Module, ABC):
     search: ClassVar[Mapping[str, object]] = {}  #: what of the constructor may be varied, see :func:`art.search_space`
     weights: Tensor  #: (K,) factors of the task losses in the last update, detached; NaN where there are none
     needs_gradients = False  #: whether :meth:`backward` differentiates every task loss by itself
+    weighs = True  #: whether an update is the sum of task losses, or of their gradients, times weights
+    #: what becomes of (K,) weights before they are applied, (K,) bool the tasks present; for a strategy that wraps this
+    revise: Callable[[PerTask, Present], PerTask] | None = None
 
     def __init__(self, tasks: Sequence[str]):
         super().__init__()
@@ -92,6 +95,8 @@ class Strategy(nn.Module, ABC):
 
     def backward_weighted(self, losses: TaskLosses, weights: PerTask, auxiliary: Scalar | None) -> None:
         """Set :attr:`weights` and differentiate the sum of the task losses weighted by them, plus ``auxiliary``."""
+        if self.revise:
+            weights = self.revise(weights, losses.present)
         self.weights = weights
         total = (weights * losses.stacked).sum()
         (total if auxiliary is None else total + auxiliary).backward()

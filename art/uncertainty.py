@@ -37,6 +37,8 @@ class TUR(Strategy):
         ValueError: for a negative ``eps``.
     """
 
+    weighs = False  # it divides the error of every pixel
+
     def __init__(self, tasks: Sequence[str], eps: float = 1e-6, released: bool = False):
         super().__init__(tasks)
         if not eps >= 0:

@@ -51,10 +51,10 @@ class _FrequencyModule(nn.Module):
         self.para2 = nn.Parameter(torch.ones(width, 1, 1))
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.rate_conv = nn.Sequential(PixelLinear(width, width // 8), nn.GELU(), PixelLinear(width // 8, 2))
-        self.channel_cross_l = _ChannelCrossAttention(width)
-        self.channel_cross_h = _ChannelCrossAttention(width)
+        self.channel_cross_l = ChannelCrossAttention(width, FREQUENCY_HEADS)
+        self.channel_cross_h = ChannelCrossAttention(width, FREQUENCY_HEADS)
         self.frequency_refine = _Refinement(width)
-        self.channel_cross_agg = _ChannelCrossAttention(width)
+        self.channel_cross_agg = ChannelCrossAttention(width, FREQUENCY_HEADS)
         # In the published checkpoints, but in no forward pass.
         self.conv = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.score_gen = nn.Conv2d(2, 2, 7, padding=3)
@@ -86,21 +86,22 @@ class _FrequencyModule(nn.Module):
         return (precise - low).abs().to(mapped.dtype), low.abs().to(mapped.dtype)
 
 
-class _ChannelCrossAttention(nn.Module):
-    """Channel attention with queries from one map, keys and values from another."""
+class ChannelCrossAttention(nn.Module):
+    """Channel attention with queries from one map, keys and values (by ``size`` x ``size`` filters) from another."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int, size: int = 3) -> None:
         super().__init__()
-        self.temperature = nn.Parameter(torch.ones(FREQUENCY_HEADS, 1, 1))
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.q = PixelLinear(width, width)
         self.q_dwconv = DepthWise(width)
         self.kv = PixelLinear(width, 2 * width)
-        self.kv_dwconv = DepthWise(2 * width)
+        self.kv_dwconv = DepthWise(2 * width, size=size)
         self.project_out = PixelLinear(width, width)
 
     def forward(
         self, querying: Float[Tensor, "b c h w"], features: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
+        """Let the channels of one map attend to those of the other."""
         keys, values = self.kv_dwconv.on_parts(self.kv.parts(features, 2))
         return self.project_out(attend(self.q_dwconv(self.q(querying)), keys, values, self.temperature))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import baselines
-from baselines.network import Network
+from baselines.network import Network, Output
 
 SIZES = ((64, 64), (37, 81), (5, 9), (1, 1))  # of images that must be restored
 BF16 = 0.03  # largest difference of the output under autocast, relative to its root mean square
@@ -57,6 +57,13 @@ def disturbed(name: str) -> Network:
     return network.eval()
 
 
+def _precise(name: str) -> tuple[Network, torch.dtype]:
+    """The disturbed network in the data type in which its outputs can be compared."""
+    network = disturbed(name)
+    dtype = torch.float32 if network.continuous else torch.float64
+    return network.to(dtype), dtype
+
+
 def unreached(name: str) -> set[str]:
     """Names of trained parameters that get no gradient, or one that is zero, in a training step."""
     network = disturbed(name).train()
@@ -87,8 +94,16 @@ def _loss(network: Network, degraded: Tensor, second: Tensor) -> Tensor:
     """What a training step differentiates, with an L1 loss to the middle grey."""
     output = network.training_forward(degraded, second)
     assert output.restored is not None, "training_forward restored nothing"
-    loss = (output.restored - 0.5).abs().mean()
-    return loss if output.auxiliary is None else loss + output.auxiliary
+    return _total(network, output, torch.full_like(output.restored, 0.5, dtype=torch.float32))
+
+
+def _total(network: Network, output: Output, clean: Tensor) -> Tensor:
+    """Mean absolute error and the network's own losses."""
+    assert output.restored is not None, "training_forward restored nothing"
+    restored = output.restored.float()
+    added = network.sample_loss(restored, clean)
+    parts = [(restored - clean).abs().mean(), None if added is None else added.mean(), output.auxiliary]
+    return torch.stack([part for part in parts if part is not None]).sum()
 
 
 def _images(network: Network, count: int, least: int = 64) -> Tensor:
@@ -101,6 +116,10 @@ def _images(network: Network, count: int, least: int = 64) -> Tensor:
 def _distance(first: Tensor, second: Tensor) -> float:
     """The largest difference, relative to the largest value."""
     return float((first.double() - second).abs().max() / second.abs().max().clamp_min(1e-12))
+
+
+def _of(network: Network) -> str:
+    return "" if network.continuous else "; says itself that rounding may change it at will"
 
 
 def _recipe(name: str) -> Finding:
@@ -150,14 +169,16 @@ def _seed(name: str) -> Finding:
 
 
 def _batch(name: str) -> Finding:
-    network, images = disturbed(name), torch.rand(3, 3, 64, 128)
+    network, dtype = _precise(name)
+    images = torch.rand(3, 3, 64, 128, dtype=dtype)
     alone = torch.cat([network.restore(image[None]) for image in images])
     far = _distance(network.restore(images), alone)
     return Finding("batch", far < 1e-4, f"images of a batch differ from single ones by {far:.1e}")
 
 
 def _memory_layout(name: str) -> Finding:
-    network, image = disturbed(name), torch.rand(2, 3, 64, 64)
+    network, dtype = _precise(name)
+    image = torch.rand(2, 3, 64, 64, dtype=dtype)
     moved = image.contiguous(memory_format=torch.channels_last)
     far = _distance(network.restore(moved), network.restore(image))
     return Finding("memory layout", far < 1e-4, f"channels-last input changes the result by {far:.1e}")
@@ -168,7 +189,8 @@ def _double_precision(name: str) -> Finding:
     network = disturbed(name)
     image = network.prepare(_images(network, 1)[0])
     far = _distance(network(image), copy.deepcopy(network).double()(image.double()))
-    return Finding("double precision", far < 1e-4, f"float32 differs from float64 by {far:.1e}")
+    passed = far < 1e-4 if network.continuous else None
+    return Finding("double precision", passed, f"float32 differs from float64 by {far:.1e}{_of(network)}")
 
 
 def _bf16(name: str) -> Finding:
@@ -184,11 +206,12 @@ def _bf16(name: str) -> Finding:
     loss.backward()
     finite = all(value.grad is None or bool(value.grad.isfinite().all()) for value in network.parameters())
     note = f"autocast changes the output by {far:.1%}" if finite else "gradients under autocast are not finite"
-    return Finding("bf16", finite and far < BF16, note)
+    passed = finite and far < BF16 if network.continuous or not finite else None
+    return Finding("bf16", passed, f"{note}{_of(network)}")
 
 
 def _training_forward(name: str) -> Finding:
-    """The contract: a restored image of the same shape; a loss of the network's own is a scalar."""
+    """The contract: a restored image of the same shape; losses of the network's own are a scalar and one a sample."""
     network = disturbed(name).train()
     degraded, second = _images(network, 2)
     profile = next(iter(baselines.describe(name).recipe))
@@ -198,7 +221,17 @@ def _training_forward(name: str) -> Finding:
         return Finding("training forward", False, "it must give an image of the shape of the degraded one")
     if output.auxiliary is not None and output.auxiliary.ndim:
         return Finding("training forward", False, f"its own loss has shape {tuple(output.auxiliary.shape)}, not ()")
-    return Finding("training forward", True, "no loss of its own" if output.auxiliary is None else "a loss of its own")
+    pair = output.restored.detach(), torch.full_like(output.restored, 0.5)
+    added = network.sample_loss(*pair)
+    if added is not None:
+        if added.shape != degraded.shape[:1]:
+            return Finding("training forward", False, f"sample_loss has shape {tuple(added.shape)}, not one a sample")
+        alone = network.sample_loss(*(side[:1] for side in pair))
+        if alone is None or not _distance(alone, added[:1]) < 1e-4:
+            return Finding("training forward", False, "sample_loss of a sample depends on the others of the batch")
+    found = (("for each sample", added), ("of the whole", output.auxiliary))
+    own = [kind for kind, loss in found if loss is not None]
+    return Finding("training forward", True, f"losses of its own: {', '.join(own)}" if own else "no loss of its own")
 
 
 def _gradient(name: str) -> Finding:
@@ -208,10 +241,10 @@ def _gradient(name: str) -> Finding:
 
 
 def _separable(name: str) -> Finding:
-    network = disturbed(name).train()
-    if not network.separable:
+    network, dtype = _precise(name)
+    if not network.train().separable:
         return Finding("separable", None, "says itself that samples of a batch depend on each other")
-    images = _images(network, 1)[0]
+    images = _images(network, 1)[0].to(dtype)
     outputs: list[Tensor] = []
     for parts in ((images,), (images,), images.split(1)):
         restored = [network.training_forward(part).restored for part in parts]
@@ -272,10 +305,9 @@ def _learns(name: str) -> Finding:
         degraded, second = (clean + 0.1 * torch.randn(2, 4, 3, side, side)).clamp(0, 1)
         output = network.training_forward(degraded, second)
         assert output.restored is not None, "training_forward restored nothing"
-        loss = (output.restored - clean).abs().mean()
-        losses.append(loss.item())
+        losses.append((output.restored - clean).abs().mean().item())
         optimizer.zero_grad()
-        (loss if output.auxiliary is None else loss + output.auxiliary).backward()
+        _total(network, output, clean).backward()
         optimizer.step()
     first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
     return Finding("learns", last < first, f"mean error {first:.4f} at first, {last:.4f} after {STEPS} steps")
@@ -284,8 +316,8 @@ def _learns(name: str) -> Finding:
 def _cuda(name: str) -> Finding:
     if not torch.cuda.is_available():
         return Finding("cuda", None, "no CUDA device here")
-    network = disturbed(name)
-    image, second = _images(network, 2)
+    network, dtype = _precise(name)
+    image, second = _images(network, 2).to(dtype)
     moved = copy.deepcopy(network).cuda()
     far = _distance(moved.restore(image.cuda()).cpu(), network.restore(image))
     norms: list[Tensor] = []

@@ -73,7 +73,8 @@ class Cost(_Strict):
 
 class Description(_Strict):
     """A baseline: display name, one line about it, its paper, the source of its recipe, the constructor's arguments by
-    size, the recipe by profile. ``class_name`` is written as ``class``."""
+    size, the recipe by profile. ``class_name`` is written as ``class``; in this folder as ``module:Class`` where the
+    module has another name than the TOML file."""
 
     class_name: str = Field("", alias="class")
     name: str = Field(min_length=1)

@@ -63,15 +63,15 @@ class PixelLinear(nn.Conv2d):
 
 
 class DepthWise(nn.Conv2d):
-    """A depth-wise 3x3 convolution."""
+    """A depth-wise convolution, 3x3 or of another odd size."""
 
-    def __init__(self, width: int, bias: bool = False) -> None:
-        super().__init__(width, width, 3, padding=1, groups=width, bias=bias)
+    def __init__(self, width: int, bias: bool = False, size: int = 3) -> None:
+        super().__init__(width, width, size, padding=size // 2, groups=width, bias=bias)
 
     def on_parts(self, parts: list[Float[Tensor, "b part h w"]]) -> list[Float[Tensor, "b part h w"]]:
         """Apply it to a map that ``PixelLinear.parts`` gave in parts; the result is in parts too."""
         filters = zip(parts, self.weight.chunk(len(parts)), _chunk(self.bias, len(parts)), strict=True)
-        return [F.conv2d(part, weight, bias, padding=1, groups=len(weight)) for part, weight, bias in filters]
+        return [F.conv2d(part, w, bias, padding=w.shape[-1] // 2, groups=len(w)) for part, w, bias in filters]
 
 
 def pixel_linear(

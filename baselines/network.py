@@ -16,7 +16,8 @@ class Output(NamedTuple):
 
     Attributes:
         restored: (B, 3, H, W) restored image, or None in a warm-up that trains no restorer.
-        auxiliary: scalar loss of the baseline itself, to be added to the restoration loss as it is, or None.
+        auxiliary: scalar loss of the baseline itself that belongs to no sample, to be added to the restoration loss as
+            it is, whatever the strategy; or None. Terms of the restored images are :meth:`Network.sample_loss`.
     """
 
     restored: Tensor | None
@@ -32,7 +33,11 @@ class Network(nn.Module):
         pads: True if ``forward`` takes any size, padding as its authors' does; else ``restore`` pads, by reflection.
         local: False if a pixel of the output depends on the whole image (attention or statistics over space), so that
             restoring tile by tile changes the result.
+        traceable: False if the network reads values of its features on the host, as a router that chooses layers by
+            them: it is then neither compiled nor recorded as a CUDA graph, and its steps wait for the device.
         separable: False if in training one sample's output or loss depends on the others of the batch.
+        continuous: False if rounding may change the output at will, as where pixels are sorted: two devices, precisions
+            or batch sizes need not agree then, and the conformance checks compare in float64.
         output_layer: name of the convolution that makes the image from the last feature map.
         unused: names that the authors' files hold and no forward pass uses; they are left aside when loading.
         optional: names that only training uses and whose size follows its batch; where a file has them in another size
@@ -42,7 +47,9 @@ class Network(nn.Module):
     multiple: int = 1
     pads: bool = False
     local: bool = True
+    traceable: bool = True
     separable: bool = True
+    continuous: bool = True
     output_layer: str
     unused: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -66,6 +73,23 @@ class Network(nn.Module):
         """
         return Output(self(self.prepare(degraded)), None)
 
+    def sample_loss(
+        self, restored: Float[Tensor, "batch 3 height width"], clean: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, " batch"] | None:
+        """What the network's recipe adds to the mean error of each sample's pixels, or None.
+
+        It is part of the task losses, so strategies weigh it as they do the error of the pixels. What belongs to no
+        sample is :attr:`Output.auxiliary`.
+
+        Args:
+            restored: float32, what ``training_forward`` restored, with graph.
+            clean: float32 in [0, 1], what it should have restored.
+
+        Returns:
+            A loss for each sample, >= 0, that depends on this sample only.
+        """
+        return None
+
     @torch.no_grad()
     def restore(self, image: Tensor) -> Float[Tensor, "batch 3 height width"]:
         """Restore full-size images in evaluation mode, without gradient; the mode is put back afterwards.
@@ -88,11 +112,10 @@ class Network(nn.Module):
             raise ValueError(f"restore takes floating-point images in [0, 1], not {image.dtype}; divide uint8 by 255")
         height, width = image.shape[-2:]
         unit = 1 if self.pads else self.multiple
-        padded = _pad_side(_pad_side(image, -1, -width % unit), -2, -height % unit)
         training = self.training
         self.eval()
         try:
-            restored = self(self.prepare(padded.to(next(self.parameters()).dtype)))
+            restored = self(self.prepare(padded(image, unit).to(next(self.parameters()).dtype)))
         finally:
             self.train(training)
         return restored[..., :height, :width].to(image.dtype).clamp_(0, 1)
@@ -117,6 +140,13 @@ class Network(nn.Module):
         found = weights.find(self, state_dict)
         self.load_state_dict(self.state_dict() | found.entries, strict=True)
         return str(found)
+
+
+def padded(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:
+    """Pad an image at the bottom and the right until both sides are multiples of ``multiple``: by reflection, or by
+    replication along a side that is too short to be reflected."""
+    height, width = image.shape[-2:]
+    return _pad_side(_pad_side(image, -1, -width % multiple), -2, -height % multiple)
 
 
 def _pad_side(image: Float[Tensor, "b c h w"], side: int, amount: int) -> Float[Tensor, "b c _ _"]:

@@ -98,7 +98,8 @@ def _described(name: str) -> tuple[str, Description]:
     if name in _inside():
         path = _FOLDER / f"{name}.toml"
         description = validated(_toml(path), path.name)
-        return f"baselines.{name}:{description.class_name}", description
+        module, _, class_name = description.class_name.rpartition(":")
+        return f"baselines.{module or name}:{class_name}", description
     target = plugins()[name].value if name in plugins() else name
     module, colon, class_name = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), class_name)):

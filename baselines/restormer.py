@@ -1,6 +1,6 @@
 """Restormer (Zamir, Arora, Khan, Hayat, Khan, Yang: CVPR 2022, https://arxiv.org/abs/2111.09881).
 
-Its transformer block serves PromptIR and AdaIR too.
+Its transformer block and its parts serve other networks too.
 """
 
 from collections.abc import Sequence
@@ -44,13 +44,13 @@ class Backbone(Network):
         def level(channels: int, index: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, heads[index], expansion) for _ in range(count)))
 
-        self.patch_embed = _PatchEmbedding(width)
+        self.patch_embed = PatchEmbedding(width)
         self.encoder_level1 = level(widths[0], 0, blocks[0])
-        self.down1_2 = _Downsample(widths[0])
+        self.down1_2 = Downsample(widths[0])
         self.encoder_level2 = level(widths[1], 1, blocks[1])
-        self.down2_3 = _Downsample(widths[1])
+        self.down2_3 = Downsample(widths[1])
         self.encoder_level3 = level(widths[2], 2, blocks[2])
-        self.down3_4 = _Downsample(widths[2])
+        self.down3_4 = Downsample(widths[2])
         self.latent = level(widths[3], 3, blocks[3])
         self.up4_3 = Upsample(widths[3])
         self.reduce_chan_level3 = PixelLinear(widths[3], widths[2])
@@ -90,7 +90,7 @@ class Restormer(Backbone):
     output_layer = "output"
 
 
-class _PatchEmbedding(nn.Module):
+class PatchEmbedding(nn.Module):
     """A 3x3 convolution from the image."""
 
     def __init__(self, width: int) -> None:
@@ -98,10 +98,11 @@ class _PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(3, width, 3, padding=1, bias=False)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        """Features of every pixel."""
         return self.proj(image)
 
 
-class _Downsample(nn.Module):
+class Downsample(nn.Module):
     """Half the size, twice the channels."""
 
     def __init__(self, width: int) -> None:
@@ -109,6 +110,7 @@ class _Downsample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c h//2 w//2"]:
+        """Halve height and width."""
         return nhwc(self.body(features))  # shuffling leaves NHWC memory
 
 
@@ -129,9 +131,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, expansion: float) -> None:
         super().__init__()
-        self.norm1 = _Norm(width)
+        self.norm1 = Norm(width)
         self.attn = ChannelAttention(width, heads)
-        self.norm2 = _Norm(width)
+        self.norm2 = Norm(width)
         self.ffn = GatedFeedForward(width, int(width * expansion))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -140,7 +142,7 @@ class Block(nn.Module):
         return features + self.ffn(self.norm2(features))
 
 
-class _Norm(nn.Module):
+class Norm(nn.Module):
     """Holds a LayerNorm over channels under the published name."""
 
     def __init__(self, width: int) -> None:
@@ -148,18 +150,19 @@ class _Norm(nn.Module):
         self.body = ChannelNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Normalise the channels of every pixel."""
         return self.body(features)
 
 
 class ChannelAttention(nn.Module):
     """Attention between channels ("multi-Dconv head transposed attention")."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, bias: bool = False) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = PixelLinear(width, 3 * width)
-        self.qkv_dwconv = DepthWise(3 * width)
-        self.project_out = PixelLinear(width, width)
+        self.qkv = PixelLinear(width, 3 * width, bias)
+        self.qkv_dwconv = DepthWise(3 * width, bias)
+        self.project_out = PixelLinear(width, width, bias)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Let the channels attend to each other."""
@@ -170,11 +173,11 @@ class ChannelAttention(nn.Module):
 class GatedFeedForward(nn.Module):
     """Two paths with depth-wise 3x3 convolutions, one gating the other ("gated-Dconv feed-forward network")."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, bias: bool = False) -> None:
         super().__init__()
-        self.project_in = PixelLinear(width, 2 * hidden)
-        self.dwconv = DepthWise(2 * hidden)
-        self.project_out = PixelLinear(hidden, width)
+        self.project_in = PixelLinear(width, 2 * hidden, bias)
+        self.dwconv = DepthWise(2 * hidden, bias)
+        self.project_out = PixelLinear(hidden, width, bias)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Mix the channels of every pixel with those of its neighbours."""

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from torch import nn
 
+from baselines.losses import spectral_l1
 from baselines.network import Network
 
-SMALL, SLOW = f"{__name__}:Small", f"{__name__}:Slow"
+SMALL, SLOW, SPECTRAL = (f"{__name__}:{name}" for name in ("Small", "Slow", "Spectral"))
 
 
 class Small(Network):
@@ -37,3 +38,10 @@ class Slow(Small):
     def training_forward(self, *views, **how):
         time.sleep(0.06)
         return super().training_forward(*views, **how)
+
+
+class Spectral(Small):
+    """With a loss of its own for each sample."""
+
+    def sample_loss(self, restored, clean):
+        return 0.1 * spectral_l1(restored, clean)

@@ -179,7 +179,7 @@ def test_a_resolution_that_cannot_be_written_is_left_out(tmp_path):
         photo = photos.read(saved(tmp_path / name, COLOUR, dpi=(300, 300)))
         photo.metadata["dpi"] = (float("nan"), 300)
         photo.write(tmp_path / "out" / name)
-        assert photo.notes[-1].startswith("damaged notes")
+        assert photo.losses[-1].startswith("damaged notes")
         assert photos.read(tmp_path / "out" / name).pixels.shape == COLOUR.shape
 
 

@@ -16,10 +16,12 @@ from pydantic import (
 
 from benchmarks.config.mixing import MixingText
 
-Loss = Literal["l1", "mse", "charbonnier"]
+Loss = Literal["l1", "smooth_l1", "mse", "charbonnier"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Switch = Literal["auto", "on", "off"]
-Schedule = Literal["constant", "cosine", "cosine_restarts", "warmup_cosine", "one_cycle", "step", "airnet"]
+Schedule = Literal[
+    "constant", "cosine", "cosine_restarts", "flat_cosine", "warmup_cosine", "one_cycle", "step", "airnet"
+]
 MOST = {"batch": 2**16, "patch": 2**14, "threads": 2**10, "seed": 2**63 - 1}  # of other whole numbers: 2**31 - 1
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -94,7 +96,7 @@ class TrainConfig(Section):
     patch: int = Field(ge=16, multiple_of=8)
     augment: bool = True  # flips and rotations
     views: Literal[1, 2] = 1  # crops of the same degraded image a sample; 2 for a contrastive baseline
-    loss: Loss = "l1"  # of every pixel; the task losses are its means
+    loss: Loss = "l1"  # of every pixel; with a network's own, the task losses are its means
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = Field(gt=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)

@@ -93,7 +93,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> Evaluation:
     config = _config(request, setting, loaded)
     evaluation = config.evaluate
     further = metrics.further(evaluation.metrics, device)
-    trained = _training_sets(loaded.run) if loaded.run else setting.train_sets
+    trained = training_sets(loaded.run) if loaded.run else setting.train_sets
     data = sources.prepare(
         setting, config.data, evaluation.extra, request.output / "cache", trained, evaluation.protocol
     )
@@ -157,7 +157,7 @@ def _config(request: EvaluationRequest, setting: Setting, loaded: Loaded) -> Con
     return config
 
 
-def _training_sets(run: Run) -> list[str]:
+def training_sets(run: Run) -> list[str]:
     """The real sets that a run was trained on."""
     records = [record for record in run.data if record.role == Role.TRAIN]
     makers = [name for record in records for name in record.made_from]

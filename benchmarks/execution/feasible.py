@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import art
 import baselines
+from art.registry import weights_only
+from art.specs import known
 from benchmarks.config.errors import UserError
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
@@ -32,10 +34,11 @@ def check(plans: Sequence[Plan]) -> None:
     ]
     for plan in plans:
         config = plan.config
-        entry = entries.get(art.parse(config.strategy)[0])
+        name, _ = art.parse(config.strategy)
+        entry = entries.get(name)
         try:
             art.check(config.strategy, plan.setting.task_names)
-            if entry and entry.universal and (config.strategy in entries or entry.of_tasks):
+            if entry and entry.universal and (config.strategy in entries or weights_only(name)):
                 continue
             strategy = art.make(config.strategy, plan.setting.task_names)
         except ValueError as error:
@@ -58,7 +61,7 @@ def check(plans: Sequence[Plan]) -> None:
 def _never_acts(plan: Plan) -> str:
     """What to say of a strategy that acts from an epoch on that its run does not reach."""
     train, strategy = plan.config.train, plan.config.strategy
-    entry = art.entries().get(art.parse(strategy)[0])
+    entry = known(strategy)
     epochs = entry.epochs if entry else 0
     epoch = schedules.epoch_steps(train, train.steps)  # at most
     if not epochs or train.steps > epochs * epoch:

@@ -18,7 +18,7 @@ from benchmarks.data.decoding import UnusableImage
 from benchmarks.data.files import text
 from benchmarks.execution import environment
 from benchmarks.scoring import photos
-from benchmarks.scoring.tiling import check_tile, restore
+from benchmarks.scoring.tiling import Warn, check_tile, restore
 from benchmarks.scoring.weights import NetworkRequest, load
 
 BESIDE = ".side-by-side.png"
@@ -52,9 +52,19 @@ class Summary:
     def text(self) -> str:
         """For a terminal."""
         pictures = f"{self.done} picture{'s' * (self.done != 1)}"
+        return "\n".join([f"{pictures} restored in {self.output}.", *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """The notes, a line each."""
         counted = {text: f" ({count} files)" if count > 1 else "" for text, count in self.notes.items()}
-        lines = [f"* {text.rstrip('.')}{count}." for text, count in counted.items()]
-        return "\n".join([f"{pictures} restored in {self.output}.", *lines])
+        return [f"* {text.rstrip('.')}{count}." for text, count in counted.items()]
+
+    def fail(self, source: Path, problem: Exception) -> None:
+        """Say of one picture why it was not restored; the others are."""
+        if isinstance(problem, (UnusableImage, UserError, OSError, torch.OutOfMemoryError)):
+            self.failed[source] = str(getattr(problem, "strerror", None) or problem)
+        else:
+            self.failed[source] = f"{type(problem).__name__}: {str(problem).strip() or 'no message'}"
 
 
 def restore_all(request: RestorationRequest) -> Summary:
@@ -65,7 +75,7 @@ def restore_all(request: RestorationRequest) -> Summary:
     """
     device = environment.device(request.device)
     summary = Summary(request.output)
-    targets = _targets(request.inputs, request.output, summary)
+    targets = targets_of(request.inputs, request.output, summary)
     _check(targets, request)
     loaded = load(request)
     network = loaded.network.to(device)
@@ -76,10 +86,8 @@ def restore_all(request: RestorationRequest) -> Summary:
         started = time.perf_counter()
         try:
             size, place = _restore_one(network, source, target, device, request, summary)
-        except (UnusableImage, UserError, OSError, torch.OutOfMemoryError) as problem:
-            summary.failed[source] = str(getattr(problem, "strerror", None) or problem)
         except Exception as problem:  # one picture's trouble never stops the others
-            summary.failed[source] = f"{type(problem).__name__}: {str(problem).strip() or 'no message'}"
+            summary.fail(source, problem)
         else:
             summary.done += 1
             tqdm.write(text(f"{source} -> {place}  ({size}, {time.perf_counter() - started:.1f} s)"))
@@ -94,19 +102,30 @@ def _restore_one(
     place = photos.place_for(target, photo.converted)
     if place != target and place.exists() and not request.overwrite:
         raise UserError(f"{place} exists; --overwrite replaces it")
-    image = restore(network, photo.tensor(), device, request.tile, warn=summary.note)
-    if not image.isfinite().all():
-        raise UserError("the network's output is not finite")
-    restored = photo.with_pixels(image)
+    restored = photo.with_pixels(restored_by(network, photo.tensor(), device, request.tile, summary.note))
     restored.write(place)
     if request.side_by_side:
         photos.side_by_side(photo, restored).write(_beside(place))
-    for note in dict.fromkeys(photo.notes):
+    for note in dict.fromkeys([*photo.notes, *photo.losses]):
         summary.note(note)
     return "x".join(map(str, photo.pixels.shape[1::-1])), place
 
 
-def _targets(inputs: Sequence[Path], output: Path, summary: Summary) -> dict[Path, Path]:
+def restored_by(
+    network: Network, image: photos.Picture, device: torch.device, tile: int | None, warn: Warn
+) -> photos.Picture:
+    """A picture as :func:`benchmarks.scoring.tiling.restore` restores it, which has the arguments.
+
+    Raises:
+        UserError: if the network's output is not finite.
+    """
+    restored = restore(network, image, device, tile, warn=warn)
+    if not restored.isfinite().all():
+        raise UserError("the network's output is not finite")
+    return restored
+
+
+def targets_of(inputs: Sequence[Path], output: Path, summary: Summary) -> dict[Path, Path]:
     """Every picture with where its restored one goes: by its name, those of a folder by their place in it."""
     inputs = list(dict.fromkeys(inputs))
     several = sum(os.path.isdir(path) for path in inputs) > 1
@@ -114,7 +133,7 @@ def _targets(inputs: Sequence[Path], output: Path, summary: Summary) -> dict[Pat
     for path in inputs:
         if os.path.isdir(path):
             below = Path(path.resolve().name) if several else Path()
-            pictures = _pictures(path, output, summary)
+            pictures = pictures_below(path, output, summary)
             found |= {picture: photos.place_for(output / below / picture.relative_to(path)) for picture in pictures}
         elif os.path.exists(path):
             found[path] = photos.place_for(output / path.name)
@@ -126,7 +145,7 @@ def _targets(inputs: Sequence[Path], output: Path, summary: Summary) -> dict[Pat
     return found
 
 
-def _pictures(folder: Path, output: Path, summary: Summary) -> list[Path]:
+def pictures_below(folder: Path, output: Path, summary: Summary) -> list[Path]:
     """Pictures below a folder (:mod:`benchmarks.data.files` says which those are), but for those of an output folder in
     it; what is left out goes into the summary."""
     inside = output.resolve() if folder.resolve() in output.resolve().parents else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import art
+from art.registry import weights_only
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
@@ -30,8 +31,7 @@ def needs_values(spec: str) -> bool:
         ValueError: for a spec that cannot be.
     """
     name, given = art.parse(spec)
-    entry = art.entries().get(name)
-    return bool(entry and entry.of_tasks) and not given
+    return weights_only(name) and not given
 
 
 def typed(spec: str, tasks: Sequence[str]) -> str:

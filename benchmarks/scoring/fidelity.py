@@ -32,10 +32,23 @@ def score(restored: np.ndarray | Tensor, clean: np.ndarray | Tensor, protocol: s
         ValueError: for shapes or value types that cannot be compared.
     """
     convention = get(protocol)
+    first, second = _both(restored, clean, convention)
+    return {"psnr": _psnr(first, second, convention), "ssim": _ssim(first, second, convention)}
+
+
+def psnr(restored: np.ndarray | Tensor, clean: np.ndarray | Tensor, protocol: str = "airnet_rgb") -> float:
+    """The PSNR of :func:`score` alone, which takes a small part of the time."""
+    convention = get(protocol)
+    return _psnr(*_both(restored, clean, convention), convention)
+
+
+def _both(
+    restored: np.ndarray | Tensor, clean: np.ndarray | Tensor, convention: Protocol
+) -> tuple[np.ndarray, np.ndarray]:
     first, second = (_prepared(_as_image(image), convention) for image in (restored, clean))
     if first.shape != second.shape:
         raise ValueError(f"images of different sizes: {first.shape[:2]} and {second.shape[:2]}.")
-    return {"psnr": _psnr(first, second, convention), "ssim": _ssim(first, second, convention)}
+    return first, second
 
 
 def _as_image(image: np.ndarray | Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -62,7 +62,8 @@ class Photo:
         alpha: (H, W) of the same type, or ``None``.
         format: Pillow's name of the file's format, or PNG where it is ``converted``.
         metadata: what is saved beside the pixels, as options of Pillow's ``save``.
-        notes: what its file loses, in words.
+        notes: what of its pixels is not used, in words.
+        losses: what its file loses when it is written, in words.
         converted: whether it becomes a PNG file.
     """
 
@@ -71,6 +72,7 @@ class Photo:
     format: str
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: list[str] = field(default_factory=list[str])
+    losses: list[str] = field(default_factory=list[str])
     converted: bool = False
 
     def tensor(self) -> Picture:
@@ -106,7 +108,7 @@ class Photo:
             if not self.metadata:
                 raise
             _save(pixels, path, self.format, {})
-            self.notes.append(_DAMAGED)
+            self.losses.append(_DAMAGED)
 
 
 def _save(pixels: np.ndarray, path: Path, form: str, metadata: dict[str, Any]) -> None:
@@ -130,26 +132,31 @@ def read(path: Path) -> Photo:
 
 def side_by_side(first: Photo, second: Photo) -> Photo:
     """Both pictures in one, as 8-bit RGB for a PNG file, without alpha."""
-    pair = torch.cat([first.tensor(), second.tensor()], dim=3)
-    return Photo(np.zeros((1, 1, 3), np.uint8), None, "PNG").with_pixels(pair)
+    return Photo(in_colour(torch.cat([first.tensor(), second.tensor()], dim=3)), None, "PNG")
+
+
+def in_colour(image: Picture) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture in [0, 1] as 8-bit RGB."""
+    return Photo(np.zeros((1, 1, 3), np.uint8), None, "PNG").with_pixels(image).pixels
 
 
 def _photo(image: Image.Image, path: Path, notes: list[str]) -> Photo:
     form = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: JPEG with a preview or a second view behind it
+    losses = list[str]()
     if form == "JPEG":
-        notes.append(f"JPEG files lose a little when saved again (quality {JPEG_QUALITY})")
+        losses.append(f"JPEG files lose a little when saved again (quality {JPEG_QUALITY})")
     converted = form not in _SAVE or (form == "PPM" and image.mode == "1")
     if converted:
-        notes.append(f"{'PBM' if form == 'PPM' else form} files become PNG files")
+        losses.append(f"{'PBM' if form == 'PPM' else form} files become PNG files")
         form = "PNG"
     tile = next(iter(getattr(image, "tile", ())), None)  # loading clears it
     image.load()
     if image.format == "TIFF":  # Pillow and OpenCV have turned it
         turn = 1
         with opened(path) as unread:  # loaded, its metadata is cut off from the file
-            metadata = _metadata(unread, notes)
+            metadata = _metadata(unread, losses)
     else:
-        turn, metadata = orientation(image), _metadata(image, notes)
+        turn, metadata = orientation(image), _metadata(image, losses)
     pixels = _deep_pixels(tile, image, path, notes)
     if pixels is None:
         if image.mode == "CMYK":
@@ -157,15 +164,15 @@ def _photo(image: Image.Image, path: Path, notes: list[str]) -> Photo:
             notes.append("CMYK colours become RGB")
         pixels = np.asarray(_plain(image))
     elif {"icc_profile", "exif"} & metadata.keys():
-        notes.append("of 16-bit colour neither the colour profile nor the camera's notes are kept")
+        losses.append("of 16-bit colour neither the colour profile nor the camera's notes are kept")
     pixels = turned(pixels, turn)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     alpha = pixels[..., -1] if channels in (2, 4) else None
     colours = pixels if channels == 1 else pixels[..., 0] if channels == 2 else pixels[..., :3]
-    return Photo(np.ascontiguousarray(colours), alpha, form, metadata, notes, converted)
+    return Photo(np.ascontiguousarray(colours), alpha, form, metadata, notes, losses, converted)
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> dict[str, Any]:
+def _metadata(image: Image.Image, losses: list[str]) -> dict[str, Any]:
     """The colour profile, the resolution, and what the camera noted."""
     metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     try:
@@ -176,7 +183,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> dict[str, Any]:
         if len(exif):
             metadata["exif"] = exif.tobytes()
     except Exception:  # tags of a wrong type, cut short, ...; the picture itself is whole
-        notes.append(_DAMAGED)
+        losses.append(_DAMAGED)
     return metadata
 
 

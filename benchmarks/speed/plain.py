@@ -110,9 +110,11 @@ def stepper(
             optimizer.zero_grad()
             restored, auxiliary = network.training_forward(degraded, second)
             assert restored is not None  # past the warm-up of an encoder
+            own = network.sample_loss(restored, clean)
             grouped: dict[int, list[Tensor]] = {}
             for sample in range(len(restored)):
                 loss = F.l1_loss(restored[sample], clean[sample])
+                loss = loss if own is None else loss + own[sample]
                 grouped.setdefault(told[sample], []).append(loss)
             losses = [torch.stack(grouped[task]).mean() for task in range(count) if task in grouped]
             total = torch.stack(losses).mean()

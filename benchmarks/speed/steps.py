@@ -10,6 +10,7 @@ from statistics import mean
 import torch
 
 import art
+from art.specs import known
 from benchmarks.config import settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
@@ -104,5 +105,5 @@ def strategies(
 def _goal(spec: str) -> str:
     """Of the step's ratio: Art and other strategies that look at task losses only must cost next to nothing."""
     name, _ = art.parse(spec)
-    known = art.entries().get(name)
-    return "<= 1.01" if name == "art" else "<= 1.02" if known and known.cost == "losses" else ""
+    entry = known(spec)
+    return "<= 1.01" if name == "art" else "<= 1.02" if entry and entry.cost == "losses" else ""

@@ -72,7 +72,7 @@ def ours(network: baselines.Network, data: Batch, precision: str) -> Callable[[]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(data.clean.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = network.training_forward(data.degraded, data.second)
-        losses = task_losses(restored_images(output).float(), data)
+        losses = task_losses(restored_images(output).float(), data, own=network.sample_loss)
         strategy.backward(losses, output.auxiliary)
         number = next(numbers)
         rhythm.record(number, losses.values, data.counts, strategy.weights)

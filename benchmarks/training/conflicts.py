@@ -51,7 +51,8 @@ class ConflictProbe:
             clean = torch.cat([batch.clean[batch.tasks == number] for batch in self._batches])
             if len(degraded):
                 present.append(task)
-                losses.append(pixel_errors(self.loss, network(network.prepare(degraded)), clean).mean())
+                restored = network(network.prepare(degraded))
+                losses.append(pixel_errors(self.loss, restored, clean, network.sample_loss).mean())
         rows = task_gradients(losses, [parameter for parameter in network.parameters() if parameter.requires_grad])
         network.train(training)
         products = rows @ rows.T

@@ -59,9 +59,15 @@ class ForwardPass:
         self._graph: PassGraph | None = None
         self._graphed_auxiliary = False
         # whether it is still to be decided; auto leaves alone what must have the same bits again
-        self._to_compile = _undecided(train.compile, self._pace is not None and not train.deterministic)
-        self._to_record = _undecided(train.graphs, self._pace is not None and not train.deterministic)
+        auto = self._pace is not None and not train.deterministic
+        self._to_compile = self._traceable("compile", train.compile) and _undecided(train.compile, auto)
+        self._to_record = self._traceable("graphs", train.graphs) and _undecided(train.graphs, auto)
         self._walks: list[_Walks] = []
+
+    def _traceable(self, name: str, switch: str) -> bool:
+        if not self.network.traceable and switch == "on":
+            self._say(f"train.{name} is off: the network chooses its layers by values that it reads on the host")
+        return self.network.traceable
 
     def eager(self, degraded: Images, second: Images | None = None, warmup: bool = False, cache: bool = True) -> Output:
         """A pass as the network is written. ``cache``: see :func:`benchmarks.training.precision.autocast`."""

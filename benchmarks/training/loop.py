@@ -201,7 +201,7 @@ class Training:
         """Take one step: an update of the network on a batch, while the next batch is prepared.
 
         On a GPU nothing here waits for it, except with ``train.nonfinite=skip``, which must know before the update, and
-        for what a strategy computes on the host.
+        for what a strategy or a network (:attr:`baselines.network.Network.traceable`) computes on the host.
         """
         with precision.set_up(self.config.train, self.device, fixed_shapes=not self.separate):
             self._update(self.group.share(batch))
@@ -248,13 +248,15 @@ class Training:
         for degraded, clean in zip(batch.degraded.split(batch.sizes), batch.clean.split(batch.sizes), strict=True):
             if len(degraded):
                 restored = restored_images(self.forward.part(self.step, degraded))
-                losses.append(pixel_errors(self.config.train.loss, restored.float(), clean).mean())
+                own = self.network.sample_loss
+                losses.append(pixel_errors(self.config.train.loss, restored.float(), clean, own).mean())
             else:
                 losses.append(batch.degraded.new_zeros(()))
         return StepResult(TaskLosses(losses, batch.counts, sizes=batch.sizes))
 
     def _task_losses(self, restored: Tensor, batch: Batch) -> TaskLosses:
-        return task_losses(restored.float(), batch, self.config.train.loss, self.group)
+        own = self.network.sample_loss
+        return task_losses(restored.float(), batch, self.config.train.loss, self.group, own)
 
     def _check_first_update(self) -> None:
         if not self._update_checked:

@@ -1,10 +1,11 @@
-"""Losses by name (``train.loss``): the error of every pixel, and its mean over the samples of each task."""
+"""The error of every pixel (``train.loss``), what a network's recipe adds, and the mean over each task's samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from art.shapes import Images
@@ -18,29 +19,45 @@ EPSILON = 1e-3  # where Charbonnier's loss turns from a square into an absolute 
 
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda restored, clean: (restored - clean).abs(),
+    "smooth_l1": lambda restored, clean: F.smooth_l1_loss(
+        restored, clean, reduction="none"
+    ),  # below 1: half the square
     "mse": lambda restored, clean: (restored - clean).square(),
     "charbonnier": lambda restored, clean: ((restored - clean).square() + EPSILON**2).sqrt(),
 }
 """The error of every pixel. Charbonnier: Lai, Huang, Ahuja, Yang, "Deep Laplacian pyramid networks for fast and
 accurate super-resolution", CVPR 2017."""
 
+SampleLoss = Callable[[Tensor, Tensor], Tensor | None]
+"""What a network adds to each sample's loss: :meth:`baselines.network.Network.sample_loss`."""
 
-def pixel_errors(loss: Loss, restored: Tensor, clean: Images) -> Images:
-    """The error of every pixel of images in [0, 1], with graph.
+
+def pixel_errors(loss: Loss, restored: Tensor, clean: Images, own: SampleLoss | None = None) -> Images:
+    """The error of every pixel of images in [0, 1], with graph; the mean over a sample's pixels is its loss.
 
     Args:
         loss: a key of :data:`LOSSES`.
         restored: (B, 3, H, W), what a network returned.
         clean: the images it should have returned.
+        own: the network's own loss of each sample. It belongs to no pixel, so it is spread evenly over all: added to
+            the error of each.
 
     Raises:
-        ValueError: if ``restored`` has another shape than ``clean``: it would be broadcast.
+        ValueError: if ``restored`` has another shape than ``clean``: it would be broadcast; if ``own`` does not give
+            one number a sample.
     """
     if restored.shape != clean.shape:
         raise ValueError(
             f"the network gives {tuple(restored.shape)} for images of {tuple(clean.shape)}; both must be the same."
         )
-    return LOSSES[loss](restored, clean)
+    errors = LOSSES[loss](restored, clean)
+    added = own(restored, clean) if own else None
+    if added is None:
+        return errors
+    if added.shape != clean.shape[:1]:
+        count = len(clean)
+        raise ValueError(f"the network's sample_loss gives {tuple(added.shape)} for {count} images, not ({count},).")
+    return errors + added.view(-1, 1, 1, 1)
 
 
 def restored_images(output: Output) -> Tensor:
@@ -54,7 +71,9 @@ def restored_images(output: Output) -> Tensor:
     return output.restored
 
 
-def task_losses(restored: Tensor, batch: Batch, loss: Loss = "l1", group: Group = ALONE) -> TaskLosses:
+def task_losses(
+    restored: Tensor, batch: Batch, loss: Loss = "l1", group: Group = ALONE, own: SampleLoss | None = None
+) -> TaskLosses:
     """The mean error of every task's samples, 0 for a task without any; one reduction on the device.
 
     Args:
@@ -62,11 +81,12 @@ def task_losses(restored: Tensor, batch: Batch, loss: Loss = "l1", group: Group 
         batch: these samples.
         loss: a key of :data:`LOSSES`.
         group: the processes that share the batch; the losses are those of the whole batch.
+        own: the network's own loss of each sample, which counts in its task's.
 
     Raises:
-        ValueError: if ``restored`` has another shape than the clean images.
+        ValueError: as :func:`pixel_errors`.
     """
-    errors = pixel_errors(loss, restored, batch.clean)
+    errors = pixel_errors(loss, restored, batch.clean, own)
     numbers = torch.arange(len(batch.counts), device=errors.device)
     share = (batch.tasks[:, None] == numbers).to(errors.dtype)
     losses = errors.mean(dim=(1, 2, 3)) @ (share / batch.counts.clamp_min(1))

@@ -33,7 +33,8 @@ def learning_rate(train: TrainConfig, step: int) -> float:
 
     ``constant``; ``step``, ``lr`` times ``decay`` after each ``every``; ``cosine`` from ``lr`` to ``min_lr`` at
     ``cycle``, and back up after it, as torch's cosine annealing goes on; ``cosine_restarts``, such a fall in every
-    ``cycle``, each from ``lr`` (Loshchilov, Hutter 2017); ``warmup_cosine``, a linear rise over ``warmup`` first: to
+    ``cycle``, each from ``lr`` (Loshchilov, Hutter 2017); ``flat_cosine``, ``lr`` over ``warmup``, then a cosine to
+    ``min_lr`` at ``cycle``; ``warmup_cosine``, a linear rise over ``warmup`` first: to
     ``lr`` at its last step, or from 0 in its first plateau to ``lr`` in its last, as the scheduler of Lightning Bolts
     does it; ``one_cycle`` (Smith, Topin 2019), a cosine rise from ``lr``/25 over ``warmup``, then a cosine fall to
     ``min_lr``; ``airnet``, ``encoder_lr`` falling by ``encoder_decay`` after each ``encoder_every`` while the encoder
@@ -53,9 +54,11 @@ def learning_rate(train: TrainConfig, step: int) -> float:
             return train.encoder_lr * train.encoder_decay ** _times(done, train.encoder_every)
         case "airnet":
             return train.lr * train.decay ** _times(done - train.encoder_warmup, train.every)
-        case "warmup_cosine" | "one_cycle":
+        case "flat_cosine" | "warmup_cosine" | "one_cycle":
             pass
     if done < train.warmup:
+        if train.schedule == "flat_cosine":
+            return train.lr
         risen = _risen(train, step)
         return _between(train.lr / 25, train.lr, risen) if train.schedule == "one_cycle" else train.lr * risen
     return _between(train.lr, train.min_lr, (done - train.warmup) / (train.cycle - train.warmup))

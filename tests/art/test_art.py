@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ import art
 from art import Art
 
 TRACES = json.loads(Path(__file__).with_name("art_trace.json").read_text())
+ARMS = np.load(Path(__file__).with_name("more_traces.npz"))
 
 
 def task_losses(record):
@@ -38,6 +40,53 @@ def test_matches_the_released_loss(trace, spec):
         torch.testing.assert_close(criterion.weights, weight, rtol=1e-5, atol=1e-7)
         loss.backward()
         torch.testing.assert_close(values.grad, criterion.weights)
+
+
+@pytest.mark.parametrize("absent", ["all_present", "with_absent"])
+@pytest.mark.parametrize(
+    ("arm", "spec"),
+    [
+        ("DWA_T_10", "art:score=pace:memory=last:start=1:tau=10"),
+        ("DWA_T_1", "art:score=pace:memory=last:start=1:tau=1"),
+        ("DWA_T_0_1", "art:score=pace:memory=last:start=1"),
+        ("LossWA_T_10", "art:score=loss:memory=last:start=1:tau=10"),
+        ("LossWA_T_1", "art:score=loss:memory=last:start=1:tau=1"),
+        ("LossWA_T_10_with_ema", "art:score=loss:tau=10"),
+        ("LossWA_T_0_1_with_ema", "art:score=loss"),
+    ],
+)
+def test_matches_the_arms_of_its_development(arm, spec, absent):
+    _, parameters = art.parse(spec)
+    criterion = Art(tasks=5, **parameters)
+    weights, memory, totals = (ARMS[f"{arm}_{absent}_{what}"] for what in ("weights", "memory", "total"))
+    for number, losses in enumerate(torch.from_numpy(ARMS["losses"])):
+        present = torch.from_numpy(ARMS["present"][number]) if absent == "with_absent" else None
+        torch.testing.assert_close(criterion.running, torch.from_numpy(memory[number]), rtol=1e-5, atol=0)
+        total = criterion(losses, present)
+        torch.testing.assert_close(criterion.weights, torch.from_numpy(weights[number]), rtol=1e-5, atol=1e-7)
+        assert total.item() == pytest.approx(totals[number], rel=1e-5)
+
+
+def test_the_distance_without_logarithms():
+    criterion = Art(tasks=3, tau=1, log=False)
+    losses = torch.tensor([0.05, 0.2, 3.0])
+    criterion(losses)
+    torch.testing.assert_close(criterion.weights, torch.softmax((losses / 0.1) * (losses / 0.1), 0))
+    level, least = 0.99 * 0.1 + 0.01 * losses, losses.clamp_max(0.1)
+    criterion(2 * losses)
+    torch.testing.assert_close(criterion.weights, torch.softmax(2 * losses / level * 2 * losses / least, 0))
+
+
+def test_the_last_loss_as_memory_is_one_spelling():
+    assert art.canonical("art:memory=last:tau=1") == "art:momentum=1:tau=1" == art.canonical("art:momentum=1:tau=1.0")
+    assert art.canonical("art:memory=mean") == "art" == art.canonical("art:score=both:log=true")
+    assert art.search_space("art:memory=last", ["a", "b"]).keys() == {"tau"}
+    with pytest.raises(ValueError, match=r"memory=last means momentum=1\.0, which is given too"):
+        art.canonical("art:momentum=0.5:memory=last")
+    with pytest.raises(ValueError, match="score is one of both, pace, loss, not 'best'"):
+        art.make("art:score=best", ["a", "b"])
+    with pytest.raises(ValueError, match="memory is one of mean, last, not 'first'"):
+        art.canonical("art:memory=first")
 
 
 def test_guards_against_losses_outside_the_unit_interval():
@@ -106,7 +155,11 @@ def test_state_continues_and_evaluation_leaves_it_alone():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tasks": 0}, {"tau": 0}, {"tau": -1}, {"momentum": 2}, {"start": 0}, {"released": 7}]
+    "wrong",
+    [
+        *({"tasks": 0}, {"tau": 0}, {"tau": -1}, {"momentum": 2}, {"start": 0}, {"released": 7}),
+        {"score": "pace", "log": False},
+    ],
 )
 def test_refuses_parameters_out_of_range(wrong):
     with pytest.raises(ValueError, match=r"Art"):

@@ -23,7 +23,7 @@ def one_step(strategy, losses, counts, auxiliary=None):
 
 
 SOLVERS = {"cagrad": "clarabel", "nash_mtl": "ecos", "dualproj": "quadprog", "upgrad": "quadprog"}
-DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw"}
+DEPENDS_ON_ORDER = {"pcgrad", "gradvac", "rlw", "ldc_mtl", "pcd"}  # of pcd: the first task is the primary one
 
 
 @pytest.mark.parametrize("name", [*art.names(), "art:tau=1", "fixed:derain=3"])
@@ -142,7 +142,7 @@ def test_registered_parameters_are_those_of_the_classes():
         signature = inspect.signature(getattr(__import__(module, fromlist=[attribute]), attribute)).parameters
         for key, value in entry.defaults.items():
             assert signature[key].default in (value, inspect.Parameter.empty), (name, key)
-        assert entry.about and (entry.source or name in ("mix", "equal", "single")), name
+        assert entry.family and entry.about and (entry.source or name in ("mix", "equal", "single")), name
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from baselines.network import Network
 
 # Trained parameters that no training step reaches. The published networks hold them, so they must load.
 UNUSED = {
+    "onerestore": r"encoder\.conv_esstesss",
     "promptir": r"chnl_reduce\d|reduce_noise_channel_\d",
     # AdaIR's rates are used, but rounded; its low frequencies are zero below 256 pixels, and with them their queries.
     "adair": r"fre\d\.(conv\.|score_gen|rate_conv|channel_cross_h\.(q\.|q_dwconv|temperature))",
 }
+# Of experts, those that no image of the batch takes; see test_moceir.py.
+UNROUTED = {name: r"dec\.\d\.2\.layers\.\d\.adapter\.experts\." for name in ("moceir", "moceir_s")}
 
 
 def test_networks_conform(name, monkeypatch):
@@ -26,7 +29,7 @@ def test_networks_conform(name, monkeypatch):
 
 
 def test_gradients_reach_every_parameter_but_the_listed(name):
-    missed = conformance.unreached(name)
+    missed = {key for key in conformance.unreached(name) if not re.match(UNROUTED.get(name, "$"), key)}
     known = {key for key, _ in baselines.build(name, "tiny").named_parameters() if re.match(UNUSED.get(name, "$"), key)}
     assert missed == known
 
@@ -35,6 +38,8 @@ def test_gradients_reach_every_parameter_but_the_listed(name):
 def test_compiled_forward_gives_the_same(name, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' checks cannot be traced
     network = conformance.disturbed(name)
+    if not network.traceable:
+        pytest.skip("reads values on the host, so trainings do not compile it")
     # The traced graph run as it is: what can go wrong is in tracing, and generating code would take minutes.
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     image = network.prepare(torch.rand(1, 3, 64, 64))

@@ -10,13 +10,18 @@ import torch.nn.functional as F
 import baselines
 from baselines.network import Network
 
-# How the authors' code pads at the bottom and the right, and to multiples of what; AirNet's takes any size.
+# How the authors' code pads at the bottom and the right, and to multiples of what (1: it takes any size).
 PADDING = {
+    "histoformer": ("reflect", 8),
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
+    "moceir": ("reflect", 8),  # ours; its authors test on multiples of 16 only
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
+    "onerestore": ("reflect", 1),
     "promptir": ("reflect", 8),
     "restormer": ("reflect", 8),
+    "srresnet": ("reflect", 1),
+    "symunet": ("reflect", 32),  # inside its forward pass
     "transweather": ("reflect", 64),  # Art's release, which tests with it
 }
 

@@ -1,5 +1,7 @@
 """Agreement with the published implementations: names, shapes, output, gradient, and loading their checkpoints."""
 
+import math
+
 import published_networks as published
 import pytest
 import torch
@@ -17,15 +19,47 @@ def test_layout_parameters_and_output_are_the_published_ones(name):
     assert sum(parameter.numel() for parameter in parameters) == expected["parameters"]
     assert sum(parameter.numel() for parameter in parameters if parameter.requires_grad) == expected["trainable"]
 
+    if not network.continuous:
+        return  # float32 is another network on every machine; below in float64
     published.fill(network, expected["fill_gain"])
-    restored = network.eval()(network.prepare(published.image()))
+    restored = network.eval()(network.prepare(published.image()), *published.described(name))
     output = published.output(name)
     assert (restored - output).abs().max() <= 1e-4 * output.abs().max()
     loss = (restored - 0.5).abs().mean()
     assert loss.item() == pytest.approx(expected["l1_to_half"], rel=1e-4)
     loss.backward()
-    norms = [parameter.grad.double().norm() for parameter in parameters if parameter.grad is not None]
-    assert torch.stack(norms).norm().item() == pytest.approx(expected["grad_norm"], rel=1e-3)
+    norms = published.gradient_norms(network)
+    assert math.hypot(*norms.values()) == pytest.approx(expected["grad_norm"], rel=1e-3)
+    for group, norm in expected.get("grad_norm_by_name", {}).items():
+        assert norms[group] == pytest.approx(norm, rel=1e-3, abs=1e-6), group
+
+
+@pytest.mark.parametrize("name", [name for name, values in published.NETWORKS.items() if "float64" in values])
+def test_float64_is_the_published_one(name, monkeypatch):
+    monkeypatch.setattr(torch.nn.functional, "conv2d", published.by_shifts(torch.nn.functional.conv2d))
+    network, expected = baselines.build(name).eval(), published.NETWORKS[name]
+    published.fill(network, expected["fill_gain"])
+    network.double()  # the weights are those of float32
+    restored = network(
+        network.prepare(published.image().double()), *(one.double() for one in published.described(name))
+    )
+    loss, precise = (restored - 0.5).abs().mean(), expected["float64"]
+    assert loss.item() == pytest.approx(precise["l1_to_half"], rel=1e-9)
+    # The published float32 output is known; how far it is from the published float64 output is known too.
+    apart = (restored - published.output(name)).abs().max().item()
+    assert apart == pytest.approx(precise["max_abs_difference_of_output"] if network.continuous else 0, abs=1e-9)
+    loss.backward()
+    assert math.hypot(*published.gradient_norms(network).values()) == pytest.approx(precise["grad_norm"], rel=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["symunet"])
+def test_odd_sizes_are_restored_as_published(name):
+    network, odd = baselines.build(name).eval(), published.output(f"{name}_odd")
+    published.fill(network, published.NETWORKS[name]["fill_gain"])
+    image = published.image(2, 50, 70)
+    assert (network(image) - odd).abs().max() <= 1e-4 * odd.abs().max()
+    torch.testing.assert_close(network.restore(image), odd.clamp(0, 1), rtol=0, atol=1e-4)
 
 
 WRAPPERS = {

@@ -7,11 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from small_network import SMALL
+from small_network import SMALL, SPECTRAL
 from torchjd.scalarization import Mean
 
 import art
 from art import TaskLosses
+from baselines.losses import spectral_l1
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import TrainConfig
@@ -80,6 +81,29 @@ def test_another_loss_is_another_run_and_what_every_strategy_gets(loss, pools, t
     LOSSES[loss](network(network.prepare(degraded)), clean).mean().backward()
     gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
     assert norms[0] == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+def test_a_networks_own_loss_is_part_of_what_every_strategy_gets(pools, tmp_path):
+    """Joint and separate graphs and the conflict probe; and it is trained."""
+    mix, mean, plain = (
+        training(pools, tmp_path / folder, spec, "train.probe_every=4", "train.ema=0", baseline=baseline)
+        for folder, spec, baseline in (
+            ("mix", "mix", SPECTRAL), ("mean", "torchjd.aggregation:Mean", SPECTRAL), ("plain", "mix", SMALL)
+        )
+    )  # fmt: skip
+    assert mean.separate and not mix.separate
+    for one in (mix, mean, plain):
+        one.finish()
+    first, other, without = (one.run.rhythm().query("step == 1")["loss"].to_numpy() for one in (mix, mean, plain))
+    np.testing.assert_allclose(first, other, rtol=1e-4)
+    assert (first > without + 0.05)[~np.isnan(first)].all()
+    pairs = [(batch.degraded[batch.tasks == 0], batch.clean[batch.tasks == 0]) for batch in mix.probe._batches]
+    degraded, clean = (torch.cat(side) for side in zip(*pairs, strict=True))
+    restored = mix.network(degraded)
+    mix.network.zero_grad()
+    ((restored - clean).abs().mean() + 0.1 * spectral_l1(restored, clean).mean()).backward()
+    norm = torch.cat([value.grad.flatten() for value in mix.network.parameters()]).norm().item()
+    assert mix.run.conflicts()["norm"].to_numpy()[0] == pytest.approx(norm, rel=1e-3)
 
 
 def test_a_report_is_due_by_steps_and_where_steps_are_slow_by_seconds(monkeypatch):

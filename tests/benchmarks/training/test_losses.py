@@ -30,6 +30,34 @@ def test_an_output_of_another_shape_is_no_loss(shape):
         task_losses(torch.rand(shape), batch)
 
 
+class Share(Group):
+    """One of several processes, whose losses are added up by the test."""
+
+    def summed(self, share):
+        return share
+
+
+def test_a_networks_own_losses_are_in_task_losses_and_pixel_errors():
+    """Of one process and, in parts, of several."""
+    restored, clean = torch.rand(2, 4, 3, 8, 8)
+    whole = Batch(clean, clean, torch.tensor([0, 0, 2, 2]), torch.tensor([2.0, 0.0, 2.0]), (2, 0, 2))
+
+    def own(restored, clean):
+        return 3 * (restored.mean((1, 2, 3)) - clean.mean((1, 2, 3))).square()
+
+    losses = task_losses(restored, whole, own=own)
+    samples = (restored - clean).abs().mean((1, 2, 3)) + own(restored, clean)
+    torch.testing.assert_close(
+        losses.stacked, torch.stack([samples[:2].mean(), samples.new_zeros(()), samples[2:].mean()])
+    )
+    torch.testing.assert_close(losses.pixel_errors.mean((1, 2, 3)), samples)
+    parts = [Share(rank, 2) for rank in range(2)]
+    shares = [task_losses(restored[part.rank :: 2], part.share(whole), group=part, own=own).stacked for part in parts]
+    torch.testing.assert_close(sum(shares), losses.stacked)
+    with pytest.raises(ValueError, match=r"sample_loss gives \(\) for 4 images, not \(4,\)"):
+        task_losses(restored, whole, own=lambda restored, clean: restored.mean())
+
+
 def test_a_share_is_counted_on_the_host():
     sizes = (3, 0, 1, 4, 2)
     tasks = torch.repeat_interleave(torch.arange(5), torch.tensor(sizes))

@@ -50,6 +50,12 @@ def test_promptir_rises_linearly_and_stops_before_the_cosine_ends():
     assert 1e-5 < found[-1] < 3e-5
 
 
+def test_histoformer_keeps_its_rate_and_then_falls_once():
+    found = rates(schedule="flat_cosine", warmup=0.3, min_lr=1e-6)
+    assert set(found[:61]) == {1e-3} and found[130] == pytest.approx(0.5005e-3) and found[-1] < 2e-6
+    assert all(later < before for before, later in pairwise(found[60:]))
+
+
 def bolts(warmup, last):
     """The closed form of the scheduler that PromptIR and AdaIR take from Lightning Bolts."""
 
@@ -92,24 +98,35 @@ ONERESTORE = (
     (0, 1, 29, 30, 59, 60, 89, 90, 118, 119),
 )
 # of 1,000 steps
+SYMUNET = (300, stepped(1e-3, lr_scheduler.CosineAnnealingLR, T_max=300, eta_min=1e-7),
+           (0, 1, 50, 100, 149, 150, 200, 250, 298, 299))  # fmt: skip
+HISTOFORMER = (
+    300,
+    lambda epoch: 3e-4 if epoch < 92 else 1e-6 + (3e-4 - 1e-6) * (1 + math.cos(math.pi * (epoch - 92) / 208)) / 2,
+    (0, 50, 91, 92, 93, 150, 196, 250, 298, 299),
+)
 ART = (600, stepped(5e-5, lr_scheduler.CosineAnnealingLR, T_max=200, eta_min=1e-8),
        (0, 1, 100, 199, 200, 201, 300, 400, 500, 599))  # fmt: skip
 PUBLISHED = {
     ("three_task", "promptir"): PROMPTIR,
+    ("three_task", "moceir"): PROMPTIR,
     ("three_task", "restormer"): PROMPTIR,
     ("three_task", "nafnet"): PROMPTIR,
     ("five_task", "promptir"): PROMPTIR,
     ("three_task", "adair"): ADAIR,
     ("five_task", "adair"): ADAIR,
+    ("three_task", "symunet"): SYMUNET,
     ("three_task", "airnet"): AIRNET,
     ("five_task", "airnet"): AIRNET,
     ("seven_task", "airnet"): AIRNET,
     ("cdd11", "airnet"): AIRNET,
     ("seven_task", "promptir"): MIOIR,
     ("seven_task", "restormer"): MIOIR,
+    ("seven_task", "srresnet"): MIOIR,
     ("cdd11", "promptir"): ONERESTORE,
     ("cdd11", "transweather"): ONERESTORE,
     ("all_weather", "transweather"): ART,
+    ("all_weather", "histoformer"): HISTOFORMER,
 }
 
 
