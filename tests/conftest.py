@@ -31,6 +31,7 @@ SHAPED = [
     # baselines (not deform_conv_kernels: numba compiles it)
     "baselines.adair",
     "baselines.airnet",
+    "baselines.bioir",
     "baselines.deform_conv",
     "baselines.layers",
     "baselines.losses",

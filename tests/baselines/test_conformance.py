@@ -14,6 +14,7 @@ from baselines.network import Network
 
 # Trained parameters that no training step reaches. The published networks hold them, so they must load.
 UNUSED = {
+    "bioir": r"reduce_chan_level2",
     "onerestore": r"encoder\.conv_esstesss",
     "promptir": r"chnl_reduce\d|reduce_noise_channel_\d",
     # AdaIR's rates are used, but rounded; its low frequencies are zero below 256 pixels, and with them their queries.

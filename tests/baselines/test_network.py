@@ -16,6 +16,7 @@ PADDING = {
     "adair": ("reflect", 8),
     "airnet": ("reflect", 1),
     "moceir": ("reflect", 8),  # ours; its authors test on multiples of 16 only
+    "bioir": ("reflect", 4),
     "nafnet": ("constant", 16),  # zeros, inside its forward pass
     "onerestore": ("reflect", 1),
     "promptir": ("reflect", 8),

@@ -126,6 +126,7 @@ PUBLISHED = {
     ("five_task", "symunet"): SYMUNET,
     ("five_task", "promptir"): PROMPTIR | {"steps": 609_922},
     ("five_task", "adair"): PROMPTIR | {"steps": 762_403},
+    ("three_task", "bioir"): PROMPTIR | {"steps": 667_645},
     ("five_task", "airnet"): AIRNET | {"batch": 7},
     ("all_weather", "histoformer"): {
         "optimizer": "adamw", "weight_decay": 1e-4, "lr": 3e-4, "betas": (0.9, 0.999), "steps": 300_000, "batch": 32,

@@ -114,6 +114,7 @@ PUBLISHED = {
     ("three_task", "nafnet"): PROMPTIR,
     ("five_task", "promptir"): PROMPTIR,
     ("three_task", "adair"): ADAIR,
+    ("three_task", "bioir"): ADAIR,
     ("five_task", "adair"): ADAIR,
     ("three_task", "symunet"): SYMUNET,
     ("three_task", "airnet"): AIRNET,
