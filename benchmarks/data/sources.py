@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,7 @@ def _embedded(setting: Setting, cache: Path, trains: bool, validation: int) -> P
         held_out = scenes(cache, f"{EMBEDDED}-validation-{validation}", validation, SCENE_SIZE, seed=1)
     photos = photographs()
     names, shown = list(photos), identity(f"p{digest_of(image)}" for image in photos.values())
+    labels = _labels(setting)
     photo_depths = [as_bytes(depth_of(name)) for name in names]
     for task in setting.tasks:
         if drawn:
@@ -83,10 +85,17 @@ def _embedded(setting: Setting, cache: Path, trains: bool, validation: int) -> P
             prepared.record(Role.VALIDATION, task, pool.dataset, len(images), None, Origin.EMBEDDED, digest=digest)
         for test in task.test:
             pool = TestPool(task, names, list(photos.values()), depths=photo_depths)
-            pool.dataset, pool.severity = f"Photos-{_label(task, test)}", test.severity
+            pool.dataset, pool.severity = f"Photos-{labels[test.name]}", test.severity
             prepared.tests.append(pool)
             prepared.record(Role.TEST, task, pool.dataset, len(photos), None, Origin.EMBEDDED, digest=shown)
     return prepared
+
+
+def _labels(setting: Setting) -> dict[str, str]:
+    """For each test set's name what the photographs in its place are called: short, or its name where two are alike."""
+    labels = {test.name: _label(task, test) for task in setting.tasks for test in task.test}
+    counts = Counter(labels.values())
+    return {name: label if counts[label] == 1 else name for name, label in labels.items()}
 
 
 def _label(task: Task, test: TestSet) -> str:

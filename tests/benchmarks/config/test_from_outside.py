@@ -13,11 +13,13 @@ from benchmarks import evaluate, run
 from benchmarks.config import data_sets, degradations, outside, settings
 from benchmarks.config.configuration import resolve, setting_of
 from benchmarks.config.errors import UserError
+from benchmarks.config.sections import DataConfig
 from benchmarks.data import sources
 from benchmarks.data.degradations import conformance
 from results import find_runs
 from results.records import State
 
+LIGHT_HEAVY = (("light", 0.3), ("heavy", 0.8))  # two test sets of one task, both made of the same images
 TEXT = (Path(benchmarks.__file__).parent / "README.md").read_text()
 
 
@@ -64,6 +66,20 @@ def test_the_example_conforms_trains_and_is_scored(file, tmp_path, monkeypatch, 
     file.unlink()
     assert evaluate.main(scored) == 2
     assert f"the file of the setting, {file}: No such file or directory." in capsys.readouterr().err
+
+
+def test_photographs_in_place_of_test_sets_have_a_name_for_each(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "SCENES", 2)
+    monkeypatch.setattr(sources, "SCENE_SIZE", 64)
+    light, heavy = (f'{{ name = "{name}", set = "CBSD68", severity = {severity} }}' for name, severity in LIGHT_HEAVY)
+    text = re.sub(r"test = \[.*Harbour.*\]", f"test = [{light}, {heavy}]", file.read_text())
+    file.write_text(text)
+    prepared = sources.prepare(settings.load(str(file)), DataConfig(), (), tmp_path / "cache")
+    assert [(pool.dataset, pool.severity) for pool in prepared.tests] == [
+        ("Photos-s25", None),
+        ("Photos-light", 0.3),
+        ("Photos-heavy", 0.8),
+    ]
 
 
 def test_what_a_file_says_is_identity_and_where_it_lies_is_not(file, tmp_path):
