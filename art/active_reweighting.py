@@ -19,6 +19,7 @@ from art.shapes import PerTask, Present, Scalar
 _LOWEST, _HIGHEST = 1e-8, 1 - 1e-3
 
 Score = Literal["both", "pace", "loss"]
+Best = Literal["batch", "level"]
 
 
 class Art(Scalarizer):
@@ -39,6 +40,8 @@ class Art(Scalarizer):
     in the history of the authors' next release (https://github.com/Aitical/TUR, loss classes DWA and LossWA), there
     with ``tau`` 10, 1 and 0.1. Their levels were the task's last loss (``momentum=1``) or a running mean; that code is
     in no commit, so start and momentum are ours. ``log=False``, :math:`L_k / L^{\min}_k` as the second factor, is ours.
+    So is ``best="level"``, :math:`L^{\min}_k` as the minimum of the running level: that of single batches is a record
+    of the easiest batch so far, which goes on falling while the level stands still.
 
     The state is updated by every call in training mode, on the losses' device and without synchronising with the
     host. It is in ``state_dict()``.
@@ -54,13 +57,14 @@ class Art(Scalarizer):
         task_names: names of the tasks, if ``released`` is to find snow.
         score: ``both`` factors, the ``pace`` alone, or the level of the ``loss`` alone.
         log: whether the distance from the best is a ratio of logarithms, or of losses; only of ``score="both"``.
+        best: the minimum of single losses (``batch``), or of the running level (``level``); only of ``score="both"``.
 
     Raises:
-        ValueError: for parameters out of range, or ``log=False`` for a score without that factor.
+        ValueError: for parameters out of range, or one of the distance's for a score without that factor.
     """
 
     running: Tensor  #: (K,) running levels, Lbar
-    minimum: Tensor  #: (K,) smallest losses so far
+    minimum: Tensor  #: (K,) smallest losses, or running levels, so far
     weights: Tensor  #: (K,) detached weights of the last call, 0 for absent tasks
     _learns: Tensor  # (K,) bool, whether a task's running level moves
 
@@ -74,6 +78,7 @@ class Art(Scalarizer):
         task_names: Sequence[str] = (),
         score: Score = "both",
         log: bool = True,
+        best: Best = "batch",
     ) -> None:
         super().__init__()
         if tasks < 1:
@@ -84,19 +89,21 @@ class Art(Scalarizer):
             raise ValueError(f"Art's momentum must lie in [0, 1]; got {momentum}.")
         if not start > 0:
             raise ValueError(f"Art's starting level must be positive; got {start}.")
-        if score not in get_args(Score):
-            raise ValueError(f"Art's score is one of {', '.join(get_args(Score))}; got {score!r}.")
+        for name, value, known in (("score", score, Score), ("best", best, Best)):
+            if value not in get_args(known):
+                raise ValueError(f"Art's {name} is one of {', '.join(get_args(known))}; got {value!r}.")
         if not isinstance(log, bool):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's)
             raise ValueError(f"Art's log is true or false; got {log!r}.")
-        if not log and score != "both":
-            raise ValueError(f"Art's log=false concerns the distance from the best, which score={score} leaves out.")
+        if score != "both" and (not log or best != "batch"):
+            what = f"best={best}" if log else "log=false"
+            raise ValueError(f"Art's {what} concerns the distance from the best, which score={score} leaves out.")
         if released is True and "desnow" in task_names:
             released = task_names.index("desnow")
         stuck = None if released is False else tasks - 1 if released is True else int(released)
         if stuck is not None and not 0 <= stuck < tasks:
             raise ValueError(f"Art's released={released} names no task; there are {tasks}, counted from 0.")
         self.tau, self.momentum, self.start, self.released = tau, momentum, start, released
-        self.score, self.log = score, log
+        self.score, self.log, self.best = score, log, best
         self.register_buffer("running", torch.full((tasks,), float(start)))
         self.register_buffer("minimum", torch.full((tasks,), float(start)))
         self.register_buffer("weights", torch.full((tasks,), 1 / tasks), persistent=False)
@@ -150,13 +157,14 @@ class Art(Scalarizer):
     def _update(self, losses: Tensor, usable: Tensor) -> None:
         level = self.momentum * losses + (1 - self.momentum) * self.running
         self.running = torch.where(usable & self._learns, level, self.running)
-        self.minimum = torch.where(usable, torch.minimum(self.minimum, losses), self.minimum)
+        low = losses if self.best == "batch" else self.running
+        self.minimum = torch.where(usable, torch.minimum(self.minimum, low), self.minimum)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return (
             f"tasks={self.running.numel()}, tau={self.tau}, momentum={self.momentum}, "
-            f"start={self.start}, released={self.released}, score={self.score}, log={self.log}"
+            f"start={self.start}, released={self.released}, score={self.score}, log={self.log}, best={self.best}"
         )
 
     __repr__ = torch.nn.Module.__repr__

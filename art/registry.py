@@ -108,7 +108,7 @@ KNOWN = {
         "art.active_reweighting:Art",
         "active reweighting by pace and distance from the best (parameters: the release's); memory=last: momentum=1",
         "Wu et al., ACM MM 2024",
-        {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False, "score": "both", "log": True},
+        {"tau": 0.1, "momentum": 0.01, "start": 0.1, "released": False, "score": "both", "log": True, "best": "batch"},
         universal=True,
         # from winner-takes-all to all but equal weights; from a memory of 1000 steps to none
         search={"tau": Range(0.05, 50, log=True), "momentum": Range(1e-3, 1, log=True)},

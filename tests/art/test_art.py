@@ -77,6 +77,19 @@ def test_the_distance_without_logarithms():
     torch.testing.assert_close(criterion.weights, torch.softmax(2 * losses / level * 2 * losses / least, 0))
 
 
+def test_the_best_level_takes_no_notice_of_an_easy_batch():
+    of_batches, of_levels = Art(tasks=2, start=0.2), Art(tasks=2, start=0.2, best="level")
+    for losses in ([0.1, 0.1], [0.1, 0.001], [0.1, 0.1]):
+        of_batches(torch.tensor(losses)), of_levels(torch.tensor(losses))
+    torch.testing.assert_close(of_batches.running, of_levels.running)
+    torch.testing.assert_close(of_batches.minimum, torch.tensor([0.1, 0.001]))
+    torch.testing.assert_close(of_levels.minimum, of_levels.running)  # these levels only fall
+    of_levels(torch.tensor([0.3, 0.3]))
+    assert (of_levels.minimum < of_levels.running).all()
+    with pytest.raises(ValueError, match="best=level concerns the distance from the best, which score=pace leaves out"):
+        art.make("art:score=pace:best=level", ["a", "b"])
+
+
 def test_the_last_loss_as_memory_is_one_spelling():
     assert art.canonical("art:memory=last:tau=1") == "art:momentum=1:tau=1" == art.canonical("art:momentum=1:tau=1.0")
     assert art.canonical("art:memory=mean") == "art" == art.canonical("art:score=both:log=true")
