@@ -353,6 +353,16 @@ KNOWN = {
         search={"beta": Range(0.05, 1, log=True), "gamma": Range(0.01, 1e4, log=True)},
         family="common descent",
     ),
+    "adatask": Entry(
+        "art.adatask:AdaTask",
+        "Adam's moments for every task, the sum of K steps (scale: 1 is the authors', 1/K: as long as Adam's)",
+        "Yang et al., AAAI 2023",
+        {"scale": 1.0},
+        "gradients",
+        universal=True,
+        search={"scale": Range(0.05, 1, log=True)},  # from a small part of Adam's step to K times it
+        family="balanced gradients",
+    ),
     "excess_mtl": Entry(
         "art.excess_mtl:ExcessMTL",
         "weights by excess risk (step_size: TorchJD's; warmup in epochs: the paper's)",

@@ -270,7 +270,10 @@ class Training:
             values, weights = losses.values, self.strategy.weights
             self.rhythm.record(self.step + 1, values, batch.counts, weights)
         self.watch.note(self.step + 1, norm, values, weights)
-        self.optimizer.step()
+        if losses is None:
+            self.optimizer.step()
+        else:
+            self.strategy.step(self.optimizer, self.clipping.factor)
         if self.average:
             self.average.update(self.network)
         if losses is not None:
