@@ -1,4 +1,4 @@
-"""AdaTask: its authors' steps, absent tasks, clipping, decay, a loss of the network's own, and what it must be given."""
+"""AdaTask: its authors' steps, absent tasks, clipping, decay, a loss of the network's own, what it must be given."""
 
 import copy
 from pathlib import Path
