@@ -37,7 +37,8 @@ class Entry:
         same: others whose updates at the defaults have the direction of its own in most steps of a training, by name,
             and when or why, as a sentence; said of one of the two. The length may differ: to Adam, a constant factor
             is nothing, and one that changes slowly is little. Tests demand that these are all there are.
-        family: what it goes by, shared by its kin; the weights of those in ``1/L`` are like one over the losses.
+        family: what it goes by, shared by its kin; the weights of those in ``1/L`` are like one over the losses, those
+            in ``smallest loss`` favour small losses otherwise.
         wraps: whether it changes what another strategy does, its parameter ``of``.
         apart: whether a runner trains one network for each task.
     """
@@ -297,9 +298,7 @@ KNOWN = {
         "IMTLG",
         "equal projections on every gradient",
         "Liu et al., ICLR 2021",
-        same={
-            "config": "both have equal projections on all gradients; the weights of `imtl_g` sum to 1, which may turn it round"
-        },
+        same={"config": "equal projections on all gradients; weights that sum to 1, as those of `imtl_g`, may turn it"},
         family="balanced gradients",
     ),
     "graddrop": _aggregator(
@@ -354,7 +353,7 @@ KNOWN = {
         {"temperature": 50.0},
         universal=True,
         search={"temperature": Range(5, 500, log=True)},  # of losses of 0.01 to 0.2: winner-takes-all to all but equal
-        family="1/L",
+        family="smallest loss",
     ),
     "db_mtl": Entry(
         "art.tracked:DBMTL",
@@ -405,7 +404,7 @@ KNOWN = {
         {"groups": 2, "eta": 1e-4},
         universal=True,
         search={"groups": Range(1, 5, whole=True), "eta": Range(1e-5, 1, log=True)},
-        family="pace",
+        family="smallest loss",
     ),
     "ldc_mtl": Entry(
         "art.ldc_mtl:LDCMTL",
@@ -414,7 +413,7 @@ KNOWN = {
         {"lamb": 0.05, "lr": 0.025, "scale": "ratio"},
         universal=True,
         search={"lamb": Range(0.005, 0.5, log=True), "lr": _RATE},
-        family="1/L",
+        family="smallest loss",
     ),
     "upgrad": _aggregator(
         "UPGrad",
