@@ -29,9 +29,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def likenesses() -> str:
+    """The strategies whose updates have the same direction, and what some are before they act, as a Markdown list."""
+    lines: list[str] = []
+    for name, entry in sorted(art.entries().items()):
+        lines += [f"- `{name}` and `{other}`: {why}." for other, why in sorted(entry.same.items())]
+    waiting = [(name, entry) for name, entry in sorted(art.entries().items()) if entry.waits]
+    lines += [f"- `{name}` is `{entry.waits}` in its first {entry.epochs} epochs." for name, entry in waiting]
+    return "\n".join(lines)
+
+
 def main() -> int:
     """The command."""
-    print(table())
+    print(f"{table()}\n\nThe same updates up to a factor, at the defaults:\n\n{likenesses()}")
     return 0
 
 

@@ -86,7 +86,7 @@ class _Loop:
         self.network.train()
         self.optimizer.zero_grad()
         self.strategy.backward(self.losses(step, counts, bf16), None, self.network.parameters())
-        self.optimizer.step()
+        self.strategy.step(self.optimizer)
         with torch.no_grad():
             self.strategy.after_step(lambda: self.losses(step, counts, bf16).values)
         if step % 3 == 2:
@@ -132,19 +132,36 @@ def _finite(spec: str) -> Finding:
 
 
 def _acts(spec: str) -> Finding:
-    """Whether the update is another than that of equal weights, up to a factor."""
+    """Whether the update is another than that of equal weights, up to a factor; of a strategy with a step of its own,
+    whether it is another than the optimizer's."""
     loop, angles = _Loop(spec), list[float]()
+    parameters, own_step = list(loop.network.parameters()), type(loop.strategy).step is not art.Strategy.step
+    shadow = [parameter.detach().clone() for parameter in parameters]  # what the optimizer would make of its gradients
+    optimizer = torch.optim.AdamW(shadow, lr=1e-2)
     for step in range(30):
-        parameters = list(loop.network.parameters())
         equal = torch.autograd.grad(loop.losses(step, (2, 2, 2, 2)).stacked.mean(), parameters)
+        starts = [[one.detach().clone() for one in side] for side in (parameters, shadow)]
         loop.step(step)
-        update = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        sides = (torch.cat([gradient.flatten() for gradient in side]) for side in (equal, update))
-        angles.append(float(F.cosine_similarity(*sides, dim=0).clamp(-1, 1).arccos().rad2deg()))
+        angles.append(_angle(equal, [parameter.grad for parameter in parameters if parameter.grad is not None]))
+        if own_step:
+            for one, parameter in zip(shadow, parameters, strict=True):
+                one.grad = parameter.grad
+            optimizer.step()
+            ours, plain = (
+                [end - start for end, start in zip(*side, strict=True)]
+                for side in zip((parameters, shadow), starts, strict=True)
+            )
+            angles.append(_angle(ours, plain))
     largest = max(angles)
     if largest < SMALLEST_ANGLE:
         return Finding("acts", None, "no effect here: its updates have the direction of equal weights")
     return Finding("acts", True, f"its updates lie up to {largest:.0f} degrees from those of equal weights")
+
+
+def _angle(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Degrees between two lists of tensors, each taken as one vector."""
+    sides = (torch.cat([tensor.detach().flatten() for tensor in side]) for side in (one, other))
+    return float(F.cosine_similarity(*sides, dim=0).clamp(-1, 1).arccos().rad2deg())
 
 
 def _optimum(spec: str) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,13 +44,18 @@ class GradNorm(Strategy):
         self.register_buffer("factors", torch.ones(len(tasks)))
         self.register_buffer("first", torch.full((len(tasks),), torch.nan))
         self.learner = Learner((len(tasks),), lr)
+        self._add_up: Callable[[Tensor], object] | None = None
         self._layer: list[nn.Parameter] = []  # a list, so that it is not registered as a parameter of the strategy
 
     def unsupported(self, conditions: Conditions) -> str | None:
-        """Batches that lack tasks or are shared, and networks that do not name their output layer."""
+        """Batches that lack tasks, and networks that do not name their output layer."""
         if conditions.absent_tasks:
             return "needs every task in every batch"
-        return no_output_layer(conditions.network) or super().unsupported(conditions)
+        return no_output_layer(conditions.network)
+
+    def distribute(self, processes: int, add_up: Callable[[Tensor], object]) -> None:
+        """See :meth:`Strategy.distribute`."""
+        self._add_up = add_up
 
     def bind(self, network: nn.Module) -> None:
         """Find the output layer."""
@@ -58,7 +63,10 @@ class GradNorm(Strategy):
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         """Apply the weights there are, then learn those of the next update."""
-        norms = task_gradients(losses.separate, self._layer, retain=True).norm(dim=1)
+        rows = task_gradients(losses.separate, self._layer, retain=True)
+        if self._add_up:
+            self._add_up(rows)
+        norms = rows.norm(dim=1)
         self.backward_weighted(losses, self.factors.clone(), auxiliary)
         self._learn(losses.values, norms)
 

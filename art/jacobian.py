@@ -32,7 +32,7 @@ class JacobianStrategy(Strategy):
 
     def __init__(self, tasks: Sequence[str]):
         super().__init__(tasks)
-        self._processes = 1
+        self.processes = 1
         self._add_up: Callable[[Tensor], object] | None = None
 
     def unsupported(self, conditions: Conditions) -> str | None:
@@ -41,21 +41,35 @@ class JacobianStrategy(Strategy):
 
     def distribute(self, processes: int, add_up: Callable[[Tensor], object]) -> None:
         """See :meth:`Strategy.distribute`."""
-        self._processes, self._add_up = processes, add_up
+        self.processes, self._add_up = processes, add_up
 
     def backward(self, losses: TaskLosses, auxiliary: Scalar | None = None, parameters: Parameters = ()) -> None:
         """Differentiate the losses of the tasks present, and add the update."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        separate, present = losses.separate, {*losses.present_tasks}
-        given = [loss if task in present else None for task, loss in enumerate(separate)]
-        rows = task_gradients(given, trained, retain=auxiliary is not None)
-        if self._add_up:
-            self._add_up(rows)
+        rows = self.rows(losses, trained, retain=auxiliary is not None)
         with torch.no_grad():
             update = self.combined(rows, losses.values, losses.present)
         if auxiliary is not None:
             auxiliary.backward()
-        add_to_gradients(update / self._processes, trained)
+        add_to_gradients(update / self.processes, trained)
+
+    def rows(
+        self, losses: TaskLosses, trained: Parameters, others: Sequence[Scalar] = (), retain: bool = False
+    ) -> Rows:
+        """The gradient of every task's loss over the whole batch, 0 for absent tasks, then those of further scalars.
+
+        Args:
+            losses: of the batch.
+            trained: the parameters to differentiate for.
+            others: scalars with graph.
+            retain: keep the graphs for a further backward pass.
+        """
+        separate, present = losses.separate, {*losses.present_tasks}
+        given = [loss if task in present else None for task, loss in enumerate(separate)]
+        rows = task_gradients([*given, *others], trained, retain=retain)
+        if self._add_up:
+            self._add_up(rows)
+        return rows
 
     @abstractmethod
     def combined(self, rows: Rows, losses: PerTask, present: Present) -> Update:

@@ -33,7 +33,12 @@ class Entry:
             read as ``momentum=1``, so that what is the same has one spelling.
         of_tasks: where parameters beside those in ``defaults`` are named after the tasks, what each may be varied over;
             else ``None``. Where there are no others, at least one must be given.
-        family: what it goes by, shared by its kin; the weights of those in ``1/L`` are like one over the losses.
+        waits: what it is until ``epochs`` have passed, the name of another.
+        same: others whose updates at the defaults have the direction of its own in most steps of a training, by name,
+            and when or why, as a sentence; said of one of the two. The length may differ: to Adam, a constant factor
+            is nothing, and one that changes slowly is little. Tests demand that these are all there are.
+        family: what it goes by, shared by its kin; the weights of those in ``1/L`` are like one over the losses, those
+            in ``smallest loss`` favour small losses otherwise.
         wraps: whether it changes what another strategy does, its parameter ``of``.
         apart: whether a runner trains one network for each task.
     """
@@ -46,6 +51,8 @@ class Entry:
     solver: bool = False
     universal: bool = False
     epochs: int = 0
+    waits: str = ""
+    same: Mapping[str, str] = field(default_factory=dict[str, str])
     definition: int = 1
     search: Mapping[str, Range | Choice] = field(default_factory=dict[str, Range | Choice])
     short: Mapping[str, Mapping[str, Mapping[str, Parameter]]] = field(
@@ -68,11 +75,15 @@ def _aggregator(
     solver: bool = False,
     stateful: bool = False,
     family: str = "",
+    same: Mapping[str, str] | None = None,
     **defaults: Parameter,
 ) -> Entry:
     universal = not (solver or stateful)
     target = f"torchjd.aggregation:{name}"
-    return Entry(target, about, source, defaults, "gradients", solver, universal, search=search or {}, family=family)
+    return Entry(
+        target, about, source, defaults, "gradients", solver, universal,
+        search=search or {}, family=family, same=same or {},
+    )  # fmt: skip
 
 
 KNOWN = {
@@ -86,6 +97,7 @@ KNOWN = {
         "art.equal_weights:Equal",
         "mean of the task losses, equal weight per task",
         universal=True,
+        same={"mix": "where each batch has as many samples of every task, as with balanced mixing, exactly"},
         family="constant",
     ),
     "single": Entry(
@@ -149,6 +161,7 @@ KNOWN = {
         "Liu et al., CVPR 2019",
         {"temperature": 2.0},
         epochs=2,
+        waits="equal",
         definition=2,  # 1: an epoch was always a pass over the training list
         search={"temperature": Range(0.2, 20, log=True)},
         family="pace",
@@ -171,12 +184,14 @@ KNOWN = {
         definition=2,  # as of uw
         search={"lr": _RATE},
         family="1/L",
+        same={"uw": "its weights are twice those of `uw`, and are learned alike"},
     ),
     "geometric_mean": Entry(
         "torchjd.scalarization:GeometricMean",
         "geometric mean of the losses",
         "Chennupati et al., CVPRW 2019",
         family="1/L",
+        same={"log": "weights 1 / loss as well, times the geometric mean itself over K, which falls with the losses"},
     ),
     "rlw": Entry(
         "torchjd.scalarization:Random",
@@ -191,6 +206,11 @@ KNOWN = {
         {"mu": 1.0, "warmup": 4},
         universal=True,
         epochs=5,
+        waits="log",
+        same={
+            "log": "exactly until its warm-up ends, and at mu=1 within a few degrees for some time after",
+            "geometric_mean": "as of `log`",
+        },
         definition=2,  # 1: of the losses as they are
         search={"mu": Range(0.05, 5, log=True)},  # warmup decides when it starts, not how it works
         family="largest loss",
@@ -278,6 +298,7 @@ KNOWN = {
         "IMTLG",
         "equal projections on every gradient",
         "Liu et al., ICLR 2021",
+        same={"config": "equal projections on all gradients; weights that sum to 1, as those of `imtl_g`, may turn it"},
         family="balanced gradients",
     ),
     "graddrop": _aggregator(
@@ -307,6 +328,7 @@ KNOWN = {
         "alpha-fair update (alpha: LibMTL's)",
         "Ban, Ji, ICML 2024",
         {"alpha": Range(0.25, 10, log=True)},
+        same={"nash_mtl": "at alpha=1 it is the Nash bargaining solution, but for steps in which a solver gives up"},
         alpha=1.0,
         family="bargaining",
     ),
@@ -331,7 +353,7 @@ KNOWN = {
         {"temperature": 50.0},
         universal=True,
         search={"temperature": Range(5, 500, log=True)},  # of losses of 0.01 to 0.2: winner-takes-all to all but equal
-        family="1/L",
+        family="smallest loss",
     ),
     "db_mtl": Entry(
         "art.tracked:DBMTL",
@@ -353,6 +375,16 @@ KNOWN = {
         search={"beta": Range(0.05, 1, log=True), "gamma": Range(0.01, 1e4, log=True)},
         family="common descent",
     ),
+    "adatask": Entry(
+        "art.adatask:AdaTask",
+        "Adam's moments for every task, the sum of K steps (scale: 1 is the authors', 1/K: as long as Adam's)",
+        "Yang et al., AAAI 2023",
+        {"scale": 1.0},
+        "gradients",
+        universal=True,
+        search={"scale": Range(0.05, 1, log=True)},  # from a small part of Adam's step to K times it
+        family="balanced gradients",
+    ),
     "excess_mtl": Entry(
         "art.excess_mtl:ExcessMTL",
         "weights by excess risk (step_size: TorchJD's; warmup in epochs: the paper's)",
@@ -361,6 +393,7 @@ KNOWN = {
         "gradients",
         universal=True,
         epochs=3,
+        waits="equal",
         search={"step_size": Range(1e-2, 10, log=True)},  # LibMTL's is 0.01
         family="largest loss",
     ),
@@ -371,7 +404,7 @@ KNOWN = {
         {"groups": 2, "eta": 1e-4},
         universal=True,
         search={"groups": Range(1, 5, whole=True), "eta": Range(1e-5, 1, log=True)},
-        family="pace",
+        family="smallest loss",
     ),
     "ldc_mtl": Entry(
         "art.ldc_mtl:LDCMTL",
@@ -380,7 +413,7 @@ KNOWN = {
         {"lamb": 0.05, "lr": 0.025, "scale": "ratio"},
         universal=True,
         search={"lamb": Range(0.005, 0.5, log=True), "lr": _RATE},
-        family="1/L",
+        family="smallest loss",
     ),
     "upgrad": _aggregator(
         "UPGrad",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.strategy import Conditions, Strategy
@@ -74,6 +75,10 @@ class CRMOGM(Strategy):
         if self.smoothed is before:
             raise ValueError("crmogm cannot smooth a strategy that does not call backward_weighted.")
         self.weights = self.of.weights
+
+    def step(self, optimizer: Optimizer, factor: Scalar | None = None) -> None:
+        """Passed on."""
+        self.of.step(optimizer, factor)
 
     def after_step(self, losses_again: Callable[[], PerTask]) -> None:
         """Passed on."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from art.shapes import Parameters, PerTask, Present, Scalar, WeightsOfSteps
 from art.state import allow_late_buffers, hidden_state, restore_hidden_state
@@ -36,9 +37,9 @@ class Strategy(nn.Module, ABC):
     """How K task losses become one update of the parameters.
 
     A training loop asks :meth:`unsupported`, then calls :meth:`bind` once (and :meth:`distribute`, if several processes
-    share each batch). In every step it calls :meth:`backward` in place of ``loss.backward()``, steps its optimizer and
-    calls :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. A step without task losses (in the warm-up
-    of AirNet's encoder) calls neither ``backward`` nor ``after_step``.
+    share each batch). In every step it calls :meth:`backward` in place of ``loss.backward()``, :meth:`step` in place of
+    ``optimizer.step()``, and :meth:`after_step`; it calls :meth:`end_epoch` once an epoch. A step without task losses
+    (in the warm-up of AirNet's encoder) calls none of the three.
 
     ``parameters()`` are learned along with the network's (after :meth:`bind`), at its rate and schedule, where
     ``backward`` leaves a gradient in them; those that a strategy learns by itself are left without. ``state_dict()``
@@ -100,6 +101,19 @@ class Strategy(nn.Module, ABC):
         self.weights = weights
         total = (weights * losses.stacked).sum()
         (total if auxiliary is None else total + auxiliary).backward()
+
+    def step(self, optimizer: Optimizer, factor: Scalar | None = None) -> None:
+        """Move the parameters by what :meth:`backward` found: the step of the optimizer.
+
+        A strategy with a step of its own keeps in buffers what a resumed run needs of it, changes them here and not in
+        ``backward``, so that a step that is left out leaves no trace, and takes rate, betas and weight decay from
+        the optimizer's groups.
+
+        Args:
+            optimizer: of the network's parameters and of the strategy's.
+            factor: by which the loop has scaled the gradients since ``backward`` (clipping); ``None`` for 1.
+        """
+        optimizer.step()
 
     def after_step(self, losses_again: Callable[[], PerTask]) -> None:
         """After the optimizer's step; ``losses_again()`` gives the batch's new (K,) task losses without gradient."""

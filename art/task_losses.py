@@ -23,12 +23,14 @@ class TaskLosses:
         pixel_errors: (B, 3, H, W) errors of every pixel whose means over a task's samples are the losses, with graph,
             the samples of a task side by side, in task order; ``None`` where the losses have graphs of their own.
         sizes: the same numbers as ``counts`` on the host, where it knows them.
+        share: under several processes, samples of each task in ``pixel_errors``, which are those of this process.
     """
 
     losses: PerTask | Sequence[Scalar]
     counts: PerTask
     pixel_errors: Images | None = None
     sizes: Sequence[int] | None = None
+    share: Sequence[int] | None = None
 
     @property
     def stacked(self) -> PerTask:

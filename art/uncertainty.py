@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from art.gradients import no_output_layer, output_layer
 from art.shapes import Images, Parameters, PerTask, Scalar
 from art.strategy import Conditions, Strategy
 from art.task_losses import TaskLosses
+
+Shared = tuple[int, Callable[[Tensor], object]]
 
 
 class TUR(Strategy):
@@ -46,10 +49,16 @@ class TUR(Strategy):
         self.eps, self.released = eps, released
         self.predictor = nn.Identity()
         self._features: Tensor | None = None
+        self._processes = 1
+        self._add_up: Callable[[Tensor], object] | None = None
 
     def unsupported(self, conditions: Conditions) -> str | None:
-        """Shared batches, and networks that do not name their output layer."""
-        return no_output_layer(conditions.network) or super().unsupported(conditions)
+        """Networks that do not name their output layer."""
+        return no_output_layer(conditions.network)
+
+    def distribute(self, processes: int, add_up: Callable[[Tensor], object]) -> None:
+        """The map of a task is the mean over its samples of all processes. See :meth:`Strategy.distribute`."""
+        self._processes, self._add_up = processes, add_up
 
     def bind(self, network: nn.Module) -> None:
         """Build the predictor of the maps on the features that the output layer gets."""
@@ -70,8 +79,14 @@ class TUR(Strategy):
         if self._features is None or losses.pixel_errors is None:
             raise ValueError("TUR needs the error of every pixel, after a forward pass of the network it is bound to.")
         maps = self.predictor(self._features.float()) + self.eps
-        total, weighted = uncertain_loss(losses.pixel_errors, maps, losses.counts, self.released)
+        share = None if losses.share is None else losses.counts.new_tensor(losses.share)
+        shared = None if self._add_up is None else (self._processes, self._add_up)
+        total, weighted = uncertain_loss(losses.pixel_errors, maps, losses.counts, self.released, share, shared)
         (total if auxiliary is None else total + auxiliary).backward()
+        if self._add_up:  # the loop adds up the gradients of the network
+            for value in (weighted, *(parameter.grad for parameter in self.predictor.parameters())):
+                if value is not None:
+                    self._add_up(value)
         self.weights = torch.where(losses.present, weighted / losses.values.clamp_min(1e-8), 0)
         self._features = None
 
@@ -81,6 +96,8 @@ def uncertain_loss(
     maps: Images,
     counts: PerTask,
     released: bool = False,
+    share: PerTask | None = None,
+    shared: Shared | None = None,
 ) -> tuple[Scalar, PerTask]:
     """TUR's loss.
 
@@ -89,19 +106,43 @@ def uncertain_loss(
         maps: (B, 3, H, W) uncertainty of each sample, > 0.
         counts: (K,) samples of each task.
         released: with the defect of the release, see :class:`TUR`.
+        share: (K,) samples of each task among these, where several processes share the batch.
+        shared: how many processes, and what replaces a tensor's values by their sum over them.
 
     Returns:
-        The loss, a scalar, and (K,) the share of each task's weighted errors in it, detached; 0 for absent tasks.
+        The loss, a scalar, and (K,) the share of each task's weighted errors in it, detached; 0 for absent tasks. Of a
+        shared batch, this process's part of both.
     """
     tasks = torch.arange(len(counts), device=counts.device)
-    owner = torch.repeat_interleave(tasks, counts.long(), output_size=len(errors))
+    owner = torch.repeat_interleave(tasks, (counts if share is None else share).long(), output_size=len(errors))
     present, size = counts > 0, counts.clamp_min(1)
-    uncertainty = maps.new_zeros(len(counts), *maps.shape[1:]).index_add(0, owner, maps) / size.view(-1, 1, 1, 1)
+    uncertainty = maps.new_zeros(len(counts), *maps.shape[1:]).index_add(0, owner, maps)
+    if shared:
+        uncertainty = _Total.apply(uncertainty, shared[1])
+    uncertainty = uncertainty / size.view(-1, 1, 1, 1)
     weighted = (errors / uncertainty[owner]).mean(dim=(1, 2, 3))  # (B,)
     sums = weighted.new_zeros(len(counts)).index_add(0, owner, weighted)
-    share = present / present.sum().clamp_min(1)
-    factors = share / size
+    part = present / present.sum().clamp_min(1)
+    factors = part / size
     if released:  # a sum counts in the mean of its own and of every later task present
-        factors = (share / counts.cumsum(0).clamp_min(1)).flip(0).cumsum(0).flip(0)
+        factors = (part / counts.cumsum(0).clamp_min(1)).flip(0).cumsum(0).flip(0)
     logarithms = torch.where(present, uncertainty.mean(dim=(1, 2, 3)), 1).log()
-    return (factors * sums + 2 * share * logarithms).sum(), (factors * sums).detach()
+    logs = 2 * part * logarithms / (shared[0] if shared else 1)  # all processes have these
+    return (factors * sums + logs).sum(), (factors * sums).detach()
+
+
+class _Total(torch.autograd.Function):
+    """The sum over the processes; what each does with it counts in the gradient of all."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, add_up: Callable[[Tensor], object]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.add_up = add_up
+        total = values.clone()
+        add_up(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        total = slope.clone()
+        ctx.add_up(total)
+        return total, None

@@ -1,6 +1,6 @@
 """AirNet (Li, Liu, Hu, Wu, Lv, Peng: CVPR 2022, https://openaccess.thecvf.com/content/CVPR2022/html/Li_All-in-One_Image_Restoration_for_Unknown_Corruption_CVPR_2022_paper.html)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from baselines.deform_conv import deform_conv
 from baselines.layers import PixelLinear, nhwc
-from baselines.network import Network, Output
+from baselines.network import Network, Output, whole
 
 SLOPE = 0.1  # of every leaky ReLU
 
@@ -52,6 +52,10 @@ class AirNet(Network):
         """Restore images in [0, 1], guided by their own degradation maps."""
         image = nhwc(image)
         return self.R(image, self.E.E.encoder_q.E_pre(image))
+
+    def distribute(self, gathered: Callable[[Tensor], Tensor]) -> None:
+        """The queue takes the keys of the whole batch."""
+        self.E.E.gathered = gathered
 
     def training_forward(
         self,
@@ -98,6 +102,7 @@ class _MomentumContrast(nn.Module):
         self.encoder_k = _ResidualEncoder(width, widths)
         self.encoder_k.load_state_dict(self.encoder_q.state_dict())
         self.encoder_k.requires_grad_(False)
+        self.gathered: Callable[[Tensor], Tensor] = whole
         self.queue: Tensor
         self.queue_ptr: Tensor
         self.register_buffer("queue", F.normalize(torch.randn(widths[-1], queue), dim=0))
@@ -115,7 +120,7 @@ class _MomentumContrast(nn.Module):
         # The clone is what the backward pass needs of the queue before the keys join it.
         logits = torch.cat(((query * key).sum(1, keepdim=True), query @ self.queue.clone()), dim=1) / self.TEMPERATURE
         contrast = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
-        self._enqueue(key)
+        self._enqueue(self.gathered(key))
         return contrast, degradation
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ What differs from the published code, and what is odd but kept:
 - The Laplacian that the frequency embedding begins with is trained, though the published code means to freeze it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from baselines.adair import ChannelCrossAttention
 from baselines.layers import DepthWise, PixelLinear, nhwc
 from baselines.losses import spectral_l1
-from baselines.network import Network, Output
+from baselines.network import Network, Output, whole
 from baselines.restormer import ChannelAttention, Downsample, GatedFeedForward, Norm, PatchEmbedding, Upsample
 
 SMALLEST_PATCH = 4  # of the experts' Fourier transforms; each expert's is twice that of the one before
@@ -35,7 +35,7 @@ class MoCEIR(Network):
 
     ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 8. The input image is added to the output.
     To choose, each decoder block waits once for the device, in training and in evaluation. Experts that no image of a
-    batch takes get no gradient in that step. The auxiliary loss, over the images of one process, balances the experts.
+    batch takes get no gradient in that step. The auxiliary loss, over the images of a batch, balances the experts.
 
     Args:
         width: channels of the first level; doubled at each of the three below.
@@ -71,6 +71,7 @@ class MoCEIR(Network):
     ):
         super().__init__()
         self.balance, self.spectral = balance, spectral
+        self.gathered: Callable[[Tensor], Tensor] = whole
         widths = [width * 2**level for level in range(4)]
         self.patch_embed = PatchEmbedding(width)
         self.freq_embed = _FrequencyEmbedding(widths[3])
@@ -90,6 +91,10 @@ class MoCEIR(Network):
         """Restore images in [0, 1]."""
         return self.routed(image)[0]
 
+    def distribute(self, gathered: Callable[[Tensor], Tensor]) -> None:
+        """The balance loss is of the whole batch."""
+        self.gathered = gathered
+
     def training_forward(
         self,
         degraded: Float[Tensor, "batch 3 height width"],
@@ -98,7 +103,10 @@ class MoCEIR(Network):
     ) -> Output:
         """Restore; the auxiliary loss is the mean of the blocks' balance losses, times ``balance``."""
         restored, routings = self.routed(degraded)
-        return Output(restored, self.balance * torch.stack([balance_loss(*routing) for routing in routings]).mean())
+        decided = self.gathered(torch.stack([torch.stack((one.logits, one.noisy), 1) for one in routings], 1))
+        pairs = zip(decided.unbind(1), routings, strict=True)  # (B, 2, experts) of every block
+        losses = [balance_loss(both[:, 0], both[:, 1], one.complexity) for both, one in pairs]
+        return Output(restored, self.balance * torch.stack(losses).mean())
 
     def sample_loss(
         self, restored: Float[Tensor, "batch 3 height width"], clean: Float[Tensor, "batch 3 height width"]

@@ -1,6 +1,6 @@
 """What every baseline shares: full-size restoration, published checkpoints and the training interface."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +35,8 @@ class Network(nn.Module):
             restoring tile by tile changes the result.
         traceable: False if the network reads values of its features on the host, as a router that chooses layers by
             them: it is then neither compiled nor recorded as a CUDA graph, and its steps wait for the device.
-        separable: False if in training one sample's output or loss depends on the others of the batch.
+        separable: False if in training one sample's output or loss depends on the others of the batch; see
+            :meth:`distribute` for training by several processes.
         continuous: False if rounding may change the output at will, as where pixels are sorted: two devices, precisions
             or batch sizes need not agree then, and the conformance checks compare in float64.
         output_layer: name of the convolution that makes the image from the last feature map.
@@ -72,6 +73,16 @@ class Network(nn.Module):
             warmup: ask only for the auxiliary loss; a baseline without one ignores it.
         """
         return Output(self(self.prepare(degraded)), None)
+
+    def distribute(self, gathered: Callable[[Tensor], Tensor]) -> None:
+        """Prepare for batches that several processes share, for a network in which samples of a batch are coupled.
+
+        Batch normalisation is taken care of.
+
+        Args:
+            gathered: from one row for each of this process's samples to those of the whole batch, in its order; all
+                processes must call it. It carries gradients: those of the rows that every process is given.
+        """
 
     def sample_loss(
         self, restored: Float[Tensor, "batch 3 height width"], clean: Float[Tensor, "batch 3 height width"]
@@ -140,6 +151,11 @@ class Network(nn.Module):
         found = weights.find(self, state_dict)
         self.load_state_dict(self.state_dict() | found.entries, strict=True)
         return str(found)
+
+
+def whole(rows: Tensor) -> Tensor:
+    """The rows of a batch that is not shared, see :meth:`Network.distribute`."""
+    return rows
 
 
 def padded(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:

@@ -19,6 +19,7 @@ SHAPED = [
     # art
     "art.active_reweighting",
     "art.adapters",
+    "art.adatask",
     "art.equal_weights",
     "art.gradients",
     "art.gradnorm",

@@ -176,9 +176,14 @@ def test_what_several_processes_cannot_do_is_said_before_training(data, tmp_path
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setattr(processes, "join", lambda device: device)
     monkeypatch.setattr(processes, "leave", lambda: None)
-    assert main(arguments(data, tmp_path / "out", "mix", "tur", "gradnorm")) == 2
+    (tmp_path / "own.py").write_text(
+        "import art\nclass Mine(art.Strategy):\n"
+        "    def backward(self, losses, auxiliary=None, parameters=()): losses.stacked.sum().backward()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(arguments(data, tmp_path / "out", "mix", "tur", "own:Mine")) == 2
     told = capsys.readouterr().err
-    assert told.count("which several processes (torchrun) do not share") == 2
+    assert told.count("which several processes (torchrun) do not share") == 1 and "'own:Mine' looks" in told
     assert "a batch of 5 for 8 processes" in told and not (tmp_path / "out/runs").exists()
 
 

@@ -22,6 +22,7 @@ from benchmarks.training.loop import Training
 from results import Run
 
 SETTING = "three_task"
+SPECS = {"fixed": "fixed:derain=2", "crmogm": "crmogm:of=art"}  # strategies that need more than their name
 
 
 class Bench:
@@ -69,7 +70,8 @@ def art_over_mix(bench: Bench, rounds: int) -> Iterator[Measure]:
 
 def every_strategy(bench: Bench, names: Sequence[str] | None, rounds: int) -> Iterator[Measure]:
     """The step of the strategies of these names, by default all, over that of mix; of a few on a larger network too."""
-    names = names or [name for name in art.names() if name != "mix"]
+    apart = {name for name, entry in art.entries().items() if entry.apart}  # one network a task: another comparison
+    names = names or [SPECS.get(name, name) for name in sorted(art.entries()) if name not in {"mix", *apart}]
     yield from strategies(bench, ["transweather", "nafnet", "airnet"], "tiny", names, rounds)
     few = [name for name in ("art", "famo", "pcgrad", "upgrad") if name in names]
     yield from strategies(bench, ["transweather"], "paper", few, max(rounds // 3, 3), "train.batch=10")
@@ -86,20 +88,26 @@ def strategies(
     copies: int = 1,
 ) -> Iterator[Measure]:
     """Step time of every strategy over mix's, on a fixed batch; each the mean over ``copies`` trainings: two of one
-    strategy differ by a percent (where their memory is)."""
+    strategy differ by a percent (where their memory is). ``kept``: numbers a parameter that the strategy remembers."""
+
+    def trainings(baseline: str, spec: str) -> dict[str, Training]:
+        return {f"{spec} {number}": bench.training(baseline, spec, size, *overrides) for number in range(copies)}
+
     for baseline in baselines:
-
-        def steppers(spec: str, baseline: str = baseline) -> dict[str, Callable[[], None]]:
-            trainings = (bench.training(baseline, spec, size, *overrides) for _ in range(copies))
-            return {f"{spec} {number}": bench.stepper(training) for number, training in enumerate(trainings)}
-
-        mix = steppers("mix")
+        mix = {way: bench.stepper(training) for way, training in trainings(baseline, "mix").items()}
         for spec in specs:
-            ours = steppers(spec)
+            made = trainings(baseline, spec)
+            ours = {way: bench.stepper(training) for way, training in made.items()}
             medians = interleaved(mix | ours, rounds, warm=2)
             mix_ms, ours_ms = (1000 * mean(medians[way] for way in ways) for ways in (mix, ours))
-            values = {"mix_ms": mix_ms, "ours_ms": ours_ms}
+            values = {"mix_ms": mix_ms, "ours_ms": ours_ms, "kept": _kept(next(iter(made.values())))}
             yield Measure(what, f"{spec} over mix, {baseline} {size}", ours_ms / mix_ms, _goal(spec), values, rounds)
+
+
+def _kept(training: Training) -> float:
+    """Numbers that a strategy keeps from step to step (and in checkpoints) for each parameter of the network."""
+    state = [value for value in training.strategy.state_dict().values() if isinstance(value, torch.Tensor)]
+    return sum(value.numel() for value in state) / sum(one.numel() for one in training.network.parameters())
 
 
 def _goal(spec: str) -> str:

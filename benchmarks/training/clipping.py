@@ -24,6 +24,8 @@ class Clipping:
         device: where the gradients live.
     """
 
+    factor: Scalar | None = None  #: by which the last gradients were scaled; ``None`` where nothing is clipped
+
     def __init__(self, train: TrainConfig, device: torch.device):
         self.limit, self.percentile = train.clip_norm, train.clip_percentile
         self._norms = torch.full((train.steps if self.percentile else 0,), torch.nan, device=device)
@@ -47,6 +49,7 @@ class Clipping:
             self._count(norm, self.limit)
         else:
             return norm
+        self.factor = factor
         torch._foreach_mul_(gradients, factor.to(gradients[0].device))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # as torch's own clipping: one kernel for all
         return norm
 

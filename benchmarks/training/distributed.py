@@ -26,10 +26,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of this run: how many, and which of them this is. Its methods are called by all of them."""
+    """The processes of this run: how many, and which of them this is. Its methods are called by all of them.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: how many there are.
+        channel: on which sums travel, torch's; ``None``: the one that all have.
+    """
 
     rank: int = 0
     size: int = 1
+    channel: Any = None
+
+    def __deepcopy__(self, memo: object) -> Group:
+        """Itself: a copy of a network is trained by the same processes."""
+        return self
+
+    def apart(self) -> Group:
+        """The same processes, whose sums (:meth:`add_up`) keep no order with those of this one."""
+        import torch
+
+        return Group(self.rank, self.size, torch.distributed.new_group())
 
     @property
     def leads(self) -> bool:
@@ -58,7 +75,7 @@ class Group:
         if self.size > 1:
             import torch
 
-            torch.distributed.all_reduce(values)
+            torch.distributed.all_reduce(values, group=self.channel)
 
     def agree(self, network: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""

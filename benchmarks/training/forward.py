@@ -65,6 +65,11 @@ class ForwardPass:
         self._walks: list[_Walks] = []
 
     def _traceable(self, name: str, switch: str) -> bool:
+        if self.processes > 1 and not self.network.separable:
+            # a pass that one process tries out would wait for the others
+            if switch == "on":
+                self._say(f"train.{name} is off: in a pass of this network the processes exchange what they need")
+            return False
         if not self.network.traceable and switch == "on":
             self._say(f"train.{name} is off: the network chooses its layers by values that it reads on the host")
         return self.network.traceable

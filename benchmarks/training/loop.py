@@ -35,6 +35,7 @@ from benchmarks.training.losses import pixel_errors, restored_images, task_losse
 from benchmarks.training.nonfinite import Diverged, Watch
 from benchmarks.training.rhythm import Rhythm
 from benchmarks.training.schedules import encoder_warmup_steps, epoch_steps, learning_rate
+from benchmarks.training.shared_batch import share
 from benchmarks.training.unchanged import unchanged
 from benchmarks.training.validation import ValidationCurve
 from results import Run
@@ -105,6 +106,7 @@ class Training:
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
         self.group = distributed.current()
+        share(self.network, self.group)
         self.gradients = GradientSum(self.group, self.network.parameters())
         if self.group.size > 1:
             self.strategy.distribute(self.group.size, self.gradients.add_up)
@@ -162,7 +164,7 @@ class Training:
                     raise KeyboardInterrupt
         self.forward.close()
         network = self._scored()
-        self.group.agree(network)  # each process has other statistics of batches
+        self.group.agree(network)  # in a network from outside, buffers may be each process's own
         check_end(network, self.watch.learned, self.config.strategy)
         return network.eval()
 
@@ -217,6 +219,8 @@ class Training:
         self.batches.begin(self.step + 1)
         self.gradients.begin()
         if losses is not None:
+            if self.group.size > 1:
+                self._seed_network(rank=0)  # what a strategy draws is the same everywhere
             self.strategy.backward(losses, auxiliary, self.network.parameters())
             self._check_first_update()
         elif auxiliary is not None:
@@ -270,7 +274,10 @@ class Training:
             values, weights = losses.values, self.strategy.weights
             self.rhythm.record(self.step + 1, values, batch.counts, weights)
         self.watch.note(self.step + 1, norm, values, weights)
-        self.optimizer.step()
+        if losses is None:
+            self.optimizer.step()
+        else:
+            self.strategy.step(self.optimizer, self.clipping.factor)
         if self.average:
             self.average.update(self.network)
         if losses is not None:
@@ -299,9 +306,13 @@ class Training:
                 f"{self.skipped} updates were not finite, at last at step {self.step + 1}{self._last_good()}"
             )
 
-    def _seed_network(self) -> None:
-        """Stochastic depth: the same for every strategy, different for the samples of other processes."""
-        seed = derive(*self.seed, "network", self.step, *filter(None, [self.group.rank]))
+    def _seed_network(self, rank: int | None = None) -> None:
+        """Stochastic depth: the same for every strategy, different for the samples of other processes.
+
+        Args:
+            rank: of the process whose numbers to draw; by default this one's.
+        """
+        seed = derive(*self.seed, "network", self.step, *filter(None, [self.group.rank if rank is None else rank]))
         # torch.manual_seed notes a traceback for each kind of device that is absent, at every call
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":

@@ -88,7 +88,7 @@ def task_losses(
     """
     errors = pixel_errors(loss, restored, batch.clean, own)
     numbers = torch.arange(len(batch.counts), device=errors.device)
-    share = (batch.tasks[:, None] == numbers).to(errors.dtype)
-    losses = errors.mean(dim=(1, 2, 3)) @ (share / batch.counts.clamp_min(1))
-    sizes = batch.sizes if group.size == 1 else None  # of several processes, these are the samples of this one
-    return TaskLosses(group.summed(losses), batch.counts, errors, sizes)
+    members = (batch.tasks[:, None] == numbers).to(errors.dtype)
+    losses = errors.mean(dim=(1, 2, 3)) @ (members / batch.counts.clamp_min(1))
+    sizes, share = (batch.sizes, None) if group.size == 1 else (None, batch.sizes)
+    return TaskLosses(group.summed(losses), batch.counts, errors, sizes, share)

@@ -257,19 +257,30 @@ def test_clipped_steps_are_counted_through_a_resumed_training(pools, tmp_path):
         training(pools, tmp_path / "halted", "art", *fixed, baseline=SMALL)
 
 
-def test_a_resumed_training_needs_nothing_but_its_folder(pools, tmp_path):
-    straight = training(pools, tmp_path / "straight", "art", "train.ema=0.9")
+@pytest.mark.parametrize(
+    ("strategy", "baseline", "overrides"),
+    [
+        ("art", "transweather", []),
+        # its own step: of a network with a loss of its own and a warm-up, clipped, with weight decay
+        ("adatask", "airnet", ["train.encoder_warmup=0.25", "train.clip_percentile=50", "train.weight_decay=0.1"]),
+    ],
+)
+def test_a_resumed_training_needs_nothing_but_its_folder(strategy, baseline, overrides, pools, tmp_path):
+    def made(folder):
+        return training(pools, tmp_path / folder, strategy, "train.ema=0.9", *overrides, baseline=baseline)
+
+    straight, halted = made("straight"), made("halted")
     expected = straight.finish()
-    halted = training(pools, tmp_path / "halted", "art", "train.ema=0.9")
 
     def stop(step, rhythm):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         halted.finish(stop)  # told of step 4 before its checkpoint is written
-    resumed = training(pools, tmp_path / "halted", "art", "train.ema=0.9")
+    resumed = made("halted")
     assert resumed.step == 2
     network = resumed.finish()
+    assert resumed.seconds > 0 and (strategy != "adatask" or int(resumed.strategy.own_steps) == 3)
     for one, other in zip(expected.state_dict().values(), network.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
