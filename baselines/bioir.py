@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines.layers import DepthWise, PixelLinear, nhwc
+from baselines.layers import DepthWise, PixelLinear, nhwc, remade
 from baselines.losses import spectral_l1
 from baselines.network import Network
 from baselines.restormer import GatedFeedForward, Norm
@@ -130,7 +130,11 @@ class _Mixer(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         periphery, focus = self.dw.on_parts(self.conv.parts(features, 2))
-        return self.project_out(self.h2l(periphery, focus) * self.l2h(periphery, focus))
+        periphery, focus = self.h2l(periphery, focus), self.l2h(periphery, focus)
+        first, second = periphery.detach(), focus.detach()
+        product = periphery * focus
+        with remade(product, lambda: first * second):
+            return self.project_out(product)
 
 
 class _PeripheralToFocal(nn.Module):
@@ -159,7 +163,7 @@ class _FocalToPeripheral(nn.Module):
 
     def forward(self, periphery: Float[Tensor, "b c h w"], focus: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         wide = self.dw(focus)
-        gated = periphery * (1 + wide)
+        gated = torch.addcmul(periphery, periphery, wide)  # periphery * (1 + wide), but 1 + wide is not kept
         return gated + _filtered(gated.mean(1, keepdim=True), self.cv2(wide), PERIPHERAL)
 
 
@@ -167,7 +171,7 @@ def _filtered(
     plane: Float[Tensor, "b 1 h w"], kernels: Float[Tensor, "b taps h w"], side: int
 ) -> Float[Tensor, "b 1 h w"]:
     """Each pixel's neighbourhood (reflected at the borders) weighed by the pixel's own kernel."""
-    height, width = plane.shape[-2:]
-    around = F.pad(plane, (side // 2,) * 4, mode="reflect")
-    taps = [around[..., row : row + height, column : column + width] for row in range(side) for column in range(side)]
-    return (torch.cat(taps, 1) * kernels).sum(1, keepdim=True)
+    around = F.pad(plane, (side // 2,) * 4, mode="reflect").transpose(0, 1)  # as channels: on GPUs, in one go
+    taps, kept = F.unfold(around, side).view(kernels.shape), around.detach()
+    with remade(taps, lambda: F.unfold(kept, side).view(kernels.shape)):
+        return (taps * kernels).sum(1, keepdim=True)

@@ -159,14 +159,8 @@ class _HistogramAttention(nn.Module):
     ) -> Float[Tensor, "b c n"]:  # fmt: skip
         """One of the two attentions over sorted sequences; tokens are a head's channels by bins."""
         heads, count = len(self.temperature), queries.shape[-1]
-
-        def tokens(sequence: Float[Tensor, "b c n"]) -> Float[Tensor, "b heads tokens positions"]:
-            padded = F.pad(sequence, (0, -count % heads)).unflatten(1, (heads, -1))
-            if interleaved:
-                return padded.unflatten(-1, (-1, heads)).transpose(-1, -2).flatten(2, 3)
-            return padded.unflatten(-1, (heads, -1)).flatten(2, 3)
-
-        queries, keys, values = F.normalize(tokens(queries), dim=-1), F.normalize(tokens(keys), dim=-1), tokens(values)
+        queries, keys, values = (_tokens(part, heads, interleaved) for part in (queries, keys, values))
+        queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
         # No maximum is taken off: the products are cosines times the temperature.
         weights = (queries @ keys.transpose(-1, -2) * self.temperature).exp()
         attended = (weights / (weights.sum(-1, keepdim=True) + 1)) @ values
@@ -177,23 +171,43 @@ class _HistogramAttention(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    """A dilated path that gates another, both at twice the size ("dual-scale gated feed-forward")."""
+    """A dilated path that gates another, both at twice the size ("dual-scale gated feed-forward").
+
+    Dilation by 2 keeps the four pixels of every square apart. So the gate's convolution is done before the shuffle to
+    twice the size, without dilation, by one filter for the four channels that become a square; and as the product is
+    shuffled back, the gate need not be shuffled at all. PyTorch 2.13's own backward pass of dilated depth-wise
+    convolutions, in bfloat16 and NHWC memory on CPUs, makes weights' gradients of uninitialised memory.
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         inner = hidden // 4
         self.project_in = PixelLinear(width, 2 * hidden)
-        self.dwconv_5 = nn.Conv2d(inner, inner, 5, padding=2, groups=inner, bias=False)
-        self.dwconv_dilated2_1 = nn.Conv2d(inner, inner, 3, padding=2, dilation=2, groups=inner, bias=False)
+        self.dwconv_5 = DepthWise(inner, size=5)
+        self.dwconv_dilated2_1 = DepthWise(inner)
         self.project_out = PixelLinear(hidden, width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        value, gate = (nhwc(F.pixel_shuffle(part, 2)) for part in self.project_in.parts(features, 2))
-        value, gate = self.dwconv_5(value), self.dwconv_dilated2_1(gate)
-        active, kept = F.mish(gate), gate.detach()
+        value, gate = self.project_in.parts(features, 2)
+        value = nhwc(F.pixel_unshuffle(self.dwconv_5(nhwc(F.pixel_shuffle(value, 2))), 2))
+        filters = self.dwconv_dilated2_1.weight.repeat_interleave(4, 0)
+        gate = F.conv2d(gate, filters, padding=1, groups=len(filters))
+        active = F.mish(gate)
+        kept, factor = gate.detach(), value.detach()
         with remade(active, lambda: F.mish(kept)):
             inner = active * value
-        return self.project_out(nhwc(F.pixel_unshuffle(inner, 2)))
+        with remade(inner, lambda: F.mish(kept) * factor):
+            return self.project_out(inner)
+
+
+def _tokens(
+    sequence: Float[Tensor, "b c n"], heads: int, interleaved: bool
+) -> Float[Tensor, "b {heads} tokens positions"]:
+    """The bins of each channel of the heads, of equal length thanks to zeros at the end."""
+    padded = F.pad(sequence, (0, -sequence.shape[-1] % heads)).unflatten(1, (heads, -1))
+    if interleaved:
+        return padded.unflatten(-1, (-1, heads)).transpose(-1, -2).flatten(2, 3)
+    return padded.unflatten(-1, (heads, -1)).flatten(2, 3)
 
 
 def _put_back(sequence: Float[Tensor, "..."], order: Int[Tensor, "..."], side: int) -> Float[Tensor, "..."]:

@@ -29,7 +29,20 @@ _SLOW_PRODUCTS = _of_amd()
 LARGE = 2**18  # numbers, 1 MiB of them, from which on it pays to make a map again instead of keeping it
 
 
-class ChannelNorm(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm that sums its weights' gradients in their own precision.
+
+    PyTorch 2.13 sums them on CPUs in that of the input: of a gradient over 8,192 pixels, bfloat16 left 6%.
+    """
+
+    def forward(self, input: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:
+        """Normalise the last dimension."""
+        if input.device.type != "cpu" or self.weight is None or self.weight.dtype == input.dtype:
+            return super().forward(input)
+        return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
+class ChannelNorm(LayerNorm):
     """LayerNorm over the channels of a map."""
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

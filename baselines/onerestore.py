@@ -162,7 +162,8 @@ class _Block(nn.Module):
 class _DescribedAttention(nn.Module):
     """Channels weighed by how alike their small keys are to a query made of the description.
 
-    The query is one for all channels, so all channels of a head come out equal: a weighted mean of its values.
+    The query is one for all channels, so all channels of a head come out equal: a weighted mean of its values. That
+    mean and the last projection, whose weights of a head are summed therefore, are one matrix for each image.
     """
 
     def __init__(self, width: int, heads: int, antialias: bool) -> None:
@@ -177,11 +178,13 @@ class _DescribedAttention(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b 324"]
     ) -> Float[Tensor, "b c h w"]:
-        heads, channels = len(self.temperature), features.shape[1]
+        heads = len(self.temperature)
         keys, values = self.kv_dwconv.on_parts(self.kv.parts(features, 2))
         small = F.interpolate(keys, (SIDE, SIDE), mode="bilinear", antialias=self.antialias).flatten(2)
         queries = F.normalize(self.q(embedding), dim=-1).unsqueeze(2)
         alike = (F.normalize(small, dim=-1) @ queries).unflatten(1, (heads, -1))
-        weights = (alike * self.temperature).softmax(2).flatten(1, 2).unsqueeze(3)
-        means = (values * weights).unflatten(1, (heads, -1)).sum(2)
-        return self.project_out(means.repeat_interleave(channels // heads, 1))
+        weights = (alike * self.temperature).softmax(2)
+        projection = self.project_out.weight.flatten(1).unflatten(1, (heads, -1)).sum(2)
+        matrix = (weights * projection.t().unsqueeze(1)).flatten(1, 2)
+        attended = values.permute(0, 2, 3, 1).flatten(1, 2) @ matrix
+        return attended.unflatten(1, features.shape[-2:]).permute(0, 3, 1, 2)

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines.layers import nhwc, remade
+from baselines.layers import LayerNorm, nhwc, remade
 from baselines.network import Network
 
-_BlockNorm = partial(nn.LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
+_BlockNorm = partial(LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
 
 
 class TransWeather(Network):
@@ -159,7 +159,7 @@ class _PatchEmbedding(nn.Module):
     def __init__(self, inputs: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inputs, width, kernel, stride, kernel // 2)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
         features = self.proj(features)
@@ -204,7 +204,7 @@ class _SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
         if reduction > 1:
             self.sr = nn.Conv2d(width, width, reduction, reduction)
-            self.norm = nn.LayerNorm(width)
+            self.norm = LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
         queries = self.q(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What is made again in the backward pass instead of kept: the same gradients from less memory."""
+"""What is made again in the backward pass instead of kept (the same gradients from less memory), and norms in bf16."""
 
 import weakref
 
@@ -44,3 +44,9 @@ def test_what_is_remade_is_not_kept(large, monkeypatch):
     assert bool(gone) == (large == 0)
     result.sum().backward()
     torch.testing.assert_close(weight.grad, (first * second).sum(0).expand(8, 8))
+
+
+def test_norms_sum_the_gradients_of_their_weights_in_single_precision():
+    norm, gradient = layers.ChannelNorm(3), torch.rand(2, 3, 64, 64)
+    norm(torch.randn(2, 3, 64, 64).bfloat16()).backward(gradient.bfloat16())
+    torch.testing.assert_close(norm.bias.grad, gradient.sum((0, 2, 3)), rtol=1e-2, atol=0)

@@ -39,26 +39,25 @@ def test_each_expert_adapter_and_router_are_the_published_ones():
 
 
 @torch.no_grad()
-def test_choices_and_balance_loss_are_the_published_ones():
-    network, expected = baselines.build("moceir_s").eval(), published.NETWORKS["moceir_s"]
+@pytest.mark.parametrize("name", ["moceir", "moceir_s"])
+def test_choices_and_balance_loss_are_the_published_ones(name):
+    network, expected = baselines.build(name).eval(), published.NETWORKS[name]
     published.fill(network, expected["fill_gain"])
     image = published.image()
     restored, routings = network.routed(torch.cat([image, image.flip(3), image / 2]))
     assert [int(routing.experts[0]) for routing in routings] == expected["expert_of_each_decoder_block"]
     values = [float(routing.values[0]) for routing in routings]
     assert values == pytest.approx(expected["gate_of_each_decoder_block"], abs=1e-5)
-    torch.testing.assert_close(
-        restored[:1], published.output("moceir_s"), rtol=0, atol=1e-4
-    )  # a batch is single images
+    torch.testing.assert_close(restored[:1], published.output(name), rtol=0, atol=1e-4)  # a batch is single images
     complexities = [value for name, value in network.named_buffers() if name.endswith("complexity")]
     torch.testing.assert_close(torch.stack(complexities), torch.tensor(expected["complexity_buffer"]))
-    for images, name in ((1, "balance_loss"), (3, "balance_loss_batch3")):
+    for images, case in ((1, "balance_loss"), (3, "balance_loss_batch3")):
         for suffix in ("", "_with_complexity_bias"):
             losses = [
                 balance_loss(routing.logits[:images], routing.noisy[:images], complexity if suffix else None)
                 for routing, complexity in zip(routings, complexities, strict=True)
             ]
-            assert torch.stack(losses).mean().item() == pytest.approx(expected[name + suffix], abs=1e-4)
+            assert torch.stack(losses).mean().item() == pytest.approx(expected[case + suffix], abs=1e-4)
 
 
 def routed_to(network, images):

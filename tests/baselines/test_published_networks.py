@@ -28,6 +28,8 @@ def test_layout_parameters_and_output_are_the_published_ones(name):
     loss = (restored - 0.5).abs().mean()
     assert loss.item() == pytest.approx(expected["l1_to_half"], rel=1e-4)
     loss.backward()
+    idle = sum(parameter.numel() for parameter in parameters if parameter.requires_grad and parameter.grad is None)
+    assert idle == expected.get("parameters_without_gradient", idle)
     norms = published.gradient_norms(network)
     assert math.hypot(*norms.values()) == pytest.approx(expected["grad_norm"], rel=1e-3)
     for group, norm in expected.get("grad_norm_by_name", {}).items():
