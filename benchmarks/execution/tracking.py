@@ -53,6 +53,11 @@ def _embedded(uri: str) -> bool:
     return uri.startswith(("sqlite:", "sqlite+"))
 
 
+def reachable_by_jobs(uri: str) -> bool:
+    """Whether processes of other machines may log to the store: a server, and no password in its address."""
+    return uri.startswith(("http:", "https:")) and shown(uri) == uri
+
+
 def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits minutes for a server that is gone
