@@ -253,6 +253,7 @@ def _report(
         print(f"failed: {plan.title}: {status.reason}{mends}\n        {plan.folder}", file=sys.stderr)
     if uri != tracking.NONE:
         tracking.mirror(uri, [plan.run for plan in plans], request.command)
+        tracking.log_gains(uri, [plan.run for plan in plans])
         if problem := tracking.log_summary(uri, setting, request.command, report.files):
             print(f"warning: the report is not in MLflow ({problem}).", file=sys.stderr)
         print(f"MLflow:  {tracking.viewer(uri)}")
