@@ -68,7 +68,7 @@ def numbered(text: str) -> list[str]:
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if absent := [number for number in numbers if int(number) >= there]:
         what = f"has {there} CUDA device{'s' * (there > 1)}" if there else "has no CUDA device that torch can use"
-        raise UserError(f"--devices {text}: {', '.join(absent)} is not there; this machine {what}.")
+        raise UserError(f"--devices {text}: no {' and no '.join(absent)} is there; this machine {what}.")
     return [f"cuda:{int(number)}" for number in numbers]
 
 

@@ -108,12 +108,12 @@ def run_all(
     """
     grid = _Grid(plans, options, output, context, ended)
     what = "the jobs go on" if options.interrupt == "leave" else "the jobs save and are cancelled"
-    try:
-        with waits_for(what):
+    with waits_for(what):
+        try:
             return grid.finish()
-    except KeyboardInterrupt:
-        grid.interrupted()
-        raise
+        except KeyboardInterrupt:
+            grid.interrupted()
+            raise
 
 
 class _Grid:
@@ -150,7 +150,8 @@ class _Grid:
         self.jobs = {plan: job for plan, job in known.items() if not job.over.exists() and self.queue.has(job.name)}
         self.left = [plan for plan in self.left if plan not in self.jobs]
         if self.jobs:
-            print(f"{len(self.jobs)} of the runs are in the queue already; they are waited for.", flush=True)
+            count = len(self.jobs)
+            print(f"{count} of these runs {'is' if count == 1 else 'are'} in the queue already, and waited for.", flush=True)
 
     def _submit(self, plans: Sequence[Plan]) -> None:
         """Submit these runs; whatever interrupts meanwhile waits until their jobs are noted."""
@@ -238,7 +239,7 @@ class _Grid:
         if not names:
             return
         if self.options.interrupt == "leave":
-            unsubmitted = f" {len(self.left)} runs are not submitted yet." if self.left else ""
+            unsubmitted = f" Not submitted yet: {len(self.left)}." if self.left else ""
             print(f"{self.queue.left(names)}{unsubmitted}", file=sys.stderr, flush=True)
             return
         problem = self.queue.cancel(names)

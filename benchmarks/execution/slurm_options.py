@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, nearest
 from results.visible import visible
 
 EXECUTORS = ("slurm", "local", "debug")
@@ -58,7 +58,8 @@ class SlurmOptions:
             try:
                 values[key] = _READERS[key](value)
             except KeyError:
-                problems.append(f"unknown key {visible(repr(key))}; keys are {', '.join(_READERS)}")
+                near = nearest(key, _READERS).rstrip(".")
+                problems.append(f"unknown key {visible(repr(key))}{near} keys are {', '.join(_READERS)}")
             except ValueError as error:
                 problems.append(f"{key}={visible(value)}: {error}")
         if problems:

@@ -95,6 +95,7 @@ class Slurm:
         self._submitted: dict[str, float] = {}  # when
         self._answered = -1.0
         self._told: set[str] = set()
+        self._endings: dict[str, str] = {}  # which Slurm forgets soon
 
     @staticmethod
     def lacking() -> str:
@@ -130,6 +131,7 @@ class Slurm:
         rows = [line.split("|") for line in told.stdout.splitlines()]
         self._states = {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
         self._answered = asked
+        self._endings |= {name: state for name, (state, _) in self._states.items() if state in _ENDED}
         for name in self._submitted:
             state, why = self._states.get(name, ("", ""))
             if state == "PENDING" and why.strip("()") not in _USUAL:
@@ -146,8 +148,8 @@ class Slurm:
         return name in self._states and self._states[name][0] not in _ENDED
 
     def ending(self, name: str) -> str:
-        state, _ = (self._states or {}).get(name, ("", ""))
-        return f" ({state})" if state and state != "COMPLETED" else ""
+        state = self._endings.get(name, "COMPLETED")
+        return f" ({state})" if state != "COMPLETED" else ""
 
     def cancel(self, names: Sequence[str]) -> str:
         try:
