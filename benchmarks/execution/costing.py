@@ -40,11 +40,11 @@ def measure(request: GridRequest) -> None:
     lacking = list(
         {(costs.place(config), config.strategy): config for config in configs if not costs.ratio(config)}.values()
     )
-    if lacking and (request.cluster or distributed.several()):
+    if lacking and (request.elsewhere or distributed.several()):
         names = ", ".join(sorted({config.strategy for config in lacking}))
         raise UserError(
             f"the cost of {names} cannot be measured here as it is where the runs will be; measure it there by a run "
-            "without --cluster or torchrun, or give it: --cost-ratio STRATEGY=RATIO."
+            "without --cluster, --slurm or torchrun, or give it: --cost-ratio STRATEGY=RATIO."
         )
     if staged := [config for config in lacking if config.data.mixing.startswith("sequential")]:
         raise UserError(
@@ -55,7 +55,7 @@ def measure(request: GridRequest) -> None:
     plans = [Plan.of(setting, config, request.output) for config in lacking]
     feasible.check(plans)
     feasible.check_networks(plans)
-    device = environment.device(request.device)
+    device = environment.device(request.used_devices()[0])
     for plan in plans:
         precision.check(plan.config.train, device)
     with locked(request.cache / ".lock"):  # two commands must not make the same cache at once

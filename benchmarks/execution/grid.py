@@ -16,13 +16,14 @@ from benchmarks.config import protocols
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.data import sources
 from benchmarks.data.pools import Prepared
-from benchmarks.execution import aside, cluster, environment, feasible, local, tracking
+from benchmarks.execution import aside, cluster, environment, feasible, local, slurm, tracking
 from benchmarks.execution.addresses import shown
 from benchmarks.execution.job import ExecutionContext, forget_other_scores
 from benchmarks.execution.locks import Busy, locked
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import ProgressView
 from benchmarks.execution.request import GridRequest
+from benchmarks.execution.slurm_options import SlurmOptions
 from benchmarks.scoring import arithmetic, metrics
 from benchmarks.training import distributed, precision
 from benchmarks.training.checkpoint import latest
@@ -73,6 +74,8 @@ def run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
 
 def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
     check_output(request.output)
+    if request.jobs_of_slurm:
+        slurm.check(request.jobs_of_slurm, request.output)
     leads = not distributed.is_follower()
     if request.fresh and leads:
         aside.put([plan.folder for plan in plans], request.output)
@@ -155,8 +158,8 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
     Returns:
         The data, which are opened if they are not yet.
     """
-    device = environment.device("cpu" if request.cluster else request.device)  # a cluster's workers check their own
-    for plan in () if request.cluster else plans:
+    device = environment.device("cpu" if request.elsewhere else request.used_devices()[0])  # other machines check their own
+    for plan in () if request.elsewhere else plans:
         precision.check(plan.config.train, device)
         arithmetic.check(protocols.get(plan.config.evaluate.protocol), device)
     data = data or _opened(request, plans)
@@ -200,16 +203,33 @@ def execute(
         if request.cluster:
             with waits_for("the checkpoints of the workers' runs are collected"):
                 return cluster.run_all(plans, request.cluster, request.device, command, data.records)
-        devices = environment.devices(environment.device(request.device))
+        if request.jobs_of_slurm:
+            return _as_jobs(request.jobs_of_slurm, request, plans, uri, data, command)
         context = ExecutionContext(request.cache, request.device, uri, command, data=data)
-        return local.run_all(plans, jobs(request, plans), devices, context)
+        return local.run_all(plans, jobs(request, plans), request.used_devices(), context)
+
+
+def _as_jobs(
+    options: SlurmOptions, request: GridRequest, plans: Sequence[Plan], uri: str, data: Prepared, command: str
+) -> dict[Path, Status]:
+    """Do the runs as jobs of Slurm; MLflow gets them as they end.
+
+    Jobs log themselves only where the store is a server without a password: a SQLite file takes no writers from several
+    machines, and what a job is given is written to a file.
+    """
+    there = uri if tracking.reachable_by_jobs(uri) else tracking.NONE
+    context = ExecutionContext(request.cache.absolute(), request.device, there, command, expected=data.records)
+    trials = any(plan.trial for plan in plans)
+    return slurm.run_all(
+        plans, options, request.output, context, lambda plan: tracking.mirror(uri, [plan.run], command, trials)
+    )
 
 
 def jobs(request: GridRequest, plans: Sequence[Plan]) -> int:
     """How many runs are at work at a time: as asked for, else one on a GPU, or as many as have their threads on a
     CPU."""
-    device = environment.device(request.device)
-    return request.jobs or (_cpu_jobs(plans) if device.type == "cpu" else len(environment.devices(device)))
+    devices = request.used_devices()
+    return request.jobs or (_cpu_jobs(plans) if devices == ["cpu"] else len(devices))
 
 
 def _cpu_jobs(plans: Sequence[Plan]) -> int:
@@ -233,6 +253,7 @@ def _report(
         print(f"failed: {plan.title}: {status.reason}{mends}\n        {plan.folder}", file=sys.stderr)
     if uri != tracking.NONE:
         tracking.mirror(uri, [plan.run for plan in plans], request.command)
+        tracking.log_gains(uri, [plan.run for plan in plans])
         if problem := tracking.log_summary(uri, setting, request.command, report.files):
             print(f"warning: the report is not in MLflow ({problem}).", file=sys.stderr)
         print(f"MLflow:  {tracking.viewer(uri)}")

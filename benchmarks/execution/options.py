@@ -66,10 +66,14 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tracking-uri", metavar="URI", help="MLflow server or store (default: a SQLite file in the output), or none")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--devices", metavar="N,N", help="several GPUs of this machine, by number: 0,2; runs are dealt over them")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: the CPU cores, or 1 on a GPU)")
     add(
         "--cluster",
         metavar="tcp://HOST:PORT",
         help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
     )
+    add("--slurm", metavar="KEY=VALUE,...", help="run as jobs of Slurm: partition=gpu,gpus=1,hours=24; also account, qos, "
+        "constraint, exclude, reservation, gres, cpus, memory (GB), at_once, interrupt=leave|cancel, "
+        "executor=slurm|local|debug (benchmarks/CLUSTERS.md)")  # fmt: skip
     add("--dry-run", action="store_true", help="list what there is to do, its state and cost, and stop")

@@ -21,6 +21,7 @@ from benchmarks.execution import feasible, needs, tuned
 from benchmarks.execution.cost import estimate
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
+from benchmarks.execution.slurm_options import SlurmOptions
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed
 from results.records import passes
@@ -52,6 +53,8 @@ class GridRequest:
     cost_ratios: Sequence[str] = ()
     tuned: bool = False
     fresh: bool = False
+    slurm: str | None = None
+    devices: str | None = None
 
     @property
     def cache(self) -> Path:
@@ -64,6 +67,32 @@ class GridRequest:
         what = ["--strategies", *self.strategies, "--seeds", *map(str, self.seeds)]
         terms = ["--budget", *self.budget] if list(self.budget) != ["steps"] else []
         return self.words(*what) + "".join(f" {word}" for word in [*terms, *["--tuned"] * self.tuned])
+
+    @cached_property
+    def jobs_of_slurm(self) -> SlurmOptions | None:
+        """What the jobs are to have, where runs are jobs of Slurm.
+
+        Raises:
+            UserError: with everything that is wrong with it.
+        """
+        return None if self.slurm is None else SlurmOptions.read(self.slurm)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether runs are done by other processes than this command's own, perhaps on other machines."""
+        return bool(self.cluster or self.jobs_of_slurm)
+
+    def used_devices(self) -> list[str]:
+        """What runs are shared out among.
+
+        Raises:
+            UserError: for a device that is not there.
+        """
+        from benchmarks.execution import environment  # which imports torch
+
+        if self.devices is not None:
+            return environment.numbered(self.devices)
+        return environment.devices(environment.device(self.device))
 
     def words(self, *what: str) -> str:
         """The options that all its trainings have alike, with those of ``what`` among them."""
@@ -210,14 +239,28 @@ class GridRequest:
             raise UserError(f"--jobs {self.jobs}: at least one run at a time is needed.")
         if self.cost_ratios and "cost" not in self.budget:
             raise UserError("--cost-ratio belongs to --budget cost.")
-        if distributed.several() and self.cluster:
-            raise UserError("torchrun and --cluster are two ways to use several machines; take one.")
+        self._check_place()
         if distributed.several() and self.jobs not in (None, 1):
             raise UserError("under torchrun all processes work on one run at a time; leave out --jobs.")
         try:
             (self.output / "runs").exists()
         except OSError as error:
             raise UserError(f"the output folder {self.output} cannot be: {error.strerror}.") from error
+
+    def _check_place(self) -> None:
+        """Whether the options that say where runs are done go together."""
+        ways = {"--cluster": self.cluster, "--slurm": self.jobs_of_slurm, "torchrun": distributed.several()}
+        if len(chosen := [name for name, asked in ways.items() if asked]) > 1:
+            raise UserError(f"{' and '.join(chosen)} are ways to use several machines; take one.")
+        if self.jobs_of_slurm and self.jobs is not None:
+            raise UserError("--jobs is of this machine; with --slurm it is at_once: --slurm ...,at_once=N.")
+        if self.devices is None:
+            return
+        if chosen:
+            raise UserError(f"--devices names GPUs of this machine; leave it out with {chosen[0]}.")
+        if self.device not in ("auto", "cuda"):
+            raise UserError(f"--devices {self.devices} names CUDA devices; leave out --device {self.device}.")
+        self.used_devices()
 
 
 def _is_reference(config: Config) -> bool:

@@ -7,7 +7,9 @@ Passwords in the store's address are used and never written (:mod:`benchmarks.ex
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import os
 import re
 import shlex
@@ -21,10 +23,12 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from benchmarks.config.configuration import Config
+from benchmarks.execution import artifacts
 from benchmarks.execution.addresses import reason, shown
+from benchmarks.execution.tracked_scores import gains, means
 from results import Damaged, Run
 from results import schema as names
-from results.records import State
+from results.records import State, labelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,14 +37,16 @@ if TYPE_CHECKING:
 NONE = "none"
 POINTS = 500  # at most so many points a series
 _FILE = "mlflow.json"
+_DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"  # below the output folder
 _NAME = re.compile(r"[\w-]{1,64}")  # of an MLflow run
+_KEY = 250  # characters of a series's name that every server takes
 _TAG = 5000  # characters of a tag that every server takes
 _SEARCHED = 500  # runs that one search asks for
 
 
 def default_uri(output: Path) -> str:
     """The embedded store of an output folder."""
-    path = str((output / "mlflow.db").resolve())
+    path = str((output / _DATABASE).resolve())
     if not set("?%") & set(path):
         return f"sqlite:///{path}"
     from sqlalchemy.engine import URL
@@ -51,6 +57,11 @@ def default_uri(output: Path) -> str:
 
 def _embedded(uri: str) -> bool:
     return uri.startswith(("sqlite:", "sqlite+"))
+
+
+def reachable_by_jobs(uri: str) -> bool:
+    """Whether processes of other machines may log to the store: a server, and no password in its address."""
+    return uri.startswith(("http:", "https:")) and shown(uri) == uri
 
 
 def _client(uri: str) -> MlflowClient:
@@ -79,8 +90,12 @@ def prepare(uri: str, experiment: str, output: Path) -> str | None:
         if known is not None and known.lifecycle_stage == "deleted":
             return f"the experiment {experiment} was deleted there; mlflow experiments restore brings it back"
         if known is None:
-            place = (output.resolve() / "mlartifacts").as_uri() if _embedded(uri) else None
+            place = (output.resolve() / _ARTIFACTS).as_uri() if _embedded(uri) else None
             client.create_experiment(experiment, place)
+        elif _embedded(uri) and uri == default_uri(output):
+            database, place = output.resolve() / _DATABASE, (output.resolve() / _ARTIFACTS).as_uri()
+            if artifacts.relocate(database, experiment, place):
+                print(f"note: {output} was moved or copied; its MLflow store finds the artifacts where they are now.")
     except Exception as error:  # whatever a server or a database can raise; training goes on without the mirror
         return reason(error, uri)
     return None
@@ -138,11 +153,19 @@ class Tracker:
                 self._remember()
                 return
             experiment = _experiment_id(self._client, self.config.setting)
-            title = f"{self.config.baseline} {self.config.strategy} seed {self.config.seed}"
-            created = self._client.create_run(experiment, tags=self._tags(), run_name=title)
+            created = self._client.create_run(experiment, tags=self._tags(), run_name=self._title())
             self._id = created.info.run_id
             self._remember()
             self._log(params=_flat(self.config.model_dump(mode="json")))
+
+    def _title(self) -> str:
+        """``art:tau=1 s0 nafnet``: what runs differ in stands first, as MLflow cuts names at their end."""
+        terms = self.config.terms
+        words = [
+            *filter(None, [terms.task]), *["tuned"] * bool(terms.tuned), *["equal cost"] * (terms.budget == "cost"),
+            *[f"trial, lr {self.config.train.lr:.3g}"] * self.trial,
+        ]  # fmt: skip
+        return f"{labelled(terms.tuned or self.config.strategy, words)} s{self.config.seed} {self.config.baseline}"
 
     def _last_steps(self) -> dict[str, int]:
         """Of every series, the last step that the server has: a killed process may have logged more than it noted."""
@@ -222,18 +245,14 @@ class Tracker:
         if not self.working:
             return
         with self._guarded():
-            scores = self.run.scores()
-            means = scores.groupby(["metric", "dataset"])[["value", "input_value"]].mean().reset_index()
             steps = self.config.train.steps
-            for column, kind in (("value", ""), ("input_value", "_input")):
-                rows = means.to_dict("records")
-                self._log((_key(f"{row['metric']}{kind}/{row['dataset']}"), row[column], steps) for row in rows)
+            if record := self.run.record:
+                self._log((_key(key), value, steps) for key, value in means(self.run, record).items())
             files = (names.CONFIG, names.ENVIRONMENT, names.DATA, names.RHYTHM, names.CURVE, names.SCORES)
-            for path in [self.run.folder / name for name in (*files, *[names.CHECKPOINT] * (not self.trial))]:
-                if path.exists():
-                    self._client.log_artifact(self._id, str(path))
-            if (self.run.folder / "samples").is_dir():
-                self._client.log_artifacts(self._id, str(self.run.folder / "samples"), "samples")
+            beside, folder = _embedded(self.uri), self.run.folder
+            whole = [*files, *[names.CHECKPOINT] * (not self.trial)]
+            artifacts.put(self._client, self._id, [folder / name for name in whole], linked=beside)
+            artifacts.put(self._client, self._id, sorted(folder.glob("samples/*")), "samples", linked=beside)
             self._client.set_terminated(self._id, "FINISHED" if state == State.DONE else "FAILED")
             self._remember(complete=True)
 
@@ -283,8 +302,10 @@ def _noted(run: Run, uri: str, complete: bool = False) -> str:
         known = run.read_json(_FILE)
     except Damaged:
         known = {}
-    if not known or shown(str(known.get("uri"))) != shown(uri):
+    there = str(known.get("uri"))
+    if not known or (shown(there) != shown(uri) and not (_embedded(there) and _embedded(uri))):
         return ""
+    # an embedded store may have been moved with its folder; whether it has the run, it is asked itself
     if known["uri"] != shown(uri):  # written before passwords were left out
         run.write_json(_FILE, known | {"uri": shown(uri)})
     name = known.get("run_id")
@@ -326,17 +347,38 @@ def log_summary(uri: str, experiment: str, grid: str, files: Iterable[Path]) -> 
                 break
         else:
             created = client.create_run(identifier, tags=tags, run_name="summary")
-        for path in files:
-            client.log_artifact(created.info.run_id, str(path), "report")
+        artifacts.put(client, created.info.run_id, files, "report", linked=_embedded(uri))
         client.set_terminated(created.info.run_id)
     except Exception as error:  # the report is on disk; its mirror is not worth a failure
         return reason(error, uri)
     return None
 
 
+def log_gains(uri: str, runs: Iterable[Run]) -> None:
+    """Log every run's gain over mix, which is known once both have ended; a number that is there already stays."""
+    if uri == NONE:
+        return
+    try:
+        client = _client(uri)
+        for run, found in gains([run for run in runs if not run.damage() and run.status.state == State.DONE]):
+            name, record = _noted(run, uri), run.record
+            if not name or record is None or not _existing(client, record.config.setting, [name]):
+                continue
+            known = client.get_run(name).data.metrics
+            for key, value in found.items():
+                if not math.isclose(known.get(_key(key), math.nan), value, abs_tol=1e-9):
+                    client.log_metric(name, _key(key), value, step=record.config.train.steps or 0)
+    except Exception as error:  # as everywhere in the mirror
+        print(f"warning: MLflow at {shown(uri)} failed ({reason(error, uri)}).", file=sys.stderr)
+
+
 def _key(name: str) -> str:
-    """A name of a series that MLflow takes; names from outside have other characters too."""
-    return "/".join(re.sub(r"[^\w. :-]|^\.+$", "_", part) or "_" for part in name.split("/"))[:250]
+    """A name of a series that MLflow takes; names from outside have other characters too. Of a long one the end is a
+    digest, so that two that differ stay two."""
+    key = "/".join(re.sub(r"[^\w. :-]|^\.+$", "_", part) or "_" for part in name.split("/"))
+    if len(key) <= _KEY:
+        return key
+    return f"{key[: _KEY - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _flat(content: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:

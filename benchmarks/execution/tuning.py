@@ -17,7 +17,7 @@ import baselines
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
-from benchmarks.execution import asking, feasible, grid, tracking, tuned
+from benchmarks.execution import asking, feasible, grid, slurm, tracking, tuned
 from benchmarks.execution.asking import Told, Values
 from benchmarks.execution.cost import estimate
 from benchmarks.execution.locks import locked
@@ -275,6 +275,8 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
     """
     options = request.grid
     grid.check_output(options.output)
+    if options.jobs_of_slurm:
+        slurm.check(options.jobs_of_slurm, options.output)
     studies = request.studies()
     announce(f"{studies[0].setting.title}: {len(studies)} searches of {request.trials} trials.")
     with ExitStack() as locks:
@@ -293,7 +295,7 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
                 announce(f"{ended} of {wanted} trials done; {len(plans)} runs next.")
                 return grid.execute(options, plans, uri, data, request.command)
 
-            jobs = (options.jobs or _QUEUED) if options.cluster else grid.jobs(options, first)
+            jobs = (options.jobs or _QUEUED) if options.elsewhere else grid.jobs(options, first)
             search_all(studies, jobs, execute)
         with locked(request.place / ".lock"):
             files = tuning.summarise(request.place, tuned.read_all(options.output, studies[0].setting.name))

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from benchmarks.config.settings import load
 from benchmarks.execution import addresses, tracking
 from benchmarks.execution.tracking import POINTS, Tracker, mirror, thinned
 from results import Run
-from results.records import State, Status
+from results.records import DataRecord, State, Status
+from results.schema import SCORE_COLUMNS
 
 TASKS = ["denoise_15", "derain"]
 
@@ -192,3 +194,66 @@ def test_points_of_a_series_are_bounded_and_the_same_however_they_come(steps, ev
     assert min(len(table) / 2, POINTS) * 0.99 <= len(kept) <= POINTS
     half = thinned(table[table["step"] <= steps // 2], steps)["step"].unique()
     assert list(half) == [step for step in kept if step <= steps // 2]
+
+
+def test_names_that_differ_behind_the_longest_name_are_two_series():
+    names = ["psnr/" + "x" * 300 + end for end in "ab"]
+    assert len({tracking._key(name) for name in names}) == 2 and all(len(tracking._key(name)) <= 250 for name in names)
+
+
+def scored(run, config, strategy, values, extra=()):
+    """A finished run with two images of each test set."""
+    config = config.model_copy(update={"strategy": strategy})
+    record = {"config": config.model_dump(mode="json"), "pair": "one", "hash": config.hash}
+    run.write_json("config.json", record)
+    rows = [
+        (dataset, "derain", image, "airnet_rgb", "psnr", value + image, 20.0, "")
+        for dataset, value in values.items() for image in (-1, 1)
+    ]  # fmt: skip
+    rows += [(dataset, *row[1:3], "psnr_y", *row[4:]) for dataset in values for row in rows[:1]]  # another protocol
+    run.write_scores(pd.DataFrame(rows, columns=SCORE_COLUMNS))
+    run.write_data([DataRecord(role="test", dataset=name, task="derain") for name in values if name not in extra])
+    run.write_status(Status(State.DONE))
+    return run
+
+
+def test_the_average_and_the_gain_over_mix_are_metrics_and_files_are_there_once(run, tmp_path):
+    from mlflow import MlflowClient
+
+    one, config, uri = run
+    mix = scored(one, config, "mix", {"A": 20.0, "B": 30.0, "More": 90.0}, extra=["More"])
+    art = scored(Run(tmp_path / "art"), config, "art", {"A": 21.0, "B": 33.0, "More": 80.0}, extra=["More"])
+    (art.folder / "samples").mkdir()
+    (art.folder / "samples/A.png").write_bytes(b"picture")
+    assert tracking.prepare(uri, "three_task", tmp_path) is None
+    mirror(uri, [mix, art], "grid")
+    tracking.log_gains(uri, [mix, art])
+    tracking.log_gains(uri, [mix, art])
+    client, name = MlflowClient(uri), art.read_json("mlflow.json")["run_id"]
+    metrics = client.get_run(name).data.metrics
+    assert (metrics["psnr/average"], metrics["psnr/More"], metrics["psnr_input/average"]) == (27.0, 80.0, 20.0)
+    assert (metrics["gain/average"], metrics["gain/A"], metrics["gain/B"], metrics["gain/More"]) == (2, 1, 3, -10)
+    assert len(client.get_metric_history(name, "gain/average")) == 1
+    assert not any(key.startswith("gain") for key in client.get_run(mix.read_json("mlflow.json")["run_id"]).data.metrics)
+    assert client.get_run(name).info.run_name == "art s0 transweather"
+    place = Path(client.download_artifacts(name, ""))
+    for shown in ("scores.csv", "samples/A.png"):
+        assert (place / shown).samefile(art.folder / shown)
+
+
+def test_a_moved_output_folder_keeps_its_store_and_its_artifacts(run, tmp_path, store):
+    from mlflow import MlflowClient
+
+    before, after = tmp_path / "100% one", tmp_path / "two"
+    before.mkdir()
+    shutil.copy(store, before / "mlflow.db")
+    _, config, _ = run
+    done = scored(Run(before / "runs/x"), config, "art", {"A": 21.0})
+    assert tracking.prepare(tracking.default_uri(before), "three_task", before) is None
+    first = mirrored(tracking.default_uri(before), done)
+    before.rename(after)
+    uri, done = tracking.default_uri(after), Run(after / "runs/x")
+    assert tracking.prepare(uri, "three_task", after) is None
+    assert mirrored(uri, done) == first  # not logged a second time
+    shown = Path(MlflowClient(uri).download_artifacts(first, "")) / "scores.csv"
+    assert shown.is_relative_to(after) and shown.samefile(done.folder / "scores.csv")
