@@ -105,14 +105,17 @@ class DataSet(BaseModel):
         """Name of the set that this is a part of, or its own."""
         return self.name.partition(":")[0]
 
-    def where(self) -> str:
-        """Its layout and source, for somebody who has to fetch it."""
+    @property
+    def places(self) -> str:
+        """Where its files are looked for first, for people."""
         layout = self.layouts[0]
         parts = [f"{self.folders[0]}/{part}/" for part in (layout.input, layout.target) if part is not None]
-        places = " with ".join(dict.fromkeys(part.replace("/./", "/") for part in parts)).format(
-            part=self.part or "<part>"
-        )
-        return f"{self.expected:,} expected in {places}; from {self.home}"
+        found = dict.fromkeys(part.replace("/./", "/") for part in parts)
+        return " with ".join(found).format(part=self.part or "<part>")
+
+    def where(self) -> str:
+        """Its layout and source, for somebody who has to fetch it."""
+        return f"{self.expected:,} expected in {self.places}; from {self.home}"
 
 
 @dataclass(frozen=True)

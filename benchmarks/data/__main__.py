@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.config import settings
-from benchmarks.config.data_sets import Catalogue, DataSet
+from benchmarks.config.data_sets import Catalogue, DataSet, known
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.config.settings import Setting
 from results.command import announce, command, leave
@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
     def subcommand(
         name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
     ) -> argparse.ArgumentParser:
-        """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
+        """``root``: whether --data-root is ``needed``, ``optional``, ``made`` where it is not, or no option; ``doing``:
+        said first."""
         added = subparsers.add_parser(name, help=about, description=about)
         added.add_argument(
             "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
@@ -52,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     show.add_argument("--file", type=Path, metavar="FILE", help="the PNG (default: OUTPUT/sheets/SETTING.png)")
+    about = "Fetch sets that lie complete in public repositories, every file by its SHA-256."
+    fetch = subcommand("fetch", about, _fetch, "made")
+    fetch.add_argument(
+        "names", nargs="*", metavar="SET", help="which sets; without any, and without --setting: list them"
+    )
+    fetch.add_argument("--mirror", action="append", default=[], metavar="URL", dest="mirrors",
+        help="asked first: a server with the files as in DIR, such as python -m http.server in a colleague's")  # fmt: skip
     for added in (cache, show):
         added.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
             help="holds the cache of decoded images (default: results)")  # fmt: skip
@@ -64,7 +72,7 @@ def main(options: argparse.Namespace) -> int:
     :mod:`results.command`)."""
     if options.setting:
         settings.load(options.setting)
-    if getattr(options, "data_root", None):
+    if getattr(options, "data_root", None) and options.run is not _fetch:
         from benchmarks.data.locating import data_root
 
         data_root(options.data_root)
@@ -89,6 +97,19 @@ def _list(options: argparse.Namespace) -> int:
 
     print(describe(_settings(options), everything=not options.setting))
     return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from benchmarks.data.fetch.request import FetchRequest, fetch, listing
+
+    setting = settings.load(options.setting) if options.setting else None
+    if setting is None and not options.names:
+        print(listing(known()))
+        return 0
+    if options.data_root is None:
+        raise UserError("--data-root missing: name the folder that the sets are to lie in.")
+    catalogue = setting.catalogue if setting else known()
+    return int(not fetch(FetchRequest(options.names, setting, options.data_root, options.mirrors, catalogue)))
 
 
 def _check(options: argparse.Namespace) -> int:
