@@ -50,6 +50,9 @@ class Config(Section):
     tasks: tuple[str, ...] = ()  # of the setting, where not all of them are trained
     terms: Terms = Field(default_factory=lambda: Terms.model_validate({}))
 
+    def __hash__(self) -> int:
+        return hash((self.setting, self.baseline, self.strategy, self.seed, self.data, self.train, self.terms))
+
     def identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
         left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place", "data_sets"), True)

@@ -101,7 +101,8 @@ class DataSet(BaseModel):
     training set (``data.extra``). ``lists``: files beside or in its folder that name its samples. ``make``: clean
     images of this set may stand in where a ``train`` or ``test`` set is missing. ``zeros``: leading zeros of names
     count, so that ``0001`` and ``000001`` are two samples. ``root``: the folder that ``folders`` lie in, of a set that
-    is not below the data root.
+    is not below the data root. ``known_as``: the folder of a known set that lies in another one, by which its files go
+    in fingerprints, so that a run does not depend on where they lie.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -120,6 +121,7 @@ class DataSet(BaseModel):
     make: str = ""
     zeros: bool = False
     root: str = ""
+    known_as: str = ""
 
     @property
     def paired(self) -> bool:
@@ -199,16 +201,16 @@ class _Written(BaseModel):
         fields = known.model_dump() if known else {"folders": (name,), "layouts": ({"target": ".", **_ANY},)}
         fields |= {key: getattr(self, key) for key in given if key in DataSet.model_fields} | {"name": name}
         if "folder" in given or short:
-            fields |= self._places(short, fields)
+            fields |= self._places(short, fields, known)
         return DataSet.model_validate(fields)
 
-    def _places(self, short: set[str], fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _places(self, short: set[str], fields: Mapping[str, Any], known: DataSet | None) -> dict[str, Any]:
         """``root``, ``folders`` and ``layouts`` from the short keys."""
         folder = os.path.expanduser(self.folder) or fields["folders"][0]
         found: dict[str, Any] = {"root": folder, "folders": (".",)} if os.path.isabs(folder) else {"folders": (folder,)}
         if not short:
             general = [layout for layout in fields["layouts"] if not dict(layout).get("folders")]
-            return {"root": ""} | found | {"layouts": general}
+            return {"root": "", "known_as": known.folders[0] if known else ""} | found | {"layouts": general}
         places = [os.path.join(folder, os.path.expanduser(place)) for place in (self.input, self.target or ".")]
         if any(os.path.isabs(place) for place in places):
             used = [place for place, is_used in zip(places, (self.input, True), strict=True) if is_used]

@@ -40,9 +40,16 @@ class Located:
         digest = hashlib.sha256(self.data_set.name.encode())
         for pair in self.pairs:
             for path in filter(None, (pair.input, pair.target)):
-                line = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
+                line = f"{self._named(path).as_posix()} {_size(path)}\n"
                 digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
+
+    def _named(self, path: Path) -> Path:
+        """The path from the data root on, as it would be where the set is usually looked for."""
+        folder = self.root / self.data_set.folders[0]
+        if self.data_set.known_as and path.is_relative_to(folder):
+            return Path(self.data_set.known_as) / path.relative_to(folder)
+        return path.relative_to(self.root)
 
 
 def _size(path: Path) -> int:
