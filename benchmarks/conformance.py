@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.config import settings
+from benchmarks.config import data_sets, settings
 from benchmarks.config.configuration import resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
@@ -34,7 +34,7 @@ def check(setting: Setting, cache: Path) -> Iterator[Finding]:
         UserError: if a degradation cannot be imported.
     """
     yield _severities(setting)
-    for name in setting.data_sets:
+    for name in {**setting.given, **setting.data_sets}:
         yield _layouts(name, setting)
     prepared = sources.prepare(setting, DataConfig(), (), cache)
     yield _batch(setting, prepared)
@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
         "python -m benchmarks.conformance", description="Check what every setting must do, on embedded data."
     )
     result.add_argument("setting", nargs="+", help=f"a file, or one of {', '.join(settings.names())}")
+    data_sets.add_argument(result)
     result.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     return result
 
@@ -95,7 +96,8 @@ def parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """The command; 0 if nothing failed, 1 if something did, 2 if the setting cannot be read."""
     announce("Checking settings on embedded data.")
-    loaded = [settings.load(name) for name in options.setting]
+    given = data_sets.read(options.data_sets)
+    loaded = [settings.load(name, given) for name in options.setting]
     return int(not all([printed(setting.title, check(setting, options.output / "cache")) for setting in loaded]))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.config import settings
+from benchmarks.config import data_sets, settings
 from benchmarks.config.errors import UserError
 from benchmarks.scoring import weights
 from results.command import announce, command, leave
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add("--setting", help=f"one of: {', '.join(settings.names())}, or a file (default: that of the run)")
     add("--data-root", type=Path, metavar="DIR",
         help="real images in the published layouts (default: the run's data, or embedded photographs)")  # fmt: skip
+    data_sets.add_argument(result)
     add("--missing", choices=["error", "synthesise"], default="error",
         help="where a real test set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     add("--protocol", help="how scores are computed (default: the setting's)")

@@ -117,12 +117,16 @@ def write_runs(folder: Path, entries: list[dict[str, JsonValue]]) -> None:
 
 
 def _placeless(record: RunRecord) -> RunRecord:
-    """The record without the folder that images were in, which is no part of a run's identity."""
-    config = record.config
-    if not config.data.root:
-        return record
-    data = config.data.model_copy(update={"root": None})
-    return record.model_copy(update={"config": config.model_copy(update={"data": data})})
+    """The record without the folders that images were in, which are no part of a run's identity."""
+    config, without = record.config, dict[str, object]()
+    if config.data.root:
+        without["data"] = config.data.model_copy(update={"root": None})
+    if config.data_sets:
+        without["data_sets"] = {
+            name: {key: value for key, value in fields.items() if key != "root"}
+            for name, fields in config.data_sets.items()
+        }
+    return record.model_copy(update={"config": config.model_copy(update=without)}) if without else record
 
 
 def _slim(table: pd.DataFrame) -> pd.DataFrame:

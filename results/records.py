@@ -160,7 +160,8 @@ class Terms(Record):
 
 
 class RunConfig(Record):
-    """The resolved configuration of a run (``benchmarks.config.configuration.Config``)."""
+    """The resolved configuration of a run (``benchmarks.config.configuration.Config``); ``data_sets``: those that its
+    user brought along, by name."""
 
     setting: str
     baseline: str
@@ -174,6 +175,7 @@ class RunConfig(Record):
     evaluate: EvaluateConfig = EvaluateConfig()
     tasks: list[str] = []
     terms: Terms = Terms()
+    data_sets: dict[str, dict[str, JsonValue]] = {}
 
     @property
     def label(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from pydantic import Field, JsonValue, ValidationError
 
 import art
 import baselines
+from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
@@ -24,11 +25,19 @@ class Config(Section):
     """One run: setting x baseline x strategy x seed with everything resolved. It names its setting; what compares it
     with the recipe of its baseline there takes the :class:`Setting` itself."""
 
-    LATER: ClassVar[dict[str, Any]] = {"setting_place": "", "setting_digest": "", "tasks": [], "terms": {}}
+    LATER: ClassVar[dict[str, Any]] = {
+        "setting_place": "",
+        "setting_digest": "",
+        "data_sets": {},
+        "tasks": [],
+        "terms": {},
+    }
 
     setting: str
     setting_place: str = ""  # of a setting from outside: its file or entry point; no part of the identity
     setting_digest: str = ""  # the same: what stands for its content
+    # those of --data-sets that it names; no part of the identity
+    data_sets: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     baseline: str
     strategy: str
     definition: int = 1  # which one of the strategy (art.definition): runs of an older one are not those of today's
@@ -41,9 +50,12 @@ class Config(Section):
     tasks: tuple[str, ...] = ()  # of the setting, where not all of them are trained
     terms: Terms = Field(default_factory=lambda: Terms.model_validate({}))
 
+    def __hash__(self) -> int:
+        return hash((self.setting, self.baseline, self.strategy, self.seed, self.data, self.train, self.terms))
+
     def identifying(self) -> dict[str, Any]:
         """What training depends on, without the strategy and its definition."""
-        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place"), True)
+        left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place", "data_sets"), True)
         # further scenes for validation leave the training as it is; files that are held out leave it
         left_out |= {"data": {"root", "validation"} if self.data.source == "embedded" else {"root"}}
         pair = self.model_dump(mode="json", exclude=left_out)
@@ -173,16 +185,43 @@ def resolve(
     batch, tasks = config.train.batch, len(setting.tasks)
     if config.data.mixing == "balanced" and batch < tasks:
         raise UserError(f"train.batch={batch} cannot hold the {tasks} tasks of balanced mixing; set it higher.")
-    return config
+    return config.model_copy(update={"data_sets": _used(setting, config)})
 
 
-def setting_of(config: Config) -> Setting:
+def _used(setting: Setting, config: Config) -> dict[str, dict[str, JsonValue]]:
+    """The sets that the user has brought along, as far as the run names them."""
+    extra = [text.partition("@")[0] for text in (*config.data.extra, *config.evaluate.extra)]
+    names = {name.partition(":")[0] for name in (*setting.train_sets, *setting.test_sets, *extra)}
+    return {
+        name: data_set.model_dump(mode="json", exclude_defaults=True)
+        for name, data_set in setting.given.items()
+        if name in names
+    }
+
+
+def sets_of(config: Config) -> dict[str, DataSet]:
+    """The sets that its user had brought along for a run that was configured before.
+
+    Raises:
+        UserError: if they are not as they were written.
+    """
+    try:
+        return {name: DataSet.model_validate(fields) for name, fields in config.data_sets.items()}
+    except ValidationError as error:
+        raise UserError("the data sets in the run's configuration are damaged:", mistakes(error, DataSet)) from error
+
+
+def setting_of(config: Config, given: Mapping[str, DataSet] | None = None) -> Setting:
     """The setting of a run that was configured before.
+
+    Args:
+        config: of the run, which has the sets in it that its user had brought along.
+        given: sets that stand in place of those of the same name.
 
     Raises:
         UserError: if its file is gone, or has changed since.
     """
-    setting = load(config.setting_place or config.setting)
+    setting = load(config.setting_place or config.setting, {**sets_of(config), **(given or {})})
     if setting.digest != config.setting_digest:
         raise UserError(
             f"the setting {config.setting_place or config.setting} has changed since this run; put its file back as it "

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.config import settings
-from benchmarks.config.data_sets import Catalogue, DataSet
+from benchmarks.config import data_sets, settings
+from benchmarks.config.data_sets import Catalogue, DataSet, known
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.config.settings import Setting
 from results.command import announce, command, leave
+
+if TYPE_CHECKING:
+    from benchmarks.data.audit.check import Report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,11 +29,14 @@ def parser() -> argparse.ArgumentParser:
     def subcommand(
         name: str, about: str, run: Callable[[argparse.Namespace], int], root: str, doing: str = ""
     ) -> argparse.ArgumentParser:
-        """``root``: whether --data-root is ``needed``, ``optional`` or not there; ``doing``: said first."""
+        """``root``: whether --data-root is ``needed``, ``optional``, ``made`` where it is not, not needed for ``files``
+        that lie elsewhere, or no option; ``doing``: said first."""
         added = subparsers.add_parser(name, help=about, description=about)
         added.add_argument(
             "--setting", metavar="NAME", help=f"one of: {', '.join(settings.names())}, or a file (default: all)"
         )
+        if root != "made":
+            data_sets.add_argument(added)
         if root:
             where = "the folder that the data sets lie in" + ("; without it, embedded data" * (root == "optional"))
             added.add_argument("--data-root", type=Path, metavar="DIR", required=root == "needed", help=where)
@@ -38,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
     subcommand("list", "Settings, the sets they need, how many images, where from, and under which licence.", _list, "")
     check = subcommand(
-        "check", "Decode every file and report every defect by name.", _check, "needed", "Checking every file below"
+        "check", "Decode every file and report every defect by name.", _check, "files", "Checking every file below"
     )
     check.add_argument("--all", action="store_true", help="list all problems, not the first ten of a set")
     leaks = subcommand("leaks", "Find test images that are training images, or crops of them.", _leaks, "needed",
@@ -52,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     show.add_argument("--file", type=Path, metavar="FILE", help="the PNG (default: OUTPUT/sheets/SETTING.png)")
+    about = "Fetch sets that lie complete in public repositories, every file by its SHA-256."
+    fetch = subcommand("fetch", about, _fetch, "made")
+    fetch.add_argument(
+        "names", nargs="*", metavar="SET", help="which sets; without any, and without --setting: list them"
+    )
+    fetch.add_argument("--mirror", action="append", default=[], metavar="URL", dest="mirrors",
+        help="asked first: a server with the files as in DIR, such as python -m http.server in another's")  # fmt: skip
     for added in (cache, show):
         added.add_argument("--output", type=Path, default=Path("results"), metavar="DIR",
             help="holds the cache of decoded images (default: results)")  # fmt: skip
@@ -62,19 +76,22 @@ def parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Run the command; returns the exit code, 1 if data are missing, defective or leaked (others:
     :mod:`results.command`)."""
+    given = options.given = data_sets.read(getattr(options, "data_sets", ()))
     if options.setting:
-        settings.load(options.setting)
-    if getattr(options, "data_root", None):
+        settings.load(options.setting, given)
+    if getattr(options, "data_root", None) and options.run is not _fetch:
         from benchmarks.data.locating import data_root
 
         data_root(options.data_root)
     if options.doing:
-        announce(f"{options.doing} {options.data_root or 'the embedded data'}.", beside=True)
+        where = "where they say that they lie" if given and options.run is _check else "the embedded data"
+        announce(f"{options.doing} {options.data_root or where}.", beside=True)
     return options.run(options)
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:
-    return [settings.load(name) for name in ([options.setting] if options.setting else settings.names())]
+    names = [options.setting] if options.setting else settings.names()
+    return [settings.load(name, options.given) for name in names]
 
 
 def _sets(options: argparse.Namespace) -> dict[str, DataSet]:
@@ -87,25 +104,57 @@ def _sets(options: argparse.Namespace) -> dict[str, DataSet]:
 def _list(options: argparse.Namespace) -> int:
     from benchmarks.data.audit.listing import describe
 
-    print(describe(_settings(options), everything=not options.setting))
+    print(describe(_settings(options), everything=not options.setting, given=options.given))
     return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from benchmarks.data.fetch.request import FetchRequest, fetch, listing
+
+    setting = settings.load(options.setting) if options.setting else None
+    if setting is None and not options.names:
+        print(listing(known()))
+        return 0
+    if options.data_root is None:
+        raise UserError("--data-root missing: name the folder that the sets are to lie in.")
+    catalogue = setting.catalogue if setting else known()
+    return int(not fetch(FetchRequest(options.names, setting, options.data_root, options.mirrors, catalogue)))
 
 
 def _check(options: argparse.Namespace) -> int:
     from benchmarks.data import layouts
-    from benchmarks.data.audit.check import check, text
+    from benchmarks.data.audit.check import check
 
+    if options.data_root is None:
+        return _check_given(options)
     loaded, sets = _settings(options), _sets(options)
     catalogue = Catalogue({name: data_set for setting in loaded for name, data_set in setting.catalogue.sets.items()})
     tasks = {task for setting in loaded for task in setting.task_names}
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
     further = [data_set.instead for data_set in sets.values() if data_set.instead]
     further += catalogue.further(tasks) if options.setting else catalogue.sets
+    sets |= {name: data_set for name, data_set in options.given.items() if not data_set.parts}
     wholes = {data_set.whole for data_set in sets.values()}
     found = [name for name in further if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
-    reports = check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded))
+    return _checked(check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded)), options)
+
+
+def _checked(reports: Sequence[Report], options: argparse.Namespace) -> int:
+    from benchmarks.data.audit.check import text
+
     print(text(reports, options.all))
     return int(any(report.state != "complete" for report in reports))
+
+
+def _check_given(options: argparse.Namespace) -> int:
+    """Without a data root: the sets that the user brings along and that lie in folders of their own."""
+    from benchmarks.data.audit.check import check
+
+    if below := [name for name, data_set in options.given.items() if not data_set.root] or not options.given:
+        which = f"{', '.join(below)} lie below it" if isinstance(below, list) else "the sets lie below it"
+        raise UserError(f"--data-root missing: {which}.")
+    loaded = [settings.load(options.setting, options.given)] if options.setting else []
+    return _checked(check(options.given, Catalogue({**known().sets, **options.given}), None, _least(loaded)), options)
 
 
 def _least(loaded: Iterable[Setting]) -> dict[str, tuple[int, str]]:

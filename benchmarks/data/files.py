@@ -114,10 +114,10 @@ def why(path: Path, error: OSError) -> str:
 
 class Tree:
     """Folders, each listed once; ``problems`` are about all, ``notes`` about those whose pictures were asked for, with
-    paths from ``root`` on."""
+    paths from ``root`` on, or ``whole`` ones."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, whole: bool = False):
+        self.root, self.whole = root, whole
         self._listed: dict[Path, Folder] = {}
         self._asked: dict[Path, None] = {}
 
@@ -166,8 +166,8 @@ class Tree:
         return self._listed[folder]
 
     def shown(self, path: Path) -> str:
-        """The path from the root on."""
-        return text(path.relative_to(self.root).as_posix())
+        """The path from the root on, or the whole one."""
+        return text(path if self.whole else path.relative_to(self.root).as_posix())
 
     @property
     def problems(self) -> list[str]:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.config.data_sets import DataSet, Layout
-from benchmarks.data.files import Tree
+from benchmarks.data.files import Tree, text
 from benchmarks.data.pairing import Pair, Pairing
 
 
 @dataclass(frozen=True)
 class Located:
-    """What of a set lies below a data root. ``problems`` name files that cannot be used, ``notes`` what is left out on
-    purpose."""
+    """What of a set lies below a ``root``: the data root, or the set's own.
+
+    ``problems`` name files that cannot be used, ``notes`` what is left out on purpose.
+    """
 
     data_set: DataSet
     root: Path
@@ -29,14 +31,25 @@ class Located:
         paths = [pair.target for pair in self.pairs] + [pair.input for pair in self.pairs if pair.input]
         return list(dict.fromkeys(paths))
 
+    def shown(self, path: Path) -> str:
+        """How messages name a file: by its path from the data root on, or whole."""
+        return text(path if self.data_set.root else path.relative_to(self.root).as_posix())
+
     def fingerprint(self) -> str:
         """Digest of the names and sizes of the files: the same wherever the folder lies."""
         digest = hashlib.sha256(self.data_set.name.encode())
         for pair in self.pairs:
             for path in filter(None, (pair.input, pair.target)):
-                line = f"{path.relative_to(self.root).as_posix()} {_size(path)}\n"
+                line = f"{self._named(path).as_posix()} {_size(path)}\n"
                 digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
+
+    def _named(self, path: Path) -> Path:
+        """The path from the data root on, as it would be where the set is usually looked for."""
+        folder = self.root / self.data_set.folders[0]
+        if self.data_set.known_as and path.is_relative_to(folder):
+            return Path(self.data_set.known_as) / path.relative_to(folder)
+        return path.relative_to(self.root)
 
 
 def _size(path: Path) -> int:
@@ -46,14 +59,21 @@ def _size(path: Path) -> int:
         return -1  # a link to nowhere; whoever opens it reports that
 
 
-def locate(data_set: DataSet, root: Path) -> Located | None:
-    """Find the set below ``root`` and pair its files; ``None`` where no folder of its names exists.
+def locate(data_set: DataSet, root: Path | None) -> Located | None:
+    """Find the set below ``root``, or where it says that it lies, and pair its files; ``None`` where no folder of its
+    names exists.
 
     Names of folders and files may be in upper or lower case, and in any Unicode form. A folder without usable images,
     files whose names fit no layout, inputs or targets without partner, samples in several files and folders that cannot
     be read are ``problems``, by name; a further place where samples of the set lie is a note.
     """
-    tree = Tree(root)
+    if data_set.root:
+        root = Path(data_set.root)
+        if not os.path.isdir(root):
+            return Located(data_set, root, (), (f"{data_set.name} is to lie in {text(root)}, which is not a folder",))
+    if root is None:
+        return None
+    tree = Tree(root, whole=bool(data_set.root))
     folders, found = [], []
     for folder, layouts in _places(data_set, tree):
         folders.append(folder)

@@ -51,7 +51,7 @@ def further(setting: Setting, data: DataConfig) -> list[Further]:
         else:
             found.append(Further(data_set, int(times or 1)))
     if found and data.source == "embedded":
-        problems.append(f"{found[0].data_set.name} lies in files: name their folder with --data-root")
+        problems.append(f"{found[0].data_set.name} joins sets that lie in files: name their folder with --data-root")
     if problems:
         raise UserError("the further training sets (data.extra) cannot be:", problems)
     return found
@@ -86,24 +86,24 @@ def fingerprint(setting: Setting, data: DataConfig) -> str:
 
 def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
     """What is to be noted about the files of all sets the setting needs, by their names alone."""
-    if data.source == "embedded":
-        return []
-    further_names = [entry.data_set.name for entry in further(setting, data)]
-    sets = dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
-    located = [locate(setting, name, root_of(data)) for name in sets]
+    root, sets = None, dict.fromkeys(extra)
+    if data.source == "files":
+        further_names = [entry.data_set.name for entry in further(setting, data)]
+        root, sets = root_of(data), dict.fromkeys((*setting.train_sets, *further_names, *setting.test_sets, *extra))
+    located = [locate(setting, name, root) for name in sets]
     return list(
         dict.fromkeys(note for entry in located if entry for note in first(entry.data_set.name, entry.notes, NOTED))
     )
 
 
-def locate(setting: Setting, name: str, root: Path) -> layouts.Located | None:
+def locate(setting: Setting, name: str, root: Path | None) -> layouts.Located | None:
     """The set; where it is missing, the one that its samples were taken from."""
     data_set = setting.data_set(name)
     located = layouts.locate(data_set, root)
     return located or (layouts.locate(setting.data_set(data_set.instead), root) if data_set.instead else None)
 
 
-def makers(setting: Setting, role: str, root: Path) -> list[str]:
+def makers(setting: Setting, role: str, root: Path | None) -> list[str]:
     """Clean sets from which missing ones may be made: those among the setting's of that role, else all that are meant
     for it."""
     named = setting.train_sets if role == "train" else setting.test_sets

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.data import layouts
-from benchmarks.data.files import text
 from benchmarks.data.images import Images, identity, open_images
 
 Shape = tuple[int, int]
@@ -71,8 +70,8 @@ def open_set(located: layouts.Located, cache: Path, limit: float) -> Opened:
 
 
 def names(located: layouts.Located) -> dict[Path, str]:
-    """How messages name every file: by its path from the root on."""
-    return {path: text(path.relative_to(located.root).as_posix()) for path in located.files()}
+    """How messages name every file."""
+    return {path: located.shown(path) for path in located.files()}
 
 
 def size_text(shape: Shape) -> str:

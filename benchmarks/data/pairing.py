@@ -179,7 +179,7 @@ class Pairing:
         """Where a list file names the set's samples, keep those; what is on one side only is a note."""
         found = [
             path
-            for folder in dict.fromkeys((self.folder, self.folder.parent))
+            for folder in self._with_lists()
             for name in self.data_set.lists
             for path in self.tree.named(folder, name)
         ]
@@ -190,6 +190,11 @@ class Pairing:
             self._keep_listed(found[0], lists.lines_of(found[0]))
         except lists.UnusableList as reason:
             self.problems.append(f"{self._shown(found[0])}: {reason}; mend it, or move it away to use every sample")
+
+    def _with_lists(self) -> list[Path]:
+        """The set's folder and, unless that leads out of the data root, the one that it lies in."""
+        beside = [self.folder.parent] * (self.tree.whole or self.folder != self.tree.root)
+        return list(dict.fromkeys((self.folder, *beside)))
 
     def _keep_listed(self, path: Path, lines: list[str]) -> None:
         targets = [pair.target for pair in self.pairs]

@@ -131,7 +131,7 @@ class Prepared:
         repeats: int = 0,
     ) -> None:
         """Note a set that was used; what there is nothing to say of is left out of the record."""
-        fields = {"role": role, "task": task.name, "dataset": dataset, "found": found, "expected": expected}
+        fields = {"role": role, "task": task.name, "dataset": dataset, "found": found, "expected": expected or None}
         notes = {"digest": digest, "leaked": list(leaked), "made_from": list(made_from), "repeats": repeats}
         content = fields | {"origin": origin} | {key: value for key, value in notes.items() if value}
         self.records.append(DataRecord.model_validate(content))

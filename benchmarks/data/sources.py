@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.config import protocols
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, quoted
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import degradations, files, holding_out, layouts, opening
@@ -54,9 +54,14 @@ def prepare(
     for task in setting.tasks:
         degradations.load(task.degradation_at)  # one that cannot be imported is refused before anything is opened
     if data.source == "embedded":
-        if extra:
-            raise UserError(f"the test set {extra[0]} lies in files: name their folder with --data-root.")
-        return _embedded(setting, cache, trained is None, data.validation)
+        if below := [name for name in extra if not setting.data_set(name).root]:
+            raise UserError(f"the test set {below[0]} lies in files: name their folder with --data-root.")
+        prepared = _embedded(setting, cache, trained is None, data.validation)
+        if not extra:
+            return prepared
+        found = _Files(setting, data, extra, cache, trained, further_sets)
+        found.protocol, found.prepared = protocol or setting.protocol, prepared
+        return found.prepare_further()
     found = _Files(setting, data, extra, cache, trained, further_sets)
     found.protocol, found.patch = protocol or setting.protocol, patch
     return found.prepare()
@@ -135,7 +140,7 @@ class _Files:
     ):
         self.further_sets = further_sets
         self.setting, self.data, self.cache, self.trained = setting, data, cache, trained
-        self.root = root_of(data)
+        self.root = root_of(data) if data.source == "files" else None
         self.extra = [setting.data_set(name) for name in extra]
         self.prepared = Prepared()
         self.problems: list[str] = []
@@ -150,24 +155,30 @@ class _Files:
                 self._hold_out()
             for task in self.setting.tasks:
                 self._train(task)
-        for task, test, is_extra in self._wanted_tests():
-            self._test(task, test, is_extra)
+        for task in self.setting.tasks:
+            for test in task.test:
+                self._test(task, test, False)
+        return self.prepare_further()
+
+    def prepare_further(self) -> Prepared:
+        """What is prepared with the further test sets, which is all that there is beside embedded data."""
+        for task, test in self._further_tests():
+            self._test(task, test, True)
         if self.problems:
-            message = f"the data below {files.text(self.root)} cannot be used as they are:"
-            raise UserError(message, dict.fromkeys(self.problems))
+            below = f" below {files.text(self.root)}" if self.root else ""
+            raise UserError(f"the data{below} cannot be used as they are:", dict.fromkeys(self.problems))
         self.prepared.notes = list(dict.fromkeys(self.prepared.notes))
         return self.prepared
 
-    def _wanted_tests(self) -> Iterator[tuple[Task, TestSet, bool]]:
-        for task in self.setting.tasks:
-            for test in task.test:
-                yield task, test, False
+    def _further_tests(self) -> Iterator[tuple[Task, TestSet]]:
         for data_set in self.extra:
             task = next((task for task in self.setting.tasks if task.name == data_set.task), None)
             if task is None:
-                self.problems.append(f"{data_set.name}: not a further test set of any task of {self.setting.name}")
+                asked = f" (its task is {quoted(data_set.task)})" if data_set.task else "; its table says which by task"
+                told = f"{data_set.name}: not a further test set of any task of {self.setting.name}{asked}"
+                self.problems.append(told)
             else:
-                yield task, TestSet(name=data_set.name, set=data_set.name), True
+                yield task, TestSet.model_construct(name=data_set.name, set=data_set.name)
 
     def _open(self, name: str, task: Task, trains: bool = False) -> Pool | None:
         """The set's pool, or ``None`` where it is missing or has problems (which are noted); to train on, it is without

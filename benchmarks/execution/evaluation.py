@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +16,9 @@ import torch
 from pydantic import JsonValue
 from tqdm import tqdm
 
-from benchmarks.config import protocols, settings
-from benchmarks.config.configuration import Config, resolve, setting_of
+from benchmarks.config import data_sets, protocols, settings
+from benchmarks.config.configuration import Config, resolve, sets_of, setting_of
+from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
@@ -47,6 +49,16 @@ class EvaluationRequest(NetworkRequest):
     overrides: Sequence[str]
     output: Path
     device: str
+    data_sets: Sequence[Path] = ()
+
+    @cached_property
+    def given(self) -> dict[str, DataSet]:
+        """The sets that the user brings along.
+
+        Raises:
+            UserError: for mistakes in their files.
+        """
+        return data_sets.read(self.data_sets)
 
     def checked_setting(self) -> Setting | None:
         """The setting that is named, after all was checked that can be before weights are loaded.
@@ -56,7 +68,7 @@ class EvaluationRequest(NetworkRequest):
         """
         if not self.setting and not self.run:
             raise UserError(f"--setting missing: name the test sets by one of {', '.join(settings.names())}.")
-        setting = settings.load(self.setting) if self.setting else None
+        setting = settings.load(self.setting, self.given) if self.setting else None
         if self.protocol:
             protocols.get(self.protocol)
         if strange := [text for text in self.overrides if not text.startswith("evaluate.")]:
@@ -88,7 +100,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> Evaluation:
     loaded = load(request)
     if loaded.config:
         torch.set_num_threads(loaded.config.train.threads)  # the last digits of the scores depend on it
-        setting = setting or setting_of(loaded.config)
+        setting = _beside(setting, loaded.config) if setting else setting_of(loaded.config, request.given)
     assert setting is not None  # a request names a setting or a run
     config = _config(request, setting, loaded)
     evaluation = config.evaluate
@@ -135,6 +147,11 @@ def evaluate_checkpoint(request: EvaluationRequest) -> Evaluation:
     return Evaluation(evaluated, scores, run.folder)
 
 
+def _beside(setting: Setting, config: Config) -> Setting:
+    """The setting with those sets too that the user had brought along for a run."""
+    return setting.model_copy(update={"given": {**sets_of(config), **setting.given}})
+
+
 def _config(request: EvaluationRequest, setting: Setting, loaded: Loaded) -> Config:
     """How to evaluate, and on what: as the run says, then as the request does."""
     data, overrides = DataConfig(), list[str]()
@@ -174,6 +191,7 @@ def _about(loaded: Loaded, config: Config) -> dict[str, JsonValue]:
         "size": loaded.size,
         "setting": config.setting,
         **({"setting_digest": config.setting_digest} if config.setting_digest else {}),
+        **config.model_dump(mode="json", include={"data_sets"}),
         "evaluate": config.evaluate.model_dump(mode="json"),
         "data": config.data.model_dump(mode="json", include={"source", "root", "missing"}),
     }

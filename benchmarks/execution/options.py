@@ -8,7 +8,7 @@ from pathlib import Path
 
 import art
 import baselines
-from benchmarks.config import settings
+from benchmarks.config import data_sets, settings
 
 OUTSIDE = "package.module:Class, which imports that module and so runs its code"
 
@@ -51,6 +51,7 @@ def add_runs(parser: argparse.ArgumentParser, seeds: Sequence[int], about_seeds:
     add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")
     add("--size", choices=["tiny", "paper"], help="of the networks (default: tiny for demo, paper for paper)")
     add("--data-root", type=Path, metavar="DIR", help="real images in the published layouts; without it, embedded ones")
+    data_sets.add_argument(parser)
     add("--missing", choices=["error", "synthesise"], default="error",
         help="where a real set is missing: stop, or degrade the real clean images that are there")  # fmt: skip
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides",

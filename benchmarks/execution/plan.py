@@ -110,7 +110,7 @@ class Plan:
 
     def replaces_another(self) -> bool:
         """Whether there is the same run with training images of other names or sizes."""
-        place = {"data": {"root", "fingerprint"}}
+        place = {"data": {"root", "fingerprint"}, "data_sets": True}
         config = self.config.model_dump(mode="json", exclude=place)
         for path in self.folder.parent.glob(f"{self.config.seed}-*/{CONFIG}"):
             record = Run(path.parent).legible().record

@@ -10,7 +10,7 @@ from typing import Literal
 
 import art
 import baselines
-from benchmarks.config import protocols, settings
+from benchmarks.config import data_sets, protocols, settings
 from benchmarks.config.configuration import Config, Profile, resolve
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig
@@ -55,6 +55,7 @@ class GridRequest:
     fresh: bool = False
     slurm: str | None = None
     devices: str | None = None
+    data_sets: Sequence[Path] = ()
 
     @property
     def cache(self) -> Path:
@@ -100,6 +101,7 @@ class GridRequest:
         parts += ["--baselines", *self.baselines, *what, "--profile", self.profile]
         parts += [f"--size {self.size}"] if self.size else []
         parts += [f"--data-root {self.data_root} --missing {self.missing}"] if self.data_root else []
+        parts += ["--data-sets", *map(str, self.data_sets)] if self.data_sets else []
         parts += ["--set", *self.overrides] if self.overrides else []
         return " ".join(parts)
 
@@ -127,7 +129,7 @@ class GridRequest:
             UserError: for unknown ones, and for options that exclude each other.
         """
         self._check()
-        setting = settings.load(self.setting)
+        setting = settings.load(self.setting, data_sets.read(self.data_sets))
         return setting.only(self.tasks) if self.tasks else setting
 
     def configs(self, setting: Setting) -> list[Config]:

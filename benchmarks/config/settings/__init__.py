@@ -126,8 +126,11 @@ class Task(_Part):
     @field_validator("train")
     @classmethod
     def _known_sets(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        catalogue = _known(info.context).catalogue
         for name in names:
-            _said(_known(info.context).catalogue.get, name)
+            _said(catalogue.get, name)
+            if not catalogue.get(name).expected:
+                raise ValueError(f"{name} says no expected number of samples, on which the tasks' shares depend")
         return names
 
     @model_validator(mode="after")
@@ -174,7 +177,9 @@ class Setting(_Part):
     ``module:attribute``.
 
     A setting that is none of this project's own has a ``place``, its file or entry point, and a ``digest`` of its
-    content. ``part``: some of its tasks are left out (:meth:`only`).
+    content. ``part``: some of its tasks are left out (:meth:`only`). ``given``: sets that the user has brought along
+    (``--data-sets``); where they change how many samples a task trains on, and so the shares of the tasks, there is a
+    ``digest`` too.
     """
 
     name: str
@@ -185,6 +190,7 @@ class Setting(_Part):
     tasks: tuple[Task, ...]
     recipe: dict[Profile, Recipe] = {}
     data_sets: dict[str, DataSet] = {}
+    given: dict[str, DataSet] = {}
     degradations: dict[_Word, _Target] = {}
     place: str = ""
     digest: str = ""
@@ -234,7 +240,7 @@ class Setting(_Part):
     @property
     def catalogue(self) -> Catalogue:
         """The data sets that can be named in this setting."""
-        return Catalogue({**data_sets.known().sets, **self.data_sets})
+        return Catalogue({**data_sets.known().sets, **self.given, **self.data_sets})
 
     def data_set(self, name: str) -> DataSet:
         """The data set of that name, or a part of one.
@@ -288,29 +294,36 @@ def names() -> list[str]:
     return sorted({path.stem for path in FOLDER.glob("*.toml")} | _plugged().keys())
 
 
-def load(name: str) -> Setting:
+def load(name: str, given: Mapping[str, DataSet] | None = None) -> Setting:
     """The setting of that name, or of a file of the user's own (``path/to/mine.toml``).
+
+    Args:
+        name: of the setting, or its file.
+        given: sets that the user has brought along (:func:`data_sets.read`); those of the setting's file count more.
 
     Raises:
         UserError: if there is none, naming the nearest, or if its file has mistakes, naming each.
     """
+    given = given or {}
     if name.endswith(".toml"):
         path = Path(name)
         if path.stem in names():
             raise UserError(f"{path}: {path.stem} is the name of another setting; give the file a name of its own.")
-        return _read(path.stem, path, str(path.absolute()))
+        return _read(path.stem, path, str(path.absolute()), given)
     if name not in names():
         raise UserError(f"{unknown('setting', name, names())[:-1]}; or the path of your own, such as mine.toml.")
     path = FOLDER / f"{name}.toml"
-    return _packaged(path) if path.is_file() else _read(name, content_of(_plugged()[name]), name)
+    if path.is_file():
+        return _read(path.stem, path, "", given) if given else _packaged(path)
+    return _read(name, content_of(_plugged()[name]), name, given)
 
 
 @cache
 def _packaged(path: Path) -> Setting:
-    return _read(path.stem, path, "")
+    return _read(path.stem, path, "", {})
 
 
-def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Setting:
+def _read(name: str, content: Path | Mapping[str, JsonValue], place: str, given: Mapping[str, DataSet]) -> Setting:
     """A setting from its file, or from the content of one; ``place``: where it came from, empty for our own."""
     shown = content.name if isinstance(content, Path) else name
     if isinstance(content, Path):
@@ -322,15 +335,16 @@ def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Set
             raise UserError(f"{shown} is not TOML: {error}.") from error
     if not _NAME.fullmatch(name):
         raise UserError(f"{quoted(name)} cannot name a setting: at most 60 letters, digits, _ and -, as in mine.toml.")
-    if given := {"name", "place", "digest", "part"} & content.keys():
-        raise UserError(f"{shown} gives a {min(given)}; a setting goes by that of its file.")
+    if ours := {"name", "place", "digest", "part", "given"} & content.keys():
+        raise UserError(f"{shown} gives a {min(ours)}; a setting goes by that of its file.")
     tables = [content.get(key) for key in ("data_sets", "degradations")]
     sets, degraded = (table if isinstance(table, dict) else {} for table in tables)
     places = {key: place for key, place in degraded.items() if isinstance(place, str)}
-    found, problems = data_sets.parse(sets)
+    others = {**data_sets.known().sets, **given}
+    found, problems = data_sets.parse(sets, others)
     problems = [f"data_sets.{problem}" for problem in problems]
-    known = _Known(Catalogue({**data_sets.known().sets, **found}), degradations.known() | places)
-    fields = {**content, "name": name, "place": place, "digest": _digest(content) if place else ""}
+    known = _Known(Catalogue({**others, **found}), degradations.known() | places)
+    fields = {**content, "name": name, "place": place, "digest": _digest(content) if place else "", "given": {**given}}
     fields |= {"data_sets": found} if sets else {}
     try:
         setting = Setting.model_validate(fields, context=known)
@@ -338,7 +352,21 @@ def _read(name: str, content: Path | Mapping[str, JsonValue], place: str) -> Set
         raise UserError(f"the setting {shown} is not valid:", problems + mistakes(error, Setting)) from error
     if problems:
         raise UserError(f"the setting {shown} is not valid:", problems)
+    if counts := _changed_counts(setting):
+        setting = setting.model_copy(update={"digest": _digest({"setting": setting.digest, "expected": counts})})
     return setting
+
+
+def _changed_counts(setting: Setting) -> dict[str, JsonValue]:
+    """Samples of the training sets that ``given`` ones decide: those decide the tasks' shares. Which files are used is
+    no part of this: their own digests stand for them."""
+    known, counts = data_sets.known(), dict[str, JsonValue]()
+    for name in setting.train_sets:
+        data_set = setting.data_set(name)
+        if data_set.whole in setting.given and data_set.whole not in setting.data_sets:
+            usual = known.get(name).expected if data_set.whole in known.sets else 0
+            counts |= {name: data_set.expected} if data_set.expected != usual else {}
+    return counts
 
 
 def _digest(content: Mapping[str, JsonValue]) -> str:

@@ -41,13 +41,13 @@ class Report:
             return "defective"
         if not self.found:
             return "missing"
-        if self.found == self.data_set.expected:
+        if self.found == self.data_set.expected or not self.data_set.expected:
             return "complete"
         return "partial" if self.found < self.data_set.expected else "surplus"
 
 
 def check(
-    names: Iterable[str], catalogue: Catalogue, root: Path, least: Mapping[str, tuple[int, str]] | None = None
+    names: Iterable[str], catalogue: Catalogue, root: Path | None, least: Mapping[str, tuple[int, str]] | None = None
 ) -> list[Report]:
     """Find and decode the sets of those names below ``root``, with a progress bar for slow ones.
 
@@ -58,7 +58,7 @@ def check(
     Args:
         names: of the sets.
         catalogue: where they stand, with the sets that a folder may belong to instead.
-        root: the data root.
+        root: the data root; without one, the sets lie in folders of their own.
         least: by test set, the pixels a side that its images need, and the protocol that needs them.
     """
     reports = []
@@ -69,7 +69,7 @@ def check(
         if located:
             report.problems += located.problems
             report.notes += located.notes
-        if not report.found:
+        if not report.found and root and not data_set.root:
             advice = fix(data_set, catalogue, root)
             if advice:
                 report.notes.append(advice)
@@ -137,7 +137,8 @@ def _whole(report: Report) -> tuple[str, bool]:
 
 
 def _line(name: str, found: int, expected: int, state: str, width: int) -> str:
-    return f"{name:{width}}  {found:>7,} of {expected:>7,}  {state}"
+    published = f"of {expected:>7,}" if expected else " " * 10
+    return f"{name:{width}}  {found:>7,} {published}  {state}"
 
 
 def _described(report: Report, width: int, everything: bool) -> list[str]:

@@ -16,6 +16,7 @@ SAMPLES = 2
 def not_found(data_set: DataSet) -> list[str]:
     """Layouts of the set that do not find and pair invented files, with the places of one sample's."""
     problems: list[str] = []
+    data_set = data_set.model_copy(update={"root": ""})
     for number, layout in enumerate(data_set.layouts):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)

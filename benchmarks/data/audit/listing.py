@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from benchmarks.config.data_sets import DataSet, Layout, known
 from benchmarks.config.settings import Setting, Task
@@ -16,14 +17,16 @@ def sets_of(setting: Setting, extra: bool = False) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def describe(settings: Sequence[Setting], everything: bool) -> str:
-    """The settings, then every set they need with counts, places, home page and licence; or ``everything`` known."""
+def describe(settings: Sequence[Setting], everything: bool, given: Mapping[str, DataSet]) -> str:
+    """The settings, then every set they need with counts, places, home page and licence, and those ``given``; or
+    ``everything`` known."""
     found: dict[str, DataSet] = {}
     for setting in settings:
         sets = [setting.data_set(name) for name in sets_of(setting, extra=True)]
         sets += [setting.data_set(data_set.instead) for data_set in sets if data_set.instead]
         found |= {data_set.whole: setting.data_set(data_set.whole) for data_set in sets}
     found |= known().sets if everything else {}
+    found |= given
     return "\n\n".join([*map(_setting, settings), *map(_set, found.values())])
 
 
@@ -39,13 +42,18 @@ def _setting(setting: Setting) -> str:
 def _task(setting: Setting, task: Task) -> str:
     train = " + ".join(f"{name} ({setting.data_set(name).expected:,})" for name in task.train)
     times = f" x {task.repeats}" if task.repeats > 1 else ""
-    tests = ", ".join(f"{test.name} ({setting.data_set(test.set).expected:,})" for test in task.test) or "not tested"
+    tests = ", ".join(f"{test.name}{_count(setting.data_set(test.set))}" for test in task.test) or "not tested"
     return f"    {task.name:14}{train}{times}; test {tests}"
+
+
+def _count(data_set: DataSet) -> str:
+    return f" ({data_set.expected:,})" if data_set.expected else ""
 
 
 def _set(data_set: DataSet) -> str:
     name = data_set.name
-    lines = [f"{name}: {data_set.title}", f"    {data_set.expected:,} samples"]
+    count = f"{data_set.expected:,} samples" if data_set.expected else "any number of samples"
+    lines = [f"{name}: {data_set.title or 'a set of your own'}", f"    {count}"]
     if data_set.task:
         lines[-1] += f"; a further test set of {data_set.task} (--set evaluate.extra={name})"
     if data_set.trains:
@@ -55,11 +63,13 @@ def _set(data_set: DataSet) -> str:
     if data_set.parts:
         parts = ", ".join(f"{part} {fields.expected:,}" for part, fields in data_set.parts.items())
         lines.append(f"    parts    {parts}")
-    lines.append(f"    folder   {' or '.join(f'{place}/' for place in data_set.folders)}")
+    folders = [os.path.normpath(os.path.join(data_set.root, place)) for place in data_set.folders]
+    lines.append(f"    folder   {' or '.join(f'{place}/' for place in folders)}")
     lines += [f"    files    {_layout(layout)}" for layout in data_set.layouts]
     if data_set.lists:
         lines.append(f"    list     {' or '.join(data_set.lists)}, in the folder or beside it (optional)")
-    return "\n".join([*lines, f"    home     {data_set.home}", f"    licence  {data_set.licence}"])
+    lines += [f"    home     {data_set.home}"] if data_set.home else []
+    return "\n".join([*lines, *([f"    licence  {data_set.licence}"] if data_set.licence else [])])
 
 
 def _layout(layout: Layout) -> str:

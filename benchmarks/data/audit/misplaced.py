@@ -39,7 +39,7 @@ def fix(data_set: DataSet, catalogue: Catalogue, root: Path) -> str:
     Recognised are: the set in another folder (nested once too often, or elsewhere), its two folders under other names,
     and an archive that was not unpacked.
     """
-    others = [other for name, other in catalogue.sets.items() if name != data_set.whole]
+    others = [other for name, other in catalogue.sets.items() if name != data_set.whole and not other.root]
     tree = Tree(root)
     taken = {folder for other in others for place in other.folders for folder in tree.alike(root, place)}
     for folder in _candidates(root, data_set):

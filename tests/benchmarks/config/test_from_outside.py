@@ -26,7 +26,7 @@ TEXT = (Path(benchmarks.__file__).parent / "README.md").read_text()
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     """The setting's file of the README; the package with its degradation can be imported."""
-    (description,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    description, *_ = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     (tmp_path / "mypkg").mkdir()
     (tmp_path / "mypkg/fade.py").write_text(code)
