@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.config import settings
 from benchmarks.config.errors import UserError
 from benchmarks.execution import options
 from benchmarks.training import distributed
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     result = options.parser(
         "run", "Train baselines with strategies on a setting, score them, and tabulate the gains over mix."
     )
-    options.add_runs(result, seeds=[0])
+    options.add_runs(result, seeds=[0], continues=True)
     add = result.add_argument
     add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
     options.add_place(result)
@@ -59,8 +60,11 @@ def main(given: argparse.Namespace) -> int:
     if distributed.is_follower():
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             return _main(given)
-    names = f"{', '.join(given.baselines)} with {', '.join(given.strategies)}"
-    announce(textwrap.shorten(f"Preparing runs on {given.setting}: {names}", 100, placeholder=" ..."))
+    if not (given.setting or given.continued):
+        raise UserError(f"--setting missing: one of {', '.join(settings.names())}, or a file, mine.toml.")
+    names = f"on {given.setting}: {', '.join(given.baselines)} with {', '.join(given.strategies)}"
+    names = f"that go on from {', '.join(map(str, given.continued))}" if given.continued else names
+    announce(textwrap.shorten(f"Preparing runs {names}", 100, placeholder=" ..."))
     return _main(given)
 
 

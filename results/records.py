@@ -137,6 +137,8 @@ class TrainConfig(Record):
     clip_percentile: float | None = None
     ema: float | None = None
     threads: int | None = None
+    init: str = ""
+    weights: str = ""
 
 
 class EvaluateConfig(Record):
@@ -159,6 +161,14 @@ class Terms(Record):
     task: str = ""
 
 
+class Origin(Record):
+    """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Origin``)."""
+
+    folder: str = ""
+    run: str = ""
+    step: int = 0
+
+
 class RunConfig(Record):
     """The resolved configuration of a run (``benchmarks.config.configuration.Config``)."""
 
@@ -174,6 +184,7 @@ class RunConfig(Record):
     evaluate: EvaluateConfig = EvaluateConfig()
     tasks: list[str] = []
     terms: Terms = Terms()
+    origin: Origin = Origin()
 
     @property
     def label(self) -> str:
@@ -188,11 +199,11 @@ class RunConfig(Record):
 
     @property
     def recipe(self) -> dict[str, JsonValue]:
-        """``train`` with mix's steps and the recipe's learning rate, and the mixing."""
+        """``train`` with mix's steps and the recipe's learning rate, without the place of its weights, and the
+        mixing."""
         usual = {"steps": self.terms.steps, "lr": self.terms.lr}
-        return (
-            self.train.content() | {key: value for key, value in usual.items() if value} | {"mixing": self.data.mixing}
-        )
+        train = {key: value for key, value in self.train.content().items() if key != "init"}
+        return train | {key: value for key, value in usual.items() if value} | {"mixing": self.data.mixing}
 
 
 def labelled(strategy: str, terms: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from reports.numbers import header
 from reports.numbers.comparability import disagreements, sources
 from reports.numbers.equality import INFINITE
 from reports.numbers.model import AVERAGE, REFERENCE, Cohort, Row, judged
@@ -34,7 +35,7 @@ def run_notes(cohort: Cohort) -> list[Note]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append(_warning("no-reference", "No gains: no finished run of mix to measure them against."))
-    notes += _leaks(cohort) + _few(cohort) + _not_finite(cohort) + _other_noise(cohort)
+    notes += _started(cohort) + _leaks(cohort) + _few(cohort) + _not_finite(cohort) + _other_noise(cohort)
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(_warning("not-scored", f"Test sets without scores: {titles}."))
@@ -44,6 +45,13 @@ def run_notes(cohort: Cohort) -> list[Note]:
         _warning("unread", f"Left out: {reason}; the command that made the run mends it.") for reason in cohort.unread
     ]
     return notes
+
+
+def _started(cohort: Cohort) -> list[Note]:
+    """That all trainings began elsewhere than with fresh weights; a cohort has no others beside them."""
+    starts = dict.fromkeys(start for outcome in cohort.counted() if (start := header.start(outcome)))
+    text = f"Not trained from fresh weights, and not compared with runs that were: {'; '.join(starts)}."
+    return [_warning("start", text)] if starts else []
 
 
 def _warning(code: str, text: str) -> Note:
