@@ -223,6 +223,7 @@ def perform(
         start = files.pop(names.START, None)
         _unpack(files, plan.folder)
         if start:
+            plan.folder.mkdir(parents=True, exist_ok=True)
             (plan.folder / names.START).write_bytes(start)
         context = ExecutionContext(cache, device, "none", command, expected=images)
         with _sending(plan, lambda progress: worker.log_event(topic, (key, progress.content()))):
