@@ -32,6 +32,17 @@ class State(StrEnum):
 SINGLE = "single"
 """Name of the strategy of one network for each task."""
 
+SWEPT = frozenset(
+    f"train.{key}"
+    for key in (
+        "loss", "optimizer", "lr", "betas", "weight_decay", "schedule", "plateaus", "warmup", "cycle", "min_lr",
+        "encoder_warmup", "encoder_lr", "encoder_decay", "encoder_every", "decay", "every", "ema", "clip_norm",
+        "clip_percentile",
+    )
+)  # fmt: skip
+"""Departures from a recipe that one table may hold beside each other, mix with each: how the optimizer goes, not how
+much work is done or on what."""
+
 WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
 
 
@@ -189,13 +200,17 @@ class RunConfig(Record):
     @property
     def label(self) -> str:
         """The strategy with its terms, as tables name it: ``art``, ``art (tuned)``, ``art (equal cost)``."""
-        words = ["tuned"] * bool(self.terms.tuned) + ["equal cost"] * (self.terms.budget == "cost")
-        return labelled(self.terms.tuned or self.strategy, words)
+        return labelled(self.asked, self.words)
 
     @property
-    def label_at_equal_steps(self) -> str:
-        """:attr:`label` of the same run with mix's steps."""
-        return labelled(self.terms.tuned or self.strategy, ["tuned"] * bool(self.terms.tuned))
+    def asked(self) -> str:
+        """The strategy as it was asked for, without what a search has found."""
+        return self.terms.tuned or self.strategy
+
+    @property
+    def words(self) -> list[str]:
+        """Its terms, where they are not those of an ordinary run."""
+        return ["tuned"] * bool(self.terms.tuned) + ["equal cost"] * (self.terms.budget == "cost")
 
     @property
     def recipe(self) -> dict[str, JsonValue]:
@@ -245,6 +260,11 @@ class RunRecord(Record):
     epochs: dict[str, float] | None = None
     config: RunConfig
     store: int = 1
+
+
+def varied(overrides: Sequence[str], swept: bool = True) -> list[str]:
+    """Those departures (``key=value``) that are :data:`SWEPT`, or the others."""
+    return [text for text in overrides if (text.partition("=")[0] in SWEPT) == swept]
 
 
 def passes(epochs: Mapping[str, float]) -> str:
@@ -357,6 +377,11 @@ class DataRecord(Record):
         return self.expected is not None and (self.found or 0) < self.expected
 
     @property
+    def seen(self) -> bool:
+        """Whether the clean versions of all images of a test set are in the training data."""
+        return bool(self.found) and len(set(self.leaked)) >= (self.found or 0)
+
+    @property
     def complete(self) -> bool:
         """Whether all its images are real and none is missing."""
         return self.origin == Origin.REAL and not self.partial
@@ -369,6 +394,8 @@ class DataRecord(Record):
             marks.append(f"{self.found} of {self.expected}")
         if self.role == Role.EXTRA:
             marks.append("extra")
+        if self.seen:
+            marks.append("all leaked")
         return ", ".join(marks)
 
     @property

@@ -16,6 +16,7 @@ from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
 from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Origin, Section, Terms, TrainConfig
 from benchmarks.config.settings import Profile, Recipe, Setting, load
+from results.records import varied
 
 VALIDATION = 8  # images of each task that a demo training is validated on
 
@@ -85,7 +86,8 @@ class Config(Section):
 
     def identity(self, setting: Setting) -> dict[str, str]:
         """:attr:`hash`; ``pair``, the same without the strategy and its terms; ``cohort``, what one table may not mix:
-        setting, tasks, size, profile, data, where the training starts and departures from the baselines' recipes.
+        setting, tasks, size, profile, data, where the training starts and departures from the baselines' recipes, but
+        for those that are swept (:data:`results.records.SWEPT`).
 
         Runs that go on from others pair, or share a table, where those others do and had done as many steps."""
         pair = self.usual.identifying()
@@ -95,7 +97,7 @@ class Config(Section):
         data = pair["data"] | {"mixing": _one_spelling(_usual_mixing(setting, self.profile), setting)}
         keys = ("setting", "setting_digest", "tasks", "size", "profile")
         cohort = {key: pair[key] for key in keys if key in pair}
-        cohort |= {"data": data, "departures": self.overrides(setting)}
+        cohort |= {"data": data, "departures": varied(self.overrides(setting), swept=False)}
         cohort |= {"origin": {key: origin[key] for key in ("step", "cohort")}} if origin else {}
         return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
 

@@ -2,7 +2,8 @@
 
 Each goes on from its end with its own configuration. Its schedule is that of N steps from there on: places in a
 training are fractions of all steps, so the learning rate goes to what it would have at that step of N, and ends where
-it would end. That is not a run of N steps from the start, whose first steps had other rates, unless the rate is constant.
+it would end. Unless the rate is constant, a run of N steps from the start is another one: its first steps had other
+rates.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from reports.numbers.model import Cohort
 from reports.numbers.outcome import Outcome
 from reports.numbers.words import plural
-from results.records import Origin, Role, passes
+from results.records import Origin, Role, passes, varied
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -47,7 +47,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     source = DATA.get(config.data.source or "", "not recorded")
     if config.data.missing == "synthesise":
         source += "; missing sets synthesised from clean images"
-    overrides = max((outcome.record.overrides for outcome in cohort.outcomes), key=len)
+    overrides = max((varied(outcome.record.overrides, swept=False) for outcome in cohort.outcomes), key=len)
     lines = [
         ("setting", title(cohort)),
         ("data", source),
