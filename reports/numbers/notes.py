@@ -102,7 +102,7 @@ def few_images(cohort: Cohort, rows: Sequence[Row]) -> list[Note]:
     rest = [name for name in cohort.tested if name not in few]
     averages = _averages(cohort, rows, rest) if 0 < len(rest) < len(cohort.tested) else []
     if averages:
-        text += f" PSNR in dB on average without them (gain over mix): {'; '.join(averages)}."
+        text += f" PSNR in dB on average without them (gain over mix on the seeds both have): {'; '.join(averages)}."
     return [_warning("few-images", text)]
 
 
@@ -204,7 +204,7 @@ def _sets_below(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float]) ->
             ends = " to ".join(dict.fromkeys(number(end(means), 2) for end in (min, max)))
             who = f"all {several} strategies" if len(names) == several > 1 else listed(names)
             parts.append(f"{display}, {who} ({ends})")
-        found.append(f"{dataset} (input {number(level, 2)} dB): {', '.join(parts)}")
+        found.append(f"{dataset} (input {number(level, 2)} dB): {' / '.join(parts)}")
     return found
 
 
