@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from art.ranges import Choice, Range
 from art.registry import entries, names
 from art.search import search_space, start, with_parameters
-from art.specs import canonical, check, definition, parse
+from art.specs import canonical, check, definition, parameters, parse
 
 if TYPE_CHECKING:
     from art.active_reweighting import Art
@@ -35,6 +35,7 @@ __all__ = [
     "expand",
     "make",
     "names",
+    "parameters",
     "parse",
     "search_space",
     "start",

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from art.ranges import Choice, Parameter, Range, declared, listed
 from art.registry import KNOWN, defaults
-from art.specs import INNER, canonical, is_wrapper, load, parse, spelt
+from art.specs import INNER, canonical, is_wrapper, load, of_signature, parse, spelt
 from art.task_weights import weights_of
 
 Space = dict[str, Range | Choice]
@@ -58,7 +58,7 @@ def start(spec: str, tasks: Sequence[str]) -> dict[str, Parameter]:
         own = {key: value for key, value in defaults(name).items() if key in space}
         return own | _prefixed(start(str(given[INNER]), tasks))
     if name not in KNOWN:
-        known = _defaults(load(spec)) if space else {}
+        known = of_signature(load(spec)) if space else {}
         return {key: known.get(key, values.at(0.5)) for key, values in space.items()}
     return {key: defaults(name).get(key, 1.0) for key in space}
 
@@ -109,7 +109,7 @@ def _of_class(method: object) -> Space:
     except ValueError:  # a class without a signature
         accepted = {}
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
-    known, space = _defaults(method), Space()
+    known, space = of_signature(method), Space()
     for key, value in search.items():
         try:
             if key not in accepted and not anything:
@@ -120,12 +120,3 @@ def _of_class(method: object) -> Space:
         except ValueError as error:
             raise ValueError(f"{called}.search, {key!r}: {error}") from None
     return space
-
-
-def _defaults(method: object) -> dict[str, Parameter]:
-    """Defaults of the constructor's parameters that have one which a spec can say."""
-    try:
-        parameters = inspect.signature(method).parameters if callable(method) else {}
-    except ValueError:
-        return {}
-    return {key: value.default for key, value in parameters.items() if isinstance(value.default, Parameter)}

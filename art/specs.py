@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import math
 import re
 import reprlib
@@ -180,6 +181,8 @@ def known(spec: str) -> Entry | None:
 def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
     """The one spelling of a spec: parameters sorted, those at their default left out (``art:tau=0.1`` is ``art``).
 
+    Defaults of one's own class are those of its constructor's signature; to see them its module is imported.
+
     Args:
         spec: as typed.
         tasks: names of the K tasks. With them, weights of tasks have one spelling too: they are divided by the most
@@ -203,10 +206,45 @@ def canonical(spec: str, tasks: Sequence[str] | None = None) -> str:
 
 def spelt(name: str, parameters: Mapping[str, Parameter]) -> str:
     """The spec with this name and these parameters, sorted and without those at their default."""
-    known = defaults(name)
+    known = _settled(name) if parameters else {}
     ordered = sorted(parameters, key=lambda key: (is_wrapper(name) and key == INNER, key))
-    changed = {key: parameters[key] for key in ordered if key not in known or known[key] != parameters[key]}
+    changed = {key: parameters[key] for key in ordered if key not in known or not _same(known[key], parameters[key])}
     return ":".join([name, *(key if value is True else f"{key}={_text(value)}" for key, value in changed.items())])
+
+
+def parameters(spec: str) -> dict[str, Parameter]:
+    """All parameters of a strategy that have a value: those given, and the others at their defaults.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
+    name, given = parse(spec)
+    return _settled(name) | given
+
+
+def _settled(name: str) -> dict[str, Parameter]:
+    """The parameters at their defaults; of one's own class by its signature, if it can be imported: a run whose class
+    cannot is refused elsewhere."""
+    if name in KNOWN:
+        return defaults(name)
+    try:
+        return of_signature(load(name))
+    except ValueError:
+        return {}
+
+
+def of_signature(method: object) -> dict[str, Parameter]:
+    """Defaults of the constructor's parameters that have one which a spec can say."""
+    try:
+        accepted = inspect.signature(method).parameters if callable(method) else {}
+    except ValueError:  # a class without a signature
+        return {}
+    return {key: value.default for key, value in accepted.items() if isinstance(value.default, Parameter)}
+
+
+def _same(default: Parameter, value: Parameter) -> bool:
+    """Whether a value is the default: 1 is 1.0, but neither is true."""
+    return isinstance(default, bool) == isinstance(value, bool) and default == value
 
 
 def _weights(spec: str, parameters: Mapping[str, Parameter], tasks: Sequence[str]) -> dict[str, float]:

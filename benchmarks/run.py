@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.config import settings
 from benchmarks.config.errors import UserError
 from benchmarks.execution import options
 from benchmarks.training import distributed
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     result = options.parser(
         "run", "Train baselines with strategies on a setting, score them, and tabulate the gains over mix."
     )
-    options.add_runs(result, seeds=[0])
+    options.add_runs(result, seeds=[0], continues=True)
     add = result.add_argument
     add("--metrics", nargs="+", metavar="NAME", help="further metrics, by pyiqa: fsim vif gmsd vsi lpips niqe ...")
     options.add_place(result)
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     about_tuned = "beside the ordinary runs, those with what python -m benchmarks.tune has found for each strategy"
     add("--tuned", action="store_true", help=about_tuned)
     add("--pool", action="store_true", help="with a verdict on each strategy over all baselines")
+    add("--label", nargs="+", action="extend", default=[], metavar="SPEC=NAME", dest="labels",
+        help="what tables and figures call a strategy, such as mypkg.opt:Mine=Ours")  # fmt: skip
     add("--fresh", action="store_true", help="run again what is there already; the old runs are kept aside")
     return result
 
@@ -59,20 +62,24 @@ def main(given: argparse.Namespace) -> int:
     if distributed.is_follower():
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             return _main(given)
-    names = f"{', '.join(given.baselines)} with {', '.join(given.strategies)}"
-    announce(textwrap.shorten(f"Preparing runs on {given.setting}: {names}", 100, placeholder=" ..."))
+    if not (given.setting or given.continued):
+        raise UserError(f"--setting missing: one of {', '.join(settings.names())}, or a file, mine.toml.")
+    names = f"on {given.setting}: {', '.join(given.baselines)} with {', '.join(given.strategies)}"
+    names = f"that go on from {', '.join(map(str, given.continued))}" if given.continued else names
+    announce(textwrap.shorten(f"Preparing runs {names}", 100, placeholder=" ..."))
     return _main(given)
 
 
 def _main(given: argparse.Namespace) -> int:
     from benchmarks.execution.request import GridRequest, listing  # late, as is torch below, for a fast --help
 
-    request = GridRequest(**{name: value for name, value in vars(given).items() if name != "pool"})
+    request = GridRequest(**{name: value for name, value in vars(given).items() if name not in ("pool", "labels")})
     if request.by_cost and not request.dry_run:
         from benchmarks.execution import costing
 
         costing.measure(request)
     plans = request.plans()
+    labels = _labels(given.labels, request.output, plans)
     if request.dry_run:
         print("\n".join([listing(plans), *_seeds_needed(request.output, plans)]))
         return 0
@@ -81,11 +88,34 @@ def _main(given: argparse.Namespace) -> int:
 
     def report(setting: str, output: Path, runs: Sequence[Run]) -> Report:
         try:
-            return build(setting, output, runs, pool=given.pool)
+            return build(setting, output, own=runs, pool=given.pool, labels=labels)
         except NothingToReport as error:
             raise UserError(f"{error} The runs are kept.") from error
 
     return grid.run(request, plans, report)
+
+
+def _labels(given: Sequence[str], output: Path, plans: Sequence[Plan]) -> list[str]:
+    """The labels with strategies in their one spelling, checked before anything is trained.
+
+    Raises:
+        UserError: for those that cannot be.
+    """
+    import art
+    from reports.numbers import naming
+
+    setting = plans[0].setting
+    try:
+        typed = naming.parse(given)
+        labels = {art.canonical(spec, setting.task_names): name for spec, name in typed.items()}
+        known = [plan.config.terms.tuned or plan.config.strategy for plan in plans]
+        if labels:
+            found = [run.legible().record for run in find_runs(output, setting.name)]
+            known += [record.config.asked for record in found if record]
+            naming.check(labels, known)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return [f"{spec}={name}" for spec, name in labels.items()]
 
 
 def _seeds_needed(output: Path, plans: Sequence[Plan]) -> list[str]:

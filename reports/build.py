@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from results.visible import visible
 
 if TYPE_CHECKING:
     from reports.numbers.findings import Findings
+    from reports.numbers.model import Cohort
 
 FORMATS = ("md", "csv", "tex", "html", "png", "svg")
 """Kinds of files that a build writes."""
@@ -48,6 +49,9 @@ def build(
     collect: bool = False,
     pool: bool = False,
     tuned_in: Path | str | None = None,
+    own: Iterable[Run] | None = None,
+    labels: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Report:
     """Write the report of a setting below ``<output>/reports/<setting>`` and return the text to print.
 
@@ -61,41 +65,59 @@ def build(
     Args:
         setting: name of the setting.
         output: the results folder.
-        runs: report these runs only (those of a grid, in any state); ``None`` takes all that ``output`` holds.
+        runs: report these runs only, in any state; ``None`` takes all that ``output`` holds.
         baselines, strategies: report these only; the reference strategy always stays.
         protocol: use the scores of this protocol; ``None`` takes the one each cohort was evaluated with.
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
         collect: runs may still be going: name those of the grid that have not begun.
         pool: add verdicts over baselines (:mod:`reports.numbers.pooled`).
         tuned_in: folder that holds the searches for parameters; ``None``: ``output``.
+        own: the runs of a command, in any state: their cohorts come first and are the ones printed, whole, with their
+            rows marked; reports of other cohorts are left as they are, and written where they are lacking.
+        labels: names for strategies, ``SPEC=NAME``.
+        columns: of the tables in ``gains.tex``, by their headings; all without any.
 
     Raises:
         ValueError: a format that is none.
-        NothingToReport: unknown setting, no runs, a baseline, strategy or protocol that none of them has, or a folder
-            that cannot be written.
+        NothingToReport: unknown setting, no runs, a baseline, strategy, protocol or column that none of them has, a
+            label that cannot be, or a folder that cannot be written.
     """
     from reports.numbers.cohorts import collect as count_grid
     from reports.numbers.cohorts import gather
     from reports.numbers.findings import find
 
+    mine = {run.folder: run.legible() for run in own or ()}
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are: {', '.join(FORMATS)}")
     found = [run.legible() for run in (find_runs(output, setting) if runs is None else runs)]
     if not found:
         raise NothingToReport(_no_runs(setting, Path(output)))
+    names = _named(found, labels)
     found = _selected(found, baselines, strategies, setting)
     if protocol:
         _check_protocol(found, protocol)
-    cohorts = gather(found, protocol)
-    if not cohorts:
-        return Report(visible(_not_configured(found, setting), lines=True))
+    cohorts = gather(found, protocol, names, mine)
+    if not cohorts or (mine and not cohorts[0].is_own):
+        return Report(visible(_not_configured(list(mine.values()) or found, setting), lines=True))
     folder = Path(output, "reports", setting)
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
     searched, unread = _searched(tuned_in or output, setting)
-    found = [find(cohort, searched, pool) for cohort in cohorts]
-    return _written(found, folder, formats, unread, every=runs is None)
+    return _written(
+        cohorts, lambda cohort: find(cohort, searched, pool), folder, formats, unread, columns, every=runs is None
+    )
+
+
+def _named(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, str]:
+    from reports.numbers import naming
+
+    try:
+        found = naming.parse(labels)
+        naming.check(found, [record.config.asked for run in runs if (record := run.record)])
+    except ValueError as error:
+        raise NothingToReport(str(error)) from error
+    return found
 
 
 def _not_configured(found: Sequence[Run], setting: str) -> str:
@@ -132,23 +154,53 @@ def check_output(folder: Path) -> None:
         ) from error
 
 
+def _check_columns(several: Iterable[Findings], columns: Sequence[str], formats: Sequence[str]) -> None:
+    from reports.formats.latex import column_names
+
+    if columns and "tex" not in formats:
+        raise NothingToReport("--columns chooses those of gains.tex; add tex to --format.")
+    known = list(dict.fromkeys(name for findings in several for name in column_names(findings))) if columns else []
+    folded = [name.casefold() for name in known]
+    if unknown := [name for name in columns if name.casefold() not in folded]:
+        raise NothingToReport(f"No column {', '.join(map(repr, unknown))}; there are: {', '.join(known)}.")
+
+
 def _written(
-    several: Sequence[Findings], folder: Path, formats: Sequence[str], unread: Sequence[str], every: bool
+    cohorts: Sequence[Cohort],
+    find: Callable[[Cohort], Findings],
+    folder: Path,
+    formats: Sequence[str],
+    unread: Sequence[str],
+    columns: Sequence[str],
+    every: bool,
 ) -> Report:
-    from reports.formats.files import named, remove_stale, write_cohort
+    from reports.formats.files import is_current, named, of_suffix, remove_stale, write_cohort
     from reports.formats.layout import width, wrapped
 
-    suffixes = ["", *(f"-{findings.cohort.key}" for findings in several[1:])]
-    texts, tables, figures = [], [], []
-    for position, (findings, suffix) in enumerate(zip(several, suffixes, strict=True)):
+    suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
+    told = [cohort for cohort in cohorts if cohort.is_own] or list(cohorts)
+    computed = {cohort.key: find(cohort) for cohort in told}
+    _check_columns(computed.values(), columns, formats)
+    texts, tables, figures, kept = [], [], [], list[Path]()
+    for cohort, suffix in zip(cohorts, suffixes, strict=True):
+        if cohort not in told and is_current(cohort, folder, suffix, formats):
+            kept += of_suffix(folder, suffix)
+            continue
         others = [f"report{other}.html" for other in suffixes if other != suffix]
-        text, written, drawn = write_cohort(findings, folder, suffix, formats, others)
-        texts.append(text if len(several) == 1 else f"[{position + 1} of {len(several)}] {text}")
+        text, written, drawn = write_cohort(
+            computed.get(cohort.key) or find(cohort), folder, suffix, formats, others, columns
+        )
+        if cohort not in told:
+            kept += written + drawn
+            continue
+        texts.append(text if len(told) == 1 else f"[{len(texts) + 1} of {len(told)}] {text}")
         tables += written
         figures += drawn
-    remove_stale(folder, tables + figures, formats, every)
+    remove_stale(folder, tables + figures + kept, formats, every)
     texts[-1] += "".join(f"\n{wrapped('* ', words)}\n" for words in unread)
     texts[-1] += f"\n{wrapped(f'Written to {folder}: ', named(tables + figures) or 'nothing')}\n"
+    if pages := [path.name for path in kept if path.name.startswith("report-")]:
+        texts[-1] += f"{wrapped('Of runs that this table may not hold: ', ', '.join(pages))}\n"
     return Report(visible(f"\n{'=' * width()}\n\n".join(texts), lines=True), tables + figures)
 
 
@@ -185,6 +237,14 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--format", nargs="+", default=FORMATS, choices=FORMATS, metavar="KIND", dest="formats",
         help=f"write these only, of {' '.join(FORMATS)} (default: all)",
     )  # fmt: skip
+    parser.add_argument(
+        "--label", nargs="+", action="extend", default=[], metavar="SPEC=NAME", dest="labels",
+        help="what to call a strategy, such as mypkg.opt:Mine=Ours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="NAME",
+        help="of the tables in gains.tex, such as Rain100L average 'average gain' verdict (default: all)",
+    )  # fmt: skip
     parser.add_argument("--collect", action="store_true", help="runs are still going: name what is missing")
     parser.add_argument("--pool", action="store_true", help="add a verdict on each strategy over all baselines")
     options = parser.parse_args(arguments)
@@ -208,6 +268,8 @@ def _report(setting: str, options: argparse.Namespace) -> int:
             collect=options.collect,
             pool=options.pool,
             tuned_in=options.archive,
+            labels=options.labels,
+            columns=options.columns,
         )
     except NothingToReport as error:
         if not options.collect or find_runs(options.output, setting):

@@ -7,21 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.build import NothingToReport, Report, check_output
-from results import Damaged, published, write_atomically, write_text
+from results import Damaged, Run, find_runs, published, write_atomically, write_text
 from results.command import announce, framed, leave
+from results.kept import kept_runs
 from results.visible import visible
 
 TOLERANCE = 0.2
 """Mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as reproduced."""
 
 
-def report(setting: str, output: Path | str = "results", tolerance: float = TOLERANCE) -> Report:
+def report(
+    setting: str,
+    output: Path | str = "results",
+    tolerance: float = TOLERANCE,
+    runs: Sequence[Run] | None = None,
+) -> Report:
     """Write ``published.md`` and ``published.csv`` below ``<output>/reports/<setting>``.
 
     Args:
         setting: name of the setting.
         output: the results folder.
         tolerance: see :data:`TOLERANCE`.
+        runs: what was measured; ``None`` takes the runs that ``output`` holds.
 
     Raises:
         NothingToReport: for a setting without published figures, or where the folder cannot be written.
@@ -29,11 +36,12 @@ def report(setting: str, output: Path | str = "results", tolerance: float = TOLE
     from reports.formats.published import csv, page, text
     from reports.numbers.reproduction import claims, compare
 
-    comparisons = compare(setting, output, tolerance)
+    measured = find_runs(output, setting) if runs is None else runs
+    comparisons = compare(setting, measured, tolerance)
     if not comparisons:
         known = ", ".join(name for name in published()["setting"].unique() if name != "headline")
         raise NothingToReport(f"No published figures for setting {setting!r}; there are some for: {known}.")
-    gains = claims(setting, comparisons, output, tolerance)
+    gains = claims(comparisons, measured, tolerance)
     folder = Path(output, "reports", setting)
     check_output(folder)
     contents = {
@@ -57,13 +65,21 @@ def _main(arguments: Sequence[str] | None) -> int:
         description="Regenerate a setting's published table with what was measured beside it.",
     )
     parser.add_argument("--setting", required=True, help="name of the setting, such as three_task")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="the results folder (default: results)")
+    parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
+    parser.add_argument(
+        "--from", type=Path, dest="archive", metavar="DIR",
+        help="read the runs kept in this folder, such as results/measured/real",
+    )  # fmt: skip
     parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE, help=f"dB that count as reproduced (default: {TOLERANCE})"
     )
     options = parser.parse_args(arguments)
-    announce(f"Comparing the published figures of {options.setting} with the runs in {options.output}.", beside=True)
-    written = report(options.setting, options.output, options.tolerance)
+    output, place = options.output or options.archive or Path("results"), options.archive or options.output
+    announce(f"Comparing the published figures of {options.setting} with the runs in {place or output}.", beside=True)
+    runs = kept_runs(options.archive, options.setting) if options.archive else None
+    if options.archive and not runs:
+        raise NothingToReport(f"No runs of {options.setting} are kept in {options.archive}.")
+    written = report(options.setting, output, options.tolerance, runs)
     print(written.text)
     print("Written:\n" + "\n".join(f"  {path}" for path in written.files))
     return 0

@@ -32,6 +32,17 @@ class State(StrEnum):
 SINGLE = "single"
 """Name of the strategy of one network for each task."""
 
+SWEPT = frozenset(
+    f"train.{key}"
+    for key in (
+        "loss", "optimizer", "lr", "betas", "weight_decay", "schedule", "plateaus", "warmup", "cycle", "min_lr",
+        "encoder_warmup", "encoder_lr", "encoder_decay", "encoder_every", "decay", "every", "ema", "clip_norm",
+        "clip_percentile",
+    )
+)  # fmt: skip
+"""Departures from a recipe that one table may hold beside each other, mix with each: how the optimizer goes, not how
+much work is done or on what."""
+
 WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
 
 
@@ -137,6 +148,8 @@ class TrainConfig(Record):
     clip_percentile: float | None = None
     ema: float | None = None
     threads: int | None = None
+    init: str = ""
+    weights: str = ""
 
 
 class EvaluateConfig(Record):
@@ -159,6 +172,14 @@ class Terms(Record):
     task: str = ""
 
 
+class Origin(Record):
+    """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Origin``)."""
+
+    folder: str = ""
+    run: str = ""
+    step: int = 0
+
+
 class RunConfig(Record):
     """The resolved configuration of a run (``benchmarks.config.configuration.Config``); ``data_sets``: those that its
     user brought along, by name."""
@@ -176,25 +197,30 @@ class RunConfig(Record):
     tasks: list[str] = []
     terms: Terms = Terms()
     data_sets: dict[str, dict[str, JsonValue]] = {}
+    origin: Origin = Origin()
 
     @property
     def label(self) -> str:
         """The strategy with its terms, as tables name it: ``art``, ``art (tuned)``, ``art (equal cost)``."""
-        words = ["tuned"] * bool(self.terms.tuned) + ["equal cost"] * (self.terms.budget == "cost")
-        return labelled(self.terms.tuned or self.strategy, words)
+        return labelled(self.asked, self.words)
 
     @property
-    def label_at_equal_steps(self) -> str:
-        """:attr:`label` of the same run with mix's steps."""
-        return labelled(self.terms.tuned or self.strategy, ["tuned"] * bool(self.terms.tuned))
+    def asked(self) -> str:
+        """The strategy as it was asked for, without what a search has found."""
+        return self.terms.tuned or self.strategy
+
+    @property
+    def words(self) -> list[str]:
+        """Its terms, where they are not those of an ordinary run."""
+        return ["tuned"] * bool(self.terms.tuned) + ["equal cost"] * (self.terms.budget == "cost")
 
     @property
     def recipe(self) -> dict[str, JsonValue]:
-        """``train`` with mix's steps and the recipe's learning rate, and the mixing."""
+        """``train`` with mix's steps and the recipe's learning rate, without the place of its weights, and the
+        mixing."""
         usual = {"steps": self.terms.steps, "lr": self.terms.lr}
-        return (
-            self.train.content() | {key: value for key, value in usual.items() if value} | {"mixing": self.data.mixing}
-        )
+        train = {key: value for key, value in self.train.content().items() if key != "init"}
+        return train | {key: value for key, value in usual.items() if value} | {"mixing": self.data.mixing}
 
 
 def labelled(strategy: str, terms: Sequence[str]) -> str:
@@ -236,6 +262,11 @@ class RunRecord(Record):
     epochs: dict[str, float] | None = None
     config: RunConfig
     store: int = 1
+
+
+def varied(overrides: Sequence[str], swept: bool = True) -> list[str]:
+    """Those departures (``key=value``) that are :data:`SWEPT`, or the others."""
+    return [text for text in overrides if (text.partition("=")[0] in SWEPT) == swept]
 
 
 def passes(epochs: Mapping[str, float]) -> str:
@@ -348,6 +379,11 @@ class DataRecord(Record):
         return self.expected is not None and (self.found or 0) < self.expected
 
     @property
+    def seen(self) -> bool:
+        """Whether the clean versions of all images of a test set are in the training data."""
+        return bool(self.found) and len(set(self.leaked)) >= (self.found or 0)
+
+    @property
     def complete(self) -> bool:
         """Whether all its images are real and none is missing."""
         return self.origin == Origin.REAL and not self.partial
@@ -360,6 +396,8 @@ class DataRecord(Record):
             marks.append(f"{self.found} of {self.expected}")
         if self.role == Role.EXTRA:
             marks.append("extra")
+        if self.seen:
+            marks.append("all leaked")
         return ", ".join(marks)
 
     @property

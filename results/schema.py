@@ -13,6 +13,7 @@ One run folder holds
 ``curve.parquet``  :data:`CURVE_COLUMNS`, where the training was validated on its way
 ``checkpoint.pt``   everything needed to continue or to restore images; while training also the one before,
                     ``checkpoint-previous.pt``
+``start.pt``        on the worker of a cluster alone: what the run starts from
 ``digests.json``    of every file above but the checkpoints, which carry their own: ``{file: [digest, of the file
                     before]}``, and its own; a file that fits neither, or is gone, is damaged
 ==================  =======================================================================================
@@ -46,6 +47,7 @@ RHYTHM, SCORES, CHECKPOINT = "rhythm.parquet", "scores.csv", "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
 CONFLICTS, CURVE = "conflicts.parquet", "curve.parquet"
 PROGRESS = "progress.json"
+START = "start.pt"
 DIGESTS = "digests.json"
 GUARDED = (CONFIG, ENVIRONMENT, DATA, STATUS, RHYTHM, SCORES, CONFLICTS, CURVE)
 """Files whose digests are kept."""

@@ -15,8 +15,9 @@ from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
+from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Origin, Section, Terms, TrainConfig
 from benchmarks.config.settings import Profile, Recipe, Setting, load
+from results.records import varied
 
 VALIDATION = 8  # images of each task that a demo training is validated on
 
@@ -31,6 +32,7 @@ class Config(Section):
         "data_sets": {},
         "tasks": [],
         "terms": {},
+        "origin": {},
     }
 
     setting: str
@@ -49,6 +51,7 @@ class Config(Section):
     evaluate: EvaluateConfig
     tasks: tuple[str, ...] = ()  # of the setting, where not all of them are trained
     terms: Terms = Field(default_factory=lambda: Terms.model_validate({}))
+    origin: Origin = Field(default_factory=lambda: Origin.model_validate({}))
 
     def __hash__(self) -> int:
         return hash((self.setting, self.baseline, self.strategy, self.seed, self.data, self.train, self.terms))
@@ -58,8 +61,9 @@ class Config(Section):
         left_out = dict.fromkeys(("evaluate", "strategy", "definition", "setting_place", "data_sets"), True)
         # further scenes for validation leave the training as it is; files that are held out leave it
         left_out |= {"data": {"root", "validation"} if self.data.source == "embedded" else {"root"}}
+        left_out |= {"origin": {"folder"}}
         pair = self.model_dump(mode="json", exclude=left_out)
-        for key in OBSERVING:
+        for key in (*OBSERVING, "init"):
             pair["train"].pop(key, None)
         return pair
 
@@ -89,29 +93,40 @@ class Config(Section):
 
     def identity(self, setting: Setting) -> dict[str, str]:
         """:attr:`hash`; ``pair``, the same without the strategy and its terms; ``cohort``, what one table may not mix:
-        setting, tasks, size, profile, data and departures from the baselines' recipes."""
+        setting, tasks, size, profile, data, where the training starts and departures from the baselines' recipes, but
+        for those that are swept (:data:`results.records.SWEPT`).
+
+        Runs that go on from others pair, or share a table, where those others do and had done as many steps."""
         pair = self.usual.identifying()
+        if origin := pair.pop("origin", {}):
+            pair["origin"] = {key: origin[key] for key in ("step", "pair")}
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
         data = pair["data"] | {"mixing": _one_spelling(_usual_mixing(setting, self.profile), setting)}
         keys = ("setting", "setting_digest", "tasks", "size", "profile")
         cohort = {key: pair[key] for key in keys if key in pair}
-        cohort |= {"data": data, "departures": self.overrides(setting)}
+        cohort |= {"data": data, "departures": varied(self.overrides(setting), swept=False)}
+        cohort |= {"origin": {key: origin[key] for key in ("step", "cohort")}} if origin else {}
         return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
 
     def overrides(self, setting: Setting) -> list[str]:
-        """Choices that are not the recipe's, as ``train.key=value`` and ``data.mixing=value``."""
+        """Choices that are not the recipe's, as ``train.key=value`` and ``data.mixing=value``; ``train.init`` with the
+        digest of the weights."""
         recipe, mixing = _recipe(setting, self.baseline, self.profile, self.size)
         usual = TrainConfig.model_validate(recipe)
         train = [
-            f"train.{key}={value}"
+            f"train.{'init' if key == 'weights' else key}={value}"
             for key, value in self.usual.train
-            if key not in OBSERVING and value != getattr(usual, key)
+            if key not in (*OBSERVING, "init") and value != getattr(usual, key)
         ]
         return train + [f"data.mixing={self.data.mixing}"] * (self.data.mixing != mixing)
 
     def with_fingerprint(self, fingerprint: str) -> Config:
         """The same run with what stands for its training images."""
         return self._with_data(fingerprint=fingerprint)
+
+    def with_weights(self, place: str, digest: str) -> Config:
+        """The same run started from the weights at that place, with what stands for them."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"init": place, "weights": digest})})
 
     def mixed_within(self, names: Sequence[str]) -> Config:
         """The same run with its mixing in the one spelling that it has among tasks of these names.

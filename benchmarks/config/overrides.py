@@ -27,7 +27,7 @@ def apply(content: dict[str, Any], override: str, sections: Mapping[str, type[Ba
     """
     key, separator, text = override.partition("=")
     known = [f"{name}.{field}" for name, model in sections.items() for field in model.model_fields]
-    known.remove("data.fingerprint")
+    known = [key for key in known if key not in ("data.fingerprint", "train.weights")]  # computed, not chosen
     if several_lines(override):
         raise UserError(f"--set {quoted(override)}: expected one line without control characters.")
     if not separator or not text.strip():

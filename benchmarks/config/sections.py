@@ -84,11 +84,14 @@ class DataConfig(Section):
 
 class TrainConfig(Section):
     """The recipe. A step is one update by a whole ``batch``, whatever number of GPUs shares it. Places in the training
-    (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them."""
+    (``warmup``, ``cycle``, ``every``, ...) are fractions of all steps, so that a schedule scales with them.
+
+    ``init`` is a place, not a choice: identities leave it out, ``weights`` (a digest) stands for what lies there.
+    """
 
     LATER: ClassVar[dict[str, Any]] = {
         "clip_percentile": 0.0, "plateaus": 0, "emulate": False, "compile": "auto", "graphs": "auto",
-        "deterministic": False,
+        "deterministic": False, "init": "", "weights": "",
     }  # fmt: skip
 
     steps: int = Field(ge=1)
@@ -126,6 +129,8 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(ge=1)
     probe_every: int = Field(0, ge=0)  # steps between probes of the task gradients' conflicts; 0: none
     nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient: stop, or skip that update
+    init: str = ""  # a file of weights, or the folder of a finished run, to start from; empty: fresh weights
+    weights: str = ""
 
 
 # Training is the same with other values, up to rounding; with nonfinite=skip it goes on where it would have failed, and
@@ -150,6 +155,22 @@ class Terms(Section):
     tuned: str = ""  # the strategy whose parameters a search has found
     trials: int = Field(0, ge=0)  # of that search
     task: str = ""  # the one task that this network trains on (strategy single)
+
+
+class Origin(Section):
+    """The end of a finished run, from where this one goes on to more steps; at its defaults there is none.
+
+    ``folder`` is a place, not a choice: identities leave it out, ``weights`` (a digest) stands for what lies there.
+    """
+
+    LATER: ClassVar[dict[str, Any]] = {"folder": "", "run": "", "step": 0, "weights": "", "pair": "", "cohort": ""}
+
+    folder: str = ""
+    run: str = ""  # its hash
+    step: int = Field(0, ge=0)  # which it had reached
+    weights: str = ""
+    pair: str = ""  # its identities, as Config.identity gives them
+    cohort: str = ""
 
 
 class EvaluateConfig(Section):

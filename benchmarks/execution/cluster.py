@@ -29,7 +29,7 @@ from benchmarks.execution.answers import Files
 from benchmarks.execution.job import ExecutionContext, execute, mend, record, write_failure
 from benchmarks.execution.locks import Busy, locked
 from benchmarks.execution.plan import Plan, Todo
-from benchmarks.training import interrupts
+from benchmarks.training import interrupts, starts
 from results import Run, Status
 from results import schema as names
 from results.records import DataRecord, Progress, State
@@ -143,7 +143,7 @@ class _Round:
         self.client.subscribe_topic(self.topic, self._hear)
         for key, plan in self.plans.items():
             mend(plan.run)
-            files = answers.packed(plan.folder, answers.FILES)
+            files = answers.packed(plan.folder, answers.FILES) | starts.packed(plan.config, plan.folder)
             arguments = (plan.setting, plan.config, plan.trial, files, self.images, device, command, self.topic)
             plan.run.write_record(record(plan, data=self.images))
             plan.run.write_status(Status(State.RUNNING))
@@ -220,7 +220,11 @@ def perform(
     cache = Path(worker.local_directory) / "restoration-cache"
     with _one_run, tempfile.TemporaryDirectory(prefix="run-") as place:
         plan = Plan.of(setting, config, Path(place), trial)
+        start = files.pop(names.START, None)
         _unpack(files, plan.folder)
+        if start:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            (plan.folder / names.START).write_bytes(start)
         context = ExecutionContext(cache, device, "none", command, expected=images)
         with _sending(plan, lambda progress: worker.log_event(topic, (key, progress.content()))):
             try:

@@ -16,7 +16,7 @@ from benchmarks.config import protocols
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.data import sources
 from benchmarks.data.pools import Prepared
-from benchmarks.execution import aside, cluster, environment, feasible, local, slurm, tracking
+from benchmarks.execution import aside, cluster, continuing, environment, feasible, local, slurm, tracking
 from benchmarks.execution.addresses import shown
 from benchmarks.execution.job import ExecutionContext, forget_other_scores
 from benchmarks.execution.locks import Busy, locked
@@ -89,6 +89,8 @@ def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int
     changed = sum(plan.replaces_another() for plan, todo in zip(plans, todos, strict=True) if todo == Todo.START)
     _print_changed(changed)
     if left:
+        for words in continuing.told(left):
+            announce(words)
         data = check(request, left, data)
     uri = prepared_store(request, plans[0].setting.name) if leads else tracking.NONE
     outcomes = execute(request, left, uri, data) if left and data else {}
@@ -165,6 +167,7 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
     data = data or _opened(request, plans)
     metrics.further(plans[0].config.evaluate.metrics, device)
     feasible.check_networks(plans)
+    continuing.check_images(plans, data.records)
     for plan in plans:
         latest(plan.folder, plan.config, len(plan.setting.tasks))
     return data

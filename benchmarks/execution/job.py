@@ -355,15 +355,13 @@ def record(plan: Plan, scored: Iterable[str] = (), data: Sequence[DataRecord] = 
         data: the images it uses; without them it is not said how often they are seen.
     """
     config = plan.config
-    name, parameters = art.parse(config.strategy)
-    defaults = art.entries()[name].defaults if name in art.entries() else {}
     tasks = [config.terms.task] if config.terms.task else plan.setting.task_names
     trained = [used for used in data if used.role == Role.TRAIN]
     samples = {task: sum(used.found or 0 for used in trained if used.task == task) for task in tasks}
     content = {
         **config.identity(plan.setting),
         "overrides": config.overrides(plan.setting),
-        "parameters": defaults | parameters,
+        "parameters": art.parameters(config.strategy),
         "display": {"setting": plan.setting.title, "baseline": baselines.describe(config.baseline).name},
         "metrics": metrics.facts([*config.evaluate.metrics, *sorted(scored)]),
         "config": config.model_dump(mode="json"),

@@ -13,6 +13,15 @@ from benchmarks.config import data_sets, settings
 OUTSIDE = "package.module:Class, which imports that module and so runs its code"
 
 
+USUAL = {
+    "--baselines": ["transweather", "airnet"],
+    "--strategies": ["mix", "art"],
+    "--seeds": [0],
+    "--profile": "demo",
+}
+"""What options that name runs are where they are not given."""
+
+
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """A command line whose help ends with everything that has a name."""
     plugins = baselines.plugins()  # listed without reading them, which would import their packages
@@ -39,16 +48,26 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     )
 
 
-def add_runs(parser: argparse.ArgumentParser, seeds: Sequence[int], about_seeds: str | None = None) -> None:
-    """Which runs there are: names, data, recipe; ``seeds`` by default."""
+def add_runs(
+    parser: argparse.ArgumentParser, seeds: Sequence[int], about_seeds: str | None = None, continues: bool = False
+) -> None:
+    """Which runs there are: names, data, recipe; ``seeds`` by default; or runs that the command ``continues``."""
     add = parser.add_argument
-    add("--setting", required=True, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
-    add("--baselines", nargs="+", default=["transweather", "airnet"], metavar="NAME",
+    if continues:
+        add("--continue", nargs="+", type=Path, default=[], metavar="RUN", dest="continued",
+            help="train these finished runs on to more steps: --set train.steps=N; all else is theirs")  # fmt: skip
+    add("--setting", required=not continues, help=f"one of: {', '.join(settings.names())}; or a file, mine.toml")
+    add("--baselines", nargs="+", default=USUAL["--baselines"], metavar="NAME",
         help="names from below, package.module:Class, or: all")  # fmt: skip
-    add("--strategies", nargs="+", default=["mix", "art"], metavar="SPEC", help="or: all")
+    add("--strategies", nargs="+", default=USUAL["--strategies"], metavar="SPEC", help="or: all")
     add("--tasks", nargs="+", metavar="TASK", help="train on these tasks of the setting only (default: all)")
     add("--seeds", nargs="+", type=int, default=seeds, metavar="N", help=about_seeds)
-    add("--profile", choices=["demo", "paper"], default="demo", help="minutes on a laptop, or the published schedule")
+    add(
+        "--profile",
+        choices=["demo", "paper"],
+        default=USUAL["--profile"],
+        help="minutes on a laptop, or the published schedule",
+    )
     add("--size", choices=["tiny", "paper"], help="of the networks (default: tiny for demo, paper for paper)")
     add("--data-root", type=Path, metavar="DIR", help="real images in the published layouts; without it, embedded ones")
     data_sets.add_argument(parser)

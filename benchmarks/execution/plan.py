@@ -60,6 +60,7 @@ class Plan:
             *["tuned"] * bool(terms.tuned),
             *["equal cost"] * (terms.budget == "cost"),
             *filter(None, [terms.task]),
+            *[f"from step {self.config.origin.step}"] * bool(self.config.origin.run),
             *[f"trial, lr {self.config.train.lr:.3g}"] * self.trial,
         ]
         return visible(f"{name} {labelled(terms.tuned or self.config.strategy, words)} seed {self.config.seed}")
@@ -110,7 +111,7 @@ class Plan:
 
     def replaces_another(self) -> bool:
         """Whether there is the same run with training images of other names or sizes."""
-        place = {"data": {"root", "fingerprint"}, "data_sets": True}
+        place = {"data": {"root", "fingerprint"}, "data_sets": True, "train": {"init"}, "origin": {"folder"}}
         config = self.config.model_dump(mode="json", exclude=place)
         for path in self.folder.parent.glob(f"{self.config.seed}-*/{CONFIG}"):
             record = Run(path.parent).legible().record

@@ -17,13 +17,13 @@ from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
 from benchmarks.config.shares import expected_epochs, expected_shares
 from benchmarks.data import locating
-from benchmarks.execution import feasible, needs, tuned
+from benchmarks.execution import continuing, feasible, needs, tuned
 from benchmarks.execution.cost import estimate
 from benchmarks.execution.plan import Plan, Todo
 from benchmarks.execution.progress import duration
 from benchmarks.execution.slurm_options import SlurmOptions
 from benchmarks.execution.step_cost import StepCosts, given_ratios
-from benchmarks.training import distributed
+from benchmarks.training import distributed, starts
 from results.records import passes
 
 
@@ -31,7 +31,7 @@ from results.records import passes
 class GridRequest:
     """The options of ``python -m benchmarks.run``, whose help explains them."""
 
-    setting: str
+    setting: str | None
     tasks: Sequence[str] | None
     baselines: Sequence[str]
     strategies: Sequence[str]
@@ -56,6 +56,7 @@ class GridRequest:
     slurm: str | None = None
     devices: str | None = None
     data_sets: Sequence[Path] = ()
+    continued: Sequence[Path] = ()
 
     @property
     def cache(self) -> Path:
@@ -97,6 +98,8 @@ class GridRequest:
 
     def words(self, *what: str) -> str:
         """The options that all its trainings have alike, with those of ``what`` among them."""
+        if self.continued:
+            return " ".join(["--continue", *map(str, self.continued), "--set", *self.overrides])
         parts = [f"--setting {self.setting}", *(["--tasks", *self.tasks] if self.tasks else [])]
         parts += ["--baselines", *self.baselines, *what, "--profile", self.profile]
         parts += [f"--size {self.size}"] if self.size else []
@@ -112,11 +115,12 @@ class GridRequest:
             UserError: for unknown names, and for what cannot be.
         """
         setting = self.loaded
-        configs = self._raced(self.configs(setting))
+        configs = continuing.configs(self, setting) if self.continued else self._raced(self.configs(setting))
         protocols.get(configs[0].evaluate.protocol)
         for name in configs[0].evaluate.extra:
             setting.data_set(name)
-        plans = [Plan.of(setting, config, self.output) for config in self.fingerprinted(setting, configs)]
+        configs = configs if self.continued else self.fingerprinted(setting, configs)
+        plans = [Plan.of(setting, config, self.output) for config in configs]
         plans = list({plan.folder: plan for plan in plans}.values())  # art and art:tau=0.1 are one run
         feasible.check(plans)
         return plans
@@ -129,7 +133,9 @@ class GridRequest:
             UserError: for unknown ones, and for options that exclude each other.
         """
         self._check()
-        setting = settings.load(self.setting, data_sets.read(self.data_sets))
+        if self.continued:
+            return continuing.setting(self)
+        setting = settings.load(self.setting or "", data_sets.read(self.data_sets))
         return setting.only(self.tasks) if self.tasks else setting
 
     def configs(self, setting: Setting) -> list[Config]:
@@ -167,20 +173,25 @@ class GridRequest:
         Raises:
             UserError: for unknown names and values.
         """
+        data = DataConfig()
+        if self.data_root is not None:
+            data = DataConfig(source="files", root=str(self.data_root.resolve()), missing=self.missing)
+        return [
+            starts.resolved(resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size,
+                                    data=data, overrides=self.all_overrides))
+            for baseline in self._networks
+            for seed in self.seeds
+        ]  # fmt: skip
+
+    @property
+    def all_overrides(self) -> list[str]:
+        """``--set``, with what other options set."""
         overrides = list(self.overrides)
         if self.probe_conflicts is not None:
             overrides.append(f"train.probe_every={self.probe_conflicts}")
         if self.metrics:
             overrides.append(f"evaluate.metrics={','.join(self.metrics)}")
-        data = DataConfig()
-        if self.data_root is not None:
-            data = DataConfig(source="files", root=str(self.data_root.resolve()), missing=self.missing)
-        return [
-            resolve(setting, baseline, strategy, seed=seed, profile=self.profile, size=self.size, data=data,
-                    overrides=overrides)
-            for baseline in self._networks
-            for seed in self.seeds
-        ]  # fmt: skip
+        return overrides
 
     @property
     def _networks(self) -> Sequence[str]:
@@ -306,6 +317,7 @@ def listing(plans: Sequence[Plan]) -> str:
     lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
+    notes = [*continuing.told(plans), *notes]
     return "\n".join([*lines, *_passes(plans), *needs.told(plans), *(f"note: {note}" for note in notes)])
 
 

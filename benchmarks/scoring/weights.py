@@ -151,7 +151,7 @@ def load_run(folder: Path) -> Loaded:
     """
     run, path = Run(folder), folder / CHECKPOINT
     try:
-        (config, wanted), _ = _config(run), run.data
+        (config, wanted), _ = configured(run), run.data
     except Damaged as error:
         raise UserError(f"{folder}: {error}; take another run, or do this one anew.") from error
     if not path.exists():
@@ -223,8 +223,12 @@ def _safetensors(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no checkpoint: damaged or cut short ({unpacking.reason(error)}).") from error
 
 
-def _config(run: Run) -> tuple[Config, str]:
-    """The run's configuration and its hash."""
+def configured(run: Run) -> tuple[Config, str]:
+    """A run's configuration and its hash, as they are recorded.
+
+    Raises:
+        UserError: if there is none, or none of this version.
+    """
     record = run.record
     if record is None:
         raise UserError(f"{run.folder} is not the folder of a run: there is no {CONFIG} in it.")

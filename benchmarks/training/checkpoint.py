@@ -97,8 +97,8 @@ def latest(folder: Path, config: Config, tasks: int, device: torch.device | str 
             damaged.append(str(error))
             continue
         _check_hash(content, path, config)
-        if problem := _problem(content, config, tasks):
-            damaged.append(f"{path} cannot be used: {problem}.")
+        if wrong := problem(content, config, tasks):
+            damaged.append(f"{path} cannot be used: {wrong}.")
             continue
         for words in damaged:
             print(f"warning: {words} Continuing from the one before, after step {content['step']}.", file=sys.stderr)
@@ -117,7 +117,7 @@ def _check_hash(content: Mapping[str, Any], path: Path, config: Config) -> None:
         )
 
 
-def _problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | None:
+def problem(content: Mapping[str, Any], config: Config, tasks: int) -> str | None:
     """What is missing from a checkpoint's content, or of another kind; ``None`` if nothing is."""
     import torch
 

@@ -22,7 +22,7 @@ from benchmarks.config.sections import TrainConfig
 from benchmarks.config.seeds import derive
 from benchmarks.data.batches import Batch, Batches
 from benchmarks.data.pools import Pool, TestPool
-from benchmarks.training import distributed, precision
+from benchmarks.training import distributed, precision, starts
 from benchmarks.training.average import WeightAverage
 from benchmarks.training.checkpoint import Checkpoint, latest, restore, save
 from benchmarks.training.checks import check_end, check_update
@@ -78,6 +78,8 @@ class StepResult(NamedTuple):
 class Training:
     """One run in progress: network, optimizer, strategy, weight average and rhythm, with the step they are at.
 
+    It begins with fresh weights, or as :mod:`benchmarks.training.starts` says.
+
     Args:
         config: the run.
         pools: training images, in the order of the setting's tasks.
@@ -101,8 +103,12 @@ class Training:
         self.config, self.run, self.device = config, run, device
         self.seed = (config.setting, config.baseline, config.seed)  # never the strategy
         precision.check(config.train, device)
+        given = starts.weights(config, run.folder)  # before the seed: it draws random numbers
         torch.manual_seed(derive(*self.seed, "weights"))
-        self.network = _placed(baselines.build(config.baseline, config.size), device)
+        network = baselines.build(config.baseline, config.size)
+        if given:
+            network.load_state_dict(given)
+        self.network = _placed(network, device)
         self.strategy = art.make(config.strategy, [pool.task.name for pool in pools]).to(device)
         self.strategy.bind(self.network)
         self.group = distributed.current()
@@ -372,7 +378,9 @@ class Training:
             self.run.write_curve(self.curve.table())
 
     def _continue(self) -> None:
-        content = latest(self.run.folder, self.config, len(self.strategy.tasks), self.device)
+        tasks = len(self.strategy.tasks)
+        content = latest(self.run.folder, self.config, tasks, self.device)
+        content = content or starts.end_of_origin(self.config, self.run.folder, tasks, self.device)
         if content is None:
             return
         restore(self.run.folder, content, self._parts())

@@ -92,6 +92,12 @@ class ValidationCurve:
         if state["images"] == self._images:
             self.seconds = state["seconds"]
             self._rows = [(step, task, images, at, psnr) for step, task, images, at, psnr in state["rows"]]
+            last = {task: images for step, task, images, *_ in self._rows if step == self._rows[-1][0]}
+            if last.keys() == set(
+                self.tasks
+            ):  # counted then; steps of a run that this one went on from mixed otherwise
+                self._counted = self._rows[-1][0]
+                self._counts = np.array([last[task] for task in self.tasks], dtype=np.int64)
 
 
 def _cut(pool: TestPool, number: int, side: int) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ from reports.formats.text import terminal
 from reports.numbers.conflicts import conflict_table
 from reports.numbers.curves import curve_table
 from reports.numbers.findings import Findings
+from reports.numbers.model import Cohort
 from reports.numbers.targets import target_table
 from reports.numbers.tuning import tuning_table
 from results import write_atomically, write_text
@@ -38,7 +39,12 @@ OURS = re.compile(
 
 
 def write_cohort(
-    findings: Findings, folder: Path, suffix: str, formats: Sequence[str], others: Sequence[str] = ()
+    findings: Findings,
+    folder: Path,
+    suffix: str,
+    formats: Sequence[str],
+    others: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> tuple[str, list[Path], list[Path]]:
     """Write a cohort's files; returns the text for a terminal, the tables and pages, and the figures.
 
@@ -48,6 +54,7 @@ def write_cohort(
         suffix: what stands behind each name, empty for the newest cohort.
         formats: of :data:`reports.build.FORMATS`.
         others: pages of other cohorts in the folder.
+        columns: of the tables in LaTeX; all without any.
     """
     drawn = [kind for kind in KINDS if kind in formats]
     figures = _figures(findings, folder, suffix, drawn) if drawn else []
@@ -60,7 +67,7 @@ def write_cohort(
             if name in ("gains", "runs") or len(frame):
                 contents[f"{name}{suffix}.csv"] = tidy.csv_text(frame)
     if "tex" in formats:
-        contents[f"gains{suffix}.tex"] = latex(findings)
+        contents[f"gains{suffix}.tex"] = latex(findings, columns)
     if "html" in formats:
         contents[f"report{suffix}.html"] = page(findings, others)
     for name, content in contents.items():
@@ -96,6 +103,20 @@ def named(paths: Sequence[Path]) -> str:
         count = f", {parts[name]} parts" if parts[name] > 1 else ""
         texts.append(f"{name} ({' '.join(several)}{count})" if len(several) > 1 else f"{name}.{several[0]}")
     return ", ".join(texts)
+
+
+def of_suffix(folder: Path, suffix: str) -> list[Path]:
+    """The files of earlier builds whose names have this suffix, a cohort's."""
+    matches = ((path, OURS.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    return [path for path, match in matches if match and match[2] == suffix]
+
+
+def is_current(cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str]) -> bool:
+    """Whether a cohort's tables and page in these formats were written after its newest run ended."""
+    names = {"md": "gains", "csv": "gains", "tex": "gains", "html": "report"}
+    paths = [folder / f"{names[kind]}{suffix}.{kind}" for kind in formats if kind in names]
+    newest = max(outcome.ended[0] for outcome in cohort.outcomes)
+    return bool(paths) and all(path.exists() and path.stat().st_mtime_ns > newest for path in paths)
 
 
 def remove_stale(folder: Path, written: Sequence[Path], formats: Sequence[str], every: bool) -> None:

@@ -14,7 +14,7 @@ from reports.formats.front import CONTROLS, about, by_baseline
 from reports.formats.front import legend as control_legend
 from reports.formats.text import COST_TITLE, POOLED_TITLE, cost_legend, legend, pooled_legend
 from reports.numbers import header
-from reports.numbers.contest import Contest
+from reports.numbers.contest import Contest, Control
 from reports.numbers.findings import Findings
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
@@ -64,9 +64,40 @@ def escape(text: str) -> str:
     return text.replace("\0", "{}")  # two hyphens would be printed as a dash
 
 
-def latex(findings: Findings) -> str:
+def column_names(findings: Findings) -> list[str]:
+    """Names of the columns that can be chosen: test sets, then what else tables have."""
+    table = findings.table
+    columns = [column.heading for column in shown([*MEASURES, P_VALUE, *COSTS], table.compared)]
+    columns += [column.heading for column in CONTROLS if findings.held.rows]
+    columns += [column.heading for column in POOLED if findings.across]
+    return list(dict.fromkeys([*table.datasets, *(name for name in columns if name and name != SEEDS.heading)]))
+
+
+class _Choice:
+    """Columns by their names, in the order in which they are named; all where none is."""
+
+    def __init__(self, names: Sequence[str]):
+        self.names = [name.casefold() for name in names]
+
+    def __call__(self, items: Iterable[T], name: Callable[[T], str]) -> list[T]:
+        if not self.names:
+            return list(items)
+        chosen = [item for item in items if name(item).casefold() in self.names]
+        return sorted(chosen, key=lambda item: self.names.index(name(item).casefold()))
+
+    def of(self, columns: Iterable[Column[T]]) -> list[Column[T]]:
+        return self(columns, lambda column: column.heading)
+
+
+def latex(findings: Findings, columns: Sequence[str] = ()) -> str:
     """``table`` environments, one or more a metric and for the comparison, and for verdicts over baselines; need
-    :data:`PREAMBLE`. The header and notes are comments above them."""
+    :data:`PREAMBLE`. The header and notes are comments above them.
+
+    Args:
+        findings: of a cohort.
+        columns: only these of :func:`column_names`, in this order; a table of which none is named is left out.
+    """
+    chosen = _Choice(columns)
     table, held, across = findings.table, findings.held, findings.across or ()
     facts = [f"{label}: {value}" for label, value in header.facts(table.cohort)]
     lines = [
@@ -79,21 +110,22 @@ def latex(findings: Findings) -> str:
         *(note.text for note in table.notes),
     ]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
-    tables = [text for metric in table.cohort.metrics if table.datasets for text in _tables(table, metric)]
-    if any(row.pairs for row in table.compared):
-        columns = shown([SEEDS, *MEASURES, P_VALUE], table.compared)
-        tables += _comparison(table, "comparison", "comparison with mix, PSNR", columns)
-    if held.rows:
-        tables += _contest(table, held)
-    if across:
-        tables += _across(table, across)
-    if costs := shown(COSTS, table.compared):
+    datasets = chosen(table.datasets, str)
+    tables = [text for metric in table.cohort.metrics if datasets for text in _tables(table, metric, datasets)]
+    measures = chosen.of(shown([*MEASURES, P_VALUE], table.compared))
+    if measures and any(row.pairs for row in table.compared):
+        tables += _comparison(table, "comparison", "comparison with mix, PSNR", [SEEDS, *measures])
+    if held.rows and (controls := chosen.of(CONTROLS)):
+        tables += _contest(table, held, controls)
+    if across and (over := chosen.of(POOLED)):
+        tables += _across(table, across, over)
+    if costs := chosen.of(shown(COSTS, table.compared)):
         tables += _comparison(table, "costs", COST_TITLE.lower(), [SEEDS, *costs])
     return "\n".join([*comments, *tables]).rstrip("\n") + "\n"
 
 
-def _tables(table: GainTable, metric: str) -> Iterable[str]:
-    parts = [(rows, datasets) for rows in _pages(table.ranked, _height) for datasets in _even(table.datasets, COLUMNS)]
+def _tables(table: GainTable, metric: str, chosen: Sequence[str]) -> Iterable[str]:
+    parts = [(rows, datasets) for rows in _pages(table.ranked, _height) for datasets in _even(chosen, COLUMNS)]
     bodies = [(1 + len(datasets), _body(table, rows, datasets, metric)) for rows, datasets in parts]
     return _environments(table, metric, _caption(table, metric), bodies)
 
@@ -134,34 +166,34 @@ def _legends(across: Sequence[Pooled]) -> list[str]:
     return [pooled_legend(across)] if across else []
 
 
-def _across(table: GainTable, across: Sequence[Pooled]) -> Iterator[str]:
+def _across(table: GainTable, across: Sequence[Pooled], columns: Sequence[Column[Pooled]]) -> Iterator[str]:
     title = f"{POOLED_TITLE.lower()}, average gain over mix, PSNR in dB"
     caption = f"{escape(header.title(table.cohort))}: {title}. {_circumstances(table)}"
 
     def body() -> Iterator[str]:
-        yield _line(["", *(escape(column.heading) for column in POOLED)])
+        yield _line(["", *(escape(column.heading) for column in columns)])
         yield r"\midrule"
         for one in across:
             name, *rest = [escape(part) for part in _folded(one.strategy)]
-            yield _line([name, *(_signed(escape(column.text(one))) for column in POOLED)])
-            yield from (_line([part, *[""] * len(POOLED)]) for part in rest)
+            yield _line([name, *(_signed(escape(column.text(one))) for column in columns)])
+            yield from (_line([part, *[""] * len(columns)]) for part in rest)
 
-    return _environments(table, "baselines", caption, [(len(POOLED), body())])
+    return _environments(table, "baselines", caption, [(len(columns), body())])
 
 
-def _contest(table: GainTable, held: Contest) -> Iterator[str]:
+def _contest(table: GainTable, held: Contest, columns: Sequence[Column[Control]]) -> Iterator[str]:
     caption = f"{escape(header.title(table.cohort))}: against fixed weights, PSNR. {_circumstances(table)}"
 
     def body() -> Iterator[str]:
-        yield _line(["", *(escape(column.heading) for column in CONTROLS)])
+        yield _line(["", *(escape(column.heading) for column in columns)])
         for display, rows in by_baseline(held.rows).items():
-            yield from _group(display, len(CONTROLS))
+            yield from _group(display, len(columns))
             for row in rows:
                 name, *rest = [escape(part) for part in _folded(row.strategy)]
-                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in CONTROLS)])
-                yield from (_line([part, *[""] * len(CONTROLS)]) for part in rest)
+                yield _line([name, *(_signed(_plain(escape(column.text(row)))) for column in columns)])
+                yield from (_line([part, *[""] * len(columns)]) for part in rest)
 
-    return _environments(table, "fixed-weights", caption, [(len(CONTROLS), body())])
+    return _environments(table, "fixed-weights", caption, [(len(columns), body())])
 
 
 def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -49,7 +49,7 @@ class Section:
 
 def sections(findings: Findings) -> list[Section]:
     """What there are runs for: the race first, then what tasks cost each other."""
-    found = [_race(findings), _together(findings.table)]
+    found = [_race(findings), *([_together(findings.table)] if findings.cohort.tested else [])]
     return [section for section in found if section.rows]
 
 

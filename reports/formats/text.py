@@ -199,7 +199,7 @@ def _score_lines(table: GainTable, metrics: list[str], spreads: bool) -> list[li
         if first:
             lines.append([row.display] + [""] * (1 + len(table.datasets)))
         remark = [EMPTY] * (len(table.datasets) - 1) + [row.remark]
-        lines.append([f"  {row.strategy}", row.count, *(scores(row) if row.n else remark)])
+        lines.append([marked(row), row.count, *(scores(row) if row.n else remark)])
         if any((dataset, metric) in row.published for dataset in table.datasets for metric in metrics):
             lines.append(["    published", "", *published(row)])
     return lines
@@ -215,7 +215,7 @@ def _gain_lines(table: GainTable) -> list[list[str]]:
             texts = [with_spread(gain, 2, signed=True) for gain in gains]
         else:
             texts = [EMPTY] * (len(table.datasets) - 1) + ["no pair with mix" if row.n else row.remark]
-        lines.append([f"  {row.strategy}", str(row.pairs), *texts])
+        lines.append([marked(row), str(row.pairs), *texts])
     return lines
 
 
@@ -243,12 +243,17 @@ def _section(section: Section) -> str:
     return f"{section.title}\n{text}\n{wrapped('  ', section.caption + '.')}"
 
 
+def marked(row: Row) -> str:
+    """A row's name; rows of the command at hand have a mark where there are others."""
+    return f"{'>' if row.own else ' '} {row.strategy}"
+
+
 def _lines(table: GainTable, columns: Sequence[Column[Row]]) -> list[list[str]]:
     """A line a row, under a line for each baseline."""
     lines: list[list[str]] = []
     for row, first in _with_groups(table.ranked):
         lines += [[row.display] + [""] * len(columns)] if first else []
-        lines.append([f"  {row.strategy}", *(column.text(row) for column in columns)])
+        lines.append([marked(row), *(column.text(row) for column in columns)])
     return lines
 
 

@@ -36,7 +36,13 @@ def tidy(table: GainTable) -> pd.DataFrame:
     """
     shared = _shared(table.cohort)
     rows = [
-        {**shared, **_row(row), **_place(table, dataset), **_numbers(table, row, dataset, metric), **_measures(row)}
+        {
+            **shared,
+            **_row(table.cohort, row),
+            **_place(table, dataset),
+            **_numbers(table, row, dataset, metric),
+            **_measures(row),
+        }
         for row in table.rows
         for metric in table.cohort.metrics
         for dataset in table.datasets
@@ -61,6 +67,7 @@ def runs(cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame([
         {
             **_shared(cohort),
+            "overrides": " ".join(outcome.record.overrides),
             "baseline": outcome.baseline,
             "strategy": outcome.strategy,
             **order,
@@ -83,8 +90,9 @@ def _shared(cohort: Cohort) -> Entries:
     }
 
 
-def _row(row: Row) -> Entries:
+def _row(cohort: Cohort, row: Row) -> Entries:
     return {
+        "overrides": " ".join(cohort.overrides(row.baseline)),
         "baseline": row.baseline,
         "strategy": row.strategy,
         "seeds": " ".join(map(str, row.seeds)),

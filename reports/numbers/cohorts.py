@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from pydantic import JsonValue
@@ -19,12 +20,19 @@ from results.integrity import differing
 from results.records import Role
 
 
-def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
+def gather(
+    runs: Iterable[Run],
+    protocol: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    own: Collection[Path] = (),
+) -> list[Cohort]:
     """Split runs into cohorts, newest first (by the time their newest run last changed state).
 
     Args:
         runs: runs of one setting, in any state.
         protocol: count scores of this protocol; ``None`` takes the one each cohort was evaluated with.
+        labels: names for strategies, by spec.
+        own: folders of the runs of the command that asks; cohorts with some of them come first.
     """
     groups: dict[str, list[Outcome]] = {}
     unstarted: list[str] = []
@@ -32,7 +40,7 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
     for run in (run.legible() for run in runs):
         damage = "; ".join(run.damage().values())
         if record := run.record:
-            outcome = Outcome(run, record)
+            outcome = Outcome(run, record, labels=labels or {}, own=run.folder in own)
             if damage:
                 outcome.leave_out(Standing.DAMAGED, damage)
             groups.setdefault(record.cohort, []).append(outcome)
@@ -45,6 +53,7 @@ def gather(runs: Iterable[Run], protocol: str | None = None) -> list[Cohort]:
             failed = f" (failed: {' '.join(status.reason.split())})" if status.state == State.FAILED else ""
             unstarted.append(name + failed)
     ordered = sorted(groups.items(), key=lambda item: (max(o.ended for o in item[1]), item[0]), reverse=True)
+    ordered.sort(key=lambda item: not any(outcome.own for outcome in item[1]))
     cohorts = [_cohort(key, outcomes, protocol) for key, outcomes in ordered]
     if cohorts:
         cohorts[0].unstarted, cohorts[0].unread = sorted(unstarted), sorted(unread)
@@ -72,8 +81,13 @@ def strategy_order(strategy: str) -> tuple[int, list[tuple[int, float, str]]]:
     """Sort key: the reference, equal weights, Art and its variants, then the others; numbers by value."""
     head = strategy.partition(":")[0]
     first = {REFERENCE: 0, "equal": 1, "art": 2}.get(head, 3)
-    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", strategy)
-    return first, [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
+    return first, by_value(strategy)
+
+
+def by_value(text: str) -> list[tuple[int, float, str]]:
+    """Sort key of a text: the numbers in it by their value."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
 
 
 def _cohort(key: str, outcomes: list[Outcome], protocol: str | None) -> Cohort:
@@ -87,7 +101,11 @@ def _cohort(key: str, outcomes: list[Outcome], protocol: str | None) -> Cohort:
             _judge(outcome)
     left_out = compare([outcome for outcome in outcomes if outcome.counts])
     outcomes = join(outcomes)
-    outcomes.sort(key=lambda o: (o.display.casefold(), strategy_order(o.strategy), o.seed, str(o.run.folder)))
+    outcomes.sort(
+        key=lambda o: (
+            o.network.casefold(), by_value(" ".join(o.varied)), strategy_order(o.strategy), o.seed, str(o.run.folder)
+        )
+    )  # fmt: skip
     columns = _columns(outcomes)
     scored = {dataset for outcome in outcomes if outcome.counts for dataset in outcome.datasets}
     return Cohort(
@@ -152,8 +170,8 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
     """Leave out runs of another training recipe than their baseline's newest finished run, older repetitions, runs with
     other training images, and tuned ones with other parameters than the newest.
 
-    A cohort shares data, size, profile and overrides, yet a recipe may have changed between two versions of the code;
-    seeds of different recipes are not averaged.
+    A cohort shares data, size, profile and overrides that are not swept, yet a recipe may have changed between two
+    versions of the code; seeds of different recipes are not averaged.
     """
     chosen: set[tuple[str, str, str, int]] = set()
     recipes: dict[str, dict[str, JsonValue]] = {}
@@ -162,9 +180,9 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
     found: dict[tuple[str, str, str], tuple[str, float | None]] = {}
     for outcome in sorted(outcomes, key=lambda o: (o.run.status.state == State.DONE, *o.ended), reverse=True):
         config, reason = outcome.config, ""
-        identity = (config.baseline, outcome.strategy, config.terms.task, config.seed)
+        identity = (outcome.baseline, outcome.strategy, config.terms.task, config.seed)
         recipe = config.recipe
-        newest = recipes.setdefault(config.baseline, recipe)
+        newest = recipes.setdefault(outcome.baseline, recipe)
         if recipe != newest:
             reason = f"older training recipe ({_difference(recipe, newest)})"
         elif other := differing(trained.setdefault(config.baseline, outcome.data), outcome.data, Role.TRAIN):

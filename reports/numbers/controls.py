@@ -149,9 +149,9 @@ class Front:
 
 def is_fixed(outcome: Outcome) -> bool:
     """Whether a run's task weights stayed as they were, under the terms of an ordinary run."""
-    name = outcome.strategy.partition(":")[0]
+    name = outcome.config.strategy.partition(":")[0]
     even = name == REFERENCE and outcome.config.data.mixing == "balanced"
-    return outcome.strategy == outcome.config.strategy and (name in (FIXED, EQUAL) or even)
+    return outcome.config.label == outcome.config.strategy and (name in (FIXED, EQUAL) or even)
 
 
 def weightings(cohort: Cohort, baseline: str) -> tuple[dict[str, dict[str, Outcome]], list[str]]:

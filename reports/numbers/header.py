@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
 from reports.numbers.model import Cohort
 from reports.numbers.outcome import Outcome
 from reports.numbers.words import plural
-from results.records import Origin, Role, passes
+from results.records import Origin, Role, passes, varied
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -46,7 +47,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     source = DATA.get(config.data.source or "", "not recorded")
     if config.data.missing == "synthesise":
         source += "; missing sets synthesised from clean images"
-    overrides = max((outcome.record.overrides for outcome in cohort.outcomes), key=len)
+    overrides = max((varied(outcome.record.overrides, swept=False) for outcome in cohort.outcomes), key=len)
     lines = [
         ("setting", title(cohort)),
         ("data", source),
@@ -56,6 +57,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     if overrides:
         lines.append(("changed", ", ".join(overrides)))
     lines += [("training", text) for text in _by_baseline(cohort, _training)]
+    lines += [("start", text) for text in _by_baseline(cohort, start) if text]
     lines += [("terms", text) for text in _terms(cohort)]
     lines += [("mixing", text) for text in _by_baseline(cohort, _mixing)]
     lines += [("epochs", text) for text in _by_baseline(cohort, _epochs) if text]
@@ -89,6 +91,15 @@ def _terms(cohort: Cohort) -> list[str]:
         if words := ", ".join(filter(None, parts)):
             found.setdefault(f"{outcome.display}, {outcome.strategy}", set()).add(words)
     return [f"{name}: {' or '.join(sorted(words))}" for name, words in found.items()]
+
+
+def start(outcome: Outcome) -> str:
+    """Where a training began that did not begin with fresh weights; empty for one that did."""
+    train, origin = outcome.config.train, outcome.config.origin
+    if origin.run:
+        more = f"up to {train.steps}, by the schedule of {train.steps} steps from there on" if train.steps else "on"
+        return f"trained on from the end of a finished run, after step {origin.step}, {more}"
+    return f"from the weights {train.weights} ({PurePath(train.init).name})" if train.weights else ""
 
 
 def _counted(count: int, noun: str) -> str:

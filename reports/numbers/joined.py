@@ -33,6 +33,7 @@ class SingleTask(Outcome):
     parts: Sequence[Outcome] = field(default_factory=list[Outcome])
 
     def __post_init__(self) -> None:
+        self.own = any(part.own for part in self.parts)
         for part in self.parts:
             if not part.counts and self.counts:
                 self.leave_out(part.standing, ": ".join(filter(None, [part.config.terms.task, part.reason])))
@@ -84,5 +85,9 @@ def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
             found.append(outcome)
     for parts in groups.values():
         first = parts[0]
-        found.append(SingleTask(first.run, first.record, protocol=first.protocol, names=first.names, parts=parts))
+        found.append(
+            SingleTask(
+                first.run, first.record, protocol=first.protocol, names=first.names, labels=first.labels, parts=parts
+            )
+        )
     return found

@@ -103,13 +103,17 @@ class Cohort:
         runs = self.counted(baseline, strategy)
         if not all(run.config.terms.budget == "cost" and not run.config.terms.steps for run in runs):
             return ""
-        label = {run.config.label_at_equal_steps for run in runs}
+        label = {run.at_equal_steps for run in runs}
         seeds = {run.pair for other in label for run in self.counted(baseline, other)}
         return label.pop() if len(label) == 1 and seeds == {run.pair for run in runs} else ""
 
+    def overrides(self, baseline: str) -> list[str]:
+        """Departures from the recipe, of a baseline's runs."""
+        return self.select(baseline)[0].record.overrides
+
     @property
     def baselines(self) -> list[str]:
-        """Networks, in the order of the table."""
+        """Networks, in the order of the table; with each choice of what is swept."""
         return list(dict.fromkeys(outcome.baseline for outcome in self.outcomes))
 
     def strategies(self, baseline: str) -> list[str]:
@@ -119,6 +123,11 @@ class Cohort:
     def display(self, baseline: str) -> str:
         """The baseline's name for people."""
         return self.select(baseline)[0].display
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the command that asks has runs in it."""
+        return any(outcome.own for outcome in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -192,10 +201,16 @@ class Measures:
 
 @dataclass(frozen=True)
 class Row:
-    """One baseline and strategy; ``remark`` says which of its runs do not count; ``targets``: where its validation
-    reached mix's last level, by task and for the average, where there are curves; a ``control`` is one of many fixed
-    weightings, which have a table of their own; ``repeats``: the strategy of another row with the same trainings, whose
-    comparison counts once."""
+    """One baseline and strategy.
+
+    Attributes:
+        remark: which of its runs do not count.
+        targets: where its validation reached mix's last level, by task and for the average, where there are curves.
+        control: whether it is one of many fixed weightings, which have a table of their own.
+        repeats: the strategy of another row with the same trainings, whose comparison counts once.
+        network: the baseline's name for people, without departures that are swept.
+        own: whether the command that asks has runs of it, where others have not.
+    """
 
     baseline: str
     display: str
@@ -209,6 +224,8 @@ class Row:
     published: Figures = field(default_factory=dict)
     control: bool = False
     repeats: str = ""
+    network: str = ""
+    own: bool = False
 
     @property
     def name(self) -> str:

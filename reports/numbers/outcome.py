@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.numbers.naming import named
 from results import DataRecord, Run, RunRecord, schema
-from results.records import Environment, RunConfig
+from results.records import Environment, RunConfig, labelled, varied
 
 LEAK_FREE = " leak-free"
 """Stands behind a test set's name where the images that are in the training data are left out."""
@@ -78,6 +79,8 @@ class Outcome:
         protocol: scores of this protocol count.
         names: of the images by test set, shared by the runs of a cohort.
         apart: test sets whose scores do not compare, and why.
+        labels: names for strategies, by spec (:mod:`reports.numbers.naming`).
+        own: whether it is a run of the command that asks.
     """
 
     run: Run
@@ -87,6 +90,8 @@ class Outcome:
     protocol: str = ""
     names: dict[str, list[pd.Index[str]]] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    own: bool = False
 
     @property
     def config(self) -> RunConfig:
@@ -95,18 +100,38 @@ class Outcome:
 
     @property
     def baseline(self) -> str:
-        """Name of the network."""
-        return self.config.baseline
+        """Name of the network, with the departures from its recipe that are swept: ``nafnet lr=0.002``."""
+        return " ".join([self.config.baseline, *self.varied])
+
+    @property
+    def network(self) -> str:
+        """The network's name for people."""
+        return self.record.display.baseline or self.config.baseline
 
     @property
     def display(self) -> str:
-        """The baseline's name for people."""
-        return self.record.display.baseline or self.baseline
+        """The baseline's name for people: ``NAFNet, lr=0.002``."""
+        return ", ".join([self.network, *self.varied])
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """Departures from the recipe that are swept."""
+        return [text.removeprefix("train.") for text in varied(self.record.overrides)]
 
     @property
     def strategy(self) -> str:
         """Name of the strategy with its parameters and terms: ``art:tau=1``, ``art (tuned)``."""
-        return self.config.label
+        return labelled(self.name, self.config.words)
+
+    @property
+    def at_equal_steps(self) -> str:
+        """:attr:`strategy` of the same run with mix's steps."""
+        return labelled(self.name, ["tuned"] * bool(self.config.terms.tuned))
+
+    @property
+    def name(self) -> str:
+        """The strategy without its terms, under its label where it has one."""
+        return named(self.config.asked, self.labels)
 
     @property
     def seed(self) -> int:

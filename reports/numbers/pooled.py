@@ -50,7 +50,9 @@ def pooled(rows: Sequence[Row]) -> list[Pooled]:
     """Every strategy that has two paired seeds or more on two baselines or more, in the order of the rows."""
     found: list[Pooled] = []
     for strategy in dict.fromkeys(row.strategy for row in rows if not row.is_reference):
-        several = [row for row in rows if row.strategy == strategy and row.average.gain.n > 1]
+        alike = [row for row in rows if row.strategy == strategy and row.average.gain.n > 1]
+        # seeds of one network are the same with every departure from its recipe: it counts once, at its recipe first
+        several = list({row.network or row.baseline: row for row in reversed(alike)}.values())[::-1]
         if len(several) > 1:
             gains = tuple(row.average.gain for row in several)
             found.append(Pooled(strategy, tuple(row.display for row in several), gains, over_baselines(gains)))

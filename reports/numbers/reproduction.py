@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from reports.numbers.cohorts import gather
 from reports.numbers.comparability import figures, obstacles, run_obstacles, sources
 from reports.numbers.model import AVERAGE, REFERENCE, Cell, Cohort, Figures, Row
 from reports.numbers.tables import gain_table
 from reports.numbers.words import EMPTY, number
-from results import Run, find_runs, published
+from results import Run, published
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NO_RUN = "reproduced", "not reproduced", "not comparable", "no run"
 
@@ -84,17 +83,16 @@ class Claim:
     pairs: int = 0
 
 
-def compare(setting: str, output: Path | str, tolerance: float) -> list[Comparison]:
+def compare(setting: str, runs: Sequence[Run], tolerance: float) -> list[Comparison]:
     """Every published row of a setting with the measured one; empty where nothing is published.
 
     Args:
         setting: name of the setting.
-        output: the results folder.
+        runs: of that setting.
         tolerance: mean absolute PSNR difference (dB) over the compared test sets up to which a row counts as
             reproduced.
     """
     names = {name.casefold(): name for name in published(setting)["baseline"]}
-    runs = find_runs(output, setting)
     measured: dict[str, list[tuple[Cohort, list[Row]]]] = {}
     comparisons: list[Comparison] = []
     rows = figures(setting).items()
@@ -107,14 +105,14 @@ def compare(setting: str, output: Path | str, tolerance: float) -> list[Comparis
             _comparison(blank, cohort, candidate, tolerance)
             for cohort, candidates in measured[protocol]
             for candidate in candidates
-            if candidate.n and (candidate.display.casefold(), candidate.strategy) == (baseline, strategy)
+            if candidate.n and (candidate.network.casefold(), candidate.strategy) == (baseline, strategy)
         ]
         fair = [candidate for candidate in candidates if candidate.differences]
         comparisons.append((fair or candidates or [blank])[0])
     return comparisons
 
 
-def claims(setting: str, comparisons: Sequence[Comparison], output: Path | str, tolerance: float) -> list[Claim]:
+def claims(comparisons: Sequence[Comparison], runs: Sequence[Run], tolerance: float) -> list[Claim]:
     """Published gains: those between two published rows of this setting, then the paper's headline averages.
 
     Of which setting a headline is the average is not stated, so a measured gain is put beside it without a judgement.
@@ -144,7 +142,7 @@ def claims(setting: str, comparisons: Sequence[Comparison], output: Path | str, 
             verdict = comparison.judgement if comparison.reasons else _within(measured - gain, tolerance)
             claim = replace(claim, measured=measured, pairs=pairs, verdict=verdict)
         found.append(claim)
-    newest = _measured(find_runs(output, setting), None)
+    newest = _measured(runs, None)
     for row in published("headline").to_dict("records"):
         claim = Claim(row["baseline"], row["strategy"], "headline average", row["value"], row["source"], NO_RUN)
         found.append(_headline(claim, row["note"], newest))
@@ -186,7 +184,7 @@ def _headline(claim: Claim, note: str, measured: Sequence[tuple[Cohort, list[Row
     """The claim with the measured gain of the newest cohort that has one, never judged."""
     for cohort, rows in measured:
         for row in rows:
-            if (row.display.casefold(), row.strategy) == (claim.baseline.casefold(), claim.strategy) and row.pairs:
+            if (row.network.casefold(), row.strategy) == (claim.baseline.casefold(), claim.strategy) and row.pairs:
                 gain, pairs = _measured_gain(row, [AVERAGE])
                 reasons = [
                     reason

@@ -1,4 +1,5 @@
-"""Sweeps: the average gain over mix against one numeric parameter of a strategy, such as Art's tau."""
+"""Sweeps: the average gain over mix against one numeric parameter of a strategy, such as Art's tau, or against a number
+of the recipe, such as the learning rate, mix having the same."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import TypeGuard
 from pydantic import JsonValue
 
 from reports.numbers.model import Cohort, GainTable, Row
+from reports.numbers.outcome import Outcome
+from results.records import SWEPT
 
 LEAST = 3
 """Values of a parameter from which they make a sweep."""
@@ -65,7 +68,7 @@ def sweeps(table: GainTable) -> list[Sweep]:
                 if _numeric(value):
                     others = ", ".join(f"{k}={_text(v)}" for k, v in sorted(parameters.items()) if k != key)
                     lines = groups.setdefault((name, key), {})
-                    lines.setdefault((row.display, others), {})[float(value)] = row
+                    lines.setdefault((row.network, others), {})[float(value)] = row
     found: list[Sweep] = []
     for (name, key), several in sorted(groups.items()):
         if max(map(len, several.values())) >= LEAST:
@@ -104,11 +107,23 @@ def _parameters(cohort: Cohort, row: Row) -> tuple[str, dict[str, JsonValue]]:
     parts = row.strategy.split(":")
     named = [part for part in parts[1:] if "=" in part]
     name = ":".join(part for part in parts if part not in named)
-    recorded = cohort.counted(row.baseline, row.strategy)[0].record.parameters
+    first = cohort.counted(row.baseline, row.strategy)[0]
+    recorded, recipe = first.record.parameters, _of_recipe(cohort, first)
     if recorded is not None:
         flags = {key for key, value in recorded.items() if value is True}
-        return ":".join(part for part in name.split(":") if part not in flags), dict(recorded)
-    return name, {key: _value(value) for key, _, value in (part.partition("=") for part in named)}
+        return ":".join(part for part in name.split(":") if part not in flags), recorded | recipe
+    return name, {key: _value(value) for key, _, value in (part.partition("=") for part in named)} | recipe
+
+
+def _of_recipe(cohort: Cohort, outcome: Outcome) -> dict[str, JsonValue]:
+    """What is swept of the recipe of a run's network, with the run's values."""
+    recipes = [other.config.recipe for other in cohort.counted() if other.config.baseline == outcome.config.baseline]
+    names = {key: key.removeprefix("train.") for key in sorted(SWEPT)}
+    return {
+        key: outcome.config.recipe.get(name)
+        for key, name in names.items()
+        if any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)
+    }
 
 
 def _value(text: str) -> float | str:

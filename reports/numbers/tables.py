@@ -19,7 +19,7 @@ from reports.numbers.controls import control_notes, controls
 from reports.numbers.curves import Curve, curves
 from reports.numbers.metrics import metrics, undirected
 from reports.numbers.model import AVERAGE, REFERENCE, Cell, Cohort, Figure, Figures, GainTable, Measures, Row, headings
-from reports.numbers.notes import below_input, published_notes, run_notes, starved, too_few_seeds
+from reports.numbers.notes import below_input, few_images, own_rows, published_notes, run_notes, starved, too_few_seeds
 from reports.numbers.outcome import Outcome, Standing
 from reports.numbers.power import seeds_note
 from reports.numbers.statistics import holm, image_gains, paired_gain, spread, verdict
@@ -59,8 +59,9 @@ def gain_table(
         for metric in cohort.metrics
         for dataset, _ in headings(cohort.columns)
     }
-    notes = run_notes(cohort) + control_notes(cohort) + below_input(rows, inputs) + starved(rows)
-    notes += too_few_seeds(rows) + undirected(facts) + seeds_note(rows)
+    notes = run_notes(cohort) + few_images(cohort, rows) + control_notes(cohort) + below_input(rows, inputs)
+    notes += starved(rows)
+    notes += own_rows(rows) + too_few_seeds(rows) + undirected(facts) + seeds_note(rows)
     notes += published_notes(rows, [reason for _, reasons in compared for reason in reasons])
     psnr = {
         (baseline, strategy, dataset): gains
@@ -106,7 +107,10 @@ def _row(cohort: Cohort, baseline: str, strategy: str) -> Row:
         if standing != Standing.COUNTED
     ]
     seeds = tuple(outcome.seed for outcome in counted)
-    return Row(baseline, cohort.display(baseline), strategy, seeds, len(every), ", ".join(remarks), cells)
+    own = any(outcome.own for outcome in every) and not all(outcome.own for outcome in cohort.outcomes)
+    network = every[0].network
+    return Row(baseline, cohort.display(baseline), strategy, seeds, len(every), ", ".join(remarks), cells,
+               network=network, own=own)  # fmt: skip
 
 
 def _by_pair(cohort: Cohort, outcomes: Sequence[Outcome], dataset: str, metric: str) -> dict[str, float]:

@@ -20,9 +20,16 @@ def of_cohort(cohort: Cohort, searched: Sequence[Search]) -> dict[str, list[Sear
     keys = {outcome.record.cohort for outcome in cohort.outcomes}
     found: dict[str, list[Search]] = {}
     for search in sorted(searched, key=lambda search: (search.strategy != REFERENCE, search.strategy, search.key)):
-        if search.cohort in keys and search.trials and search.baseline in cohort.baselines:
-            found.setdefault(search.baseline, []).append(search)
+        if search.cohort in keys and search.trials and (baseline := _baseline(cohort, search)):
+            found.setdefault(baseline, []).append(search)
     return {baseline: found[baseline] for baseline in cohort.baselines if baseline in found}
+
+
+def _baseline(cohort: Cohort, search: Search) -> str:
+    """The baseline of the table that a search is of, at the learning rate that it began with; empty for none."""
+    alike = [outcome for outcome in cohort.outcomes if outcome.config.baseline == search.baseline]
+    same = [outcome for outcome in alike if outcome.config.recipe.get("lr") == search.lr] or alike
+    return same[0].baseline if same else ""
 
 
 def expected_best(scores: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from synthetic_store import SETS, records, write_run
 from reports.numbers.comparability import figures
 from reports.numbers.reproduction import claims, compare
 from reports.published import TOLERANCE, main, report
-from results import published
+from results import find_runs, published
 
 PAPER = {"size": "paper", "profile": "paper", "data.source": "files"}
 PROMPTIR = dict(zip(SETS, [33.98, 31.31, 28.06, 36.37, 30.58], strict=True))
@@ -22,7 +22,9 @@ def measured(output, change=0.0, strategy="mix", **options):
 
 def comparison(output, strategy="mix", tolerance=TOLERANCE):
     return next(
-        c for c in compare("three_task", output, tolerance) if (c.baseline, c.strategy) == ("PromptIR", strategy)
+        c
+        for c in compare("three_task", find_runs(output, "three_task"), tolerance)
+        if (c.baseline, c.strategy) == ("PromptIR", strategy)
     )
 
 
@@ -85,9 +87,11 @@ def test_a_comparable_cohort_is_preferred_to_a_newer_one(tmp_path):
 def test_gains_published_and_measured(tmp_path):
     measured(tmp_path)
     measured(tmp_path, 0.5, strategy="art")
-    rows = compare("three_task", tmp_path, TOLERANCE)
+    rows = compare("three_task", find_runs(tmp_path, "three_task"), TOLERANCE)
     art = next(
-        c for c in claims("three_task", rows, tmp_path, TOLERANCE) if (c.baseline, c.strategy) == ("PromptIR", "art")
+        c
+        for c in claims(rows, find_runs(tmp_path, "three_task"), TOLERANCE)
+        if (c.baseline, c.strategy) == ("PromptIR", "art")
     )
     assert art.gain == pytest.approx(32.49 - 32.06) and art.measured == pytest.approx(0.5)
     assert (art.pairs, art.verdict) == (1, "reproduced")
@@ -96,7 +100,7 @@ def test_gains_published_and_measured(tmp_path):
 def test_headlines_are_listed_and_never_judged(tmp_path):
     for strategy, psnr in (("mix", 3.0), ("art", 4.24)):
         write_run(tmp_path, "transweather", strategy, 0, psnr)
-    found = [c for c in claims("three_task", [], tmp_path, TOLERANCE) if c.what == "headline average"]
+    found = [c for c in claims([], find_runs(tmp_path, "three_task"), TOLERANCE) if c.what == "headline average"]
     assert [(c.baseline, c.gain, c.pairs) for c in found] == [
         ("AirNet", 1.16, 0),
         ("TransWeather", 1.24, 1),
@@ -184,7 +188,11 @@ def test_an_average_of_some_test_sets_is_not_compared_with_one_of_all(tmp_path):
     ]
     config = PAPER | {"evaluate.protocol": "weather_y"}
     write_run(tmp_path, "transweather", "mix", 0, values, data=data, config=config, setting="all_weather")
-    result = next(c for c in compare("all_weather", tmp_path, TOLERANCE) if c.name == "TransWeather, mix")
+    result = next(
+        c
+        for c in compare("all_weather", find_runs(tmp_path, "all_weather"), TOLERANCE)
+        if c.name == "TransWeather, mix"
+    )
     assert result.verdict == "reproduced" and "the published average is of Outdoor-Rain, RainDrop-A" in result.judgement
     assert result.measured("average", "psnr") is None and ("average", "psnr") not in result.differences
 
@@ -199,6 +207,6 @@ def test_a_row_of_an_average_alone_is_compared_by_it(tmp_path, monkeypatch):
         (folder / "published.csv").write_text(head + row.format(protocol))
         monkeypatch.setattr(sys.modules["results.published"], "FOLDER", folder)
         measured(folder)
-        (result,) = compare("three_task", folder, TOLERANCE)
+        (result,) = compare("three_task", find_runs(folder, "three_task"), TOLERANCE)
         assert result.verdict == verdict
         assert ("the published protocol is not stated" in result.judgement) == (verdict == "not comparable")

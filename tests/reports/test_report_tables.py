@@ -238,7 +238,9 @@ def test_a_network_below_its_input_is_told(tmp_path):
     write_run(tmp_path, strategy="mix", psnr=0.5)
     write_run(tmp_path, strategy="art", psnr=-0.5)
     notes = texts(table_of(tmp_path), "below-input")
-    assert len(notes) == 1 and notes[0].endswith("judge by: TransWeather, art.")
+    assert notes[0].endswith("judge by: TransWeather, art.")
+    assert notes[1].startswith("Below the degraded input on a test set: CBSD68-s15 (input 24.60 dB): TransWeather, art")
+    assert len(notes) == 2 and notes[1].count("TransWeather, art (") == 5
 
 
 def test_absent_sets_are_told_beside_the_average(tmp_path):
