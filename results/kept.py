@@ -84,12 +84,14 @@ class KeptRun(Run):
 
     Attributes:
         archive: the folder that keeps it.
+        number: its place there.
         entry: what is kept of it beside the tables.
+        origin: the archive as people named it, where there are several (:mod:`results.together`).
     """
 
-    def __init__(self, archive: Path, number: int, entry: Entry):
+    def __init__(self, archive: Path, number: int, entry: Entry, origin: str = "", precedence: int = 0):
         super().__init__(archive / PurePosixPath(entry.folder))
-        self.archive, self.entry, self._number = archive, entry, number
+        self.archive, self.number, self.entry, self.origin, self.precedence = archive, number, entry, origin, precedence
 
     def damage(self) -> dict[str, str]:
         """Nothing: :func:`kept_runs` has looked at the whole archive."""
@@ -139,11 +141,11 @@ class KeptRun(Run):
         import pandas as pd
 
         path = self.archive / f"{name}.parquet"
-        found = _tables(path, path.stat().st_mtime_ns if path.exists() else 0).get(self._number)
+        found = _tables(path, path.stat().st_mtime_ns if path.exists() else 0).get(self.number)
         return pd.DataFrame(columns=list(TABLES[name])) if found is None else found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _tables(path: Path, changed: int) -> dict[int, pd.DataFrame]:
     """The rows, by run, of a table that was ``changed`` last at this time; 0 where there is none."""
     found = integrity.content(path) if changed else None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from reports.numbers.joined import parts_of
 from reports.numbers.model import Cohort
 from reports.numbers.outcome import Outcome
 from reports.numbers.words import plural
+from results.kept import KeptRun
 from results.records import Origin, Role, passes
+from results.together import digests, machines
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -65,7 +68,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     lines += [(label, text) for label in ("commit", "device") for text in _environment(cohort, label)]
     lines += [("trained on", text) for text in _by_baseline(cohort, _train_sets)]
     lines.append(("test sets", "; ".join(_test_sets(cohort)) or "none scored"))
-    return lines
+    return lines + _archives(cohort)
 
 
 def _training(outcome: Outcome) -> str:
@@ -132,6 +135,15 @@ def _environment(cohort: Cohort, label: str) -> list[str]:
         return []
     text = ", ".join(values)
     return [f"{text} (the runs are from {len(values)} commits)" if label == "commit" and len(values) > 1 else text]
+
+
+def _archives(cohort: Cohort) -> list[tuple[str, str]]:
+    """Which archives the runs are from, where there are several, and the digests of their images."""
+    parts = [part for outcome in cohort.outcomes for part in parts_of(outcome)]
+    runs = [part.run for part in parts if isinstance(part.run, KeptRun) and part.run.origin]
+    if not runs:
+        return []
+    return [("archive", text) for text in machines(runs)] + [("images", "; ".join(digests(runs)))]
 
 
 def _train_sets(outcome: Outcome) -> str:

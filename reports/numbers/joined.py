@@ -86,3 +86,8 @@ def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
         first = parts[0]
         found.append(SingleTask(first.run, first.record, protocol=first.protocol, names=first.names, parts=parts))
     return found
+
+
+def parts_of(outcome: Outcome) -> Sequence[Outcome]:
+    """The runs behind an outcome: itself, or a network for each task."""
+    return outcome.parts if isinstance(outcome, SingleTask) else [outcome]
