@@ -53,6 +53,7 @@ class Checked:
         folder: that was looked at.
         kept: whether it is an archive; otherwise it is an output folder.
         runs: that can be read, with their records.
+        damaged: folders of those with files that are not as they were written; nothing else is said of these.
         problems: what keeps one from trusting it.
         notes: what one should know, such as what could not be checked.
     """
@@ -60,6 +61,7 @@ class Checked:
     folder: Path
     kept: bool
     runs: list[tuple[Run, RunRecord]] = field(default_factory=list[tuple[Run, RunRecord]])
+    damaged: set[Path] = field(default_factory=set[Path])
     problems: Said = field(default_factory=Said)
     notes: Said = field(default_factory=Said)
 
@@ -98,7 +100,8 @@ def check(folder: Path) -> Checked:
     else:
         _open_folders(found)
     for run, record in found.runs:
-        _look(found, run, record)
+        if run.folder not in found.damaged:
+            _look(found, run, record)
     _same_images(found)
     _pairs(found)
     return found
@@ -129,12 +132,13 @@ def _stays(link: Path, folder: Path) -> bool:
 def _open_folders(found: Checked) -> None:
     settings = sorted(path.name for path in (found.folder / "runs").glob("*") if path.is_dir())
     for run in (run for setting in settings for run in find_runs(found.folder, setting)):
-        for told in run.damage().values():
-            found.problems.add(told, found.name(run))
         legible = run.legible()
+        for told in legible.damage().values():
+            found.problems.add(told, found.name(run))
+            found.damaged.add(run.folder)
         if (record := legible.record) is not None:
             found.runs.append((legible, record))
-        elif not run.damage():
+        elif not legible.damage():
             found.notes.add("runs that have not come as far as their configuration", found.name(run))
 
 
@@ -225,6 +229,8 @@ def _same_images(found: Checked) -> None:
         first: dict[str, tuple[str, pd.DataFrame]] = {}
         digests: dict[tuple[Role, str], tuple[str, str]] = {}
         for run, _ in members:
+            if run.folder in found.damaged:
+                continue
             name = found.name(run)
             _same_digests(found, name, run.data, digests)
             scores = run.scores()

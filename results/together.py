@@ -154,9 +154,14 @@ def _of_two(known: KeptRun, run: KeptRun, words: str, chosen: KeptRun) -> Note:
     name = f"{run.record.display.baseline or config.baseline}, {config.label}, seed {config.seed}"
     text = (
         f"Two different runs of one identity: {name} ({run.record.hash[:8]}) of {known.origin} and of {run.origin} "
-        f"({words}); that of {chosen.origin} counts."
+        f"({words}); that of {chosen.origin} counts"
     )
+    text += ", and gains at this seed are over it, also those of the other's strategies." if _is_reference(run) else "."
     return Note(Severity.WARNING, "archives-differ", text)
+
+
+def _is_reference(run: KeptRun) -> bool:
+    return run.record.config.strategy == "mix"
 
 
 def machines(runs: Iterable[KeptRun]) -> list[str]:

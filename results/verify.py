@@ -147,13 +147,13 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
         (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
     if done.done:
         runs = f"{done.done} run{'s' * (done.done != 1)}"
-        found.notes.add(f"scored again: {runs}; no image differs by more than {done.psnr:.4f} dB and {done.ssim:.5f}")
+        found.notes.add(f"scored again: {runs}; every image as recorded, to {done.psnr:.1g} dB and {done.ssim:.1g}")
 
 
 def _text(found: Checked) -> str:
     """What was found, for a terminal."""
     settings = Counter(record.config.setting for _, record in found.runs)
-    what = ", ".join(f"{count} runs of {setting}" for setting, count in settings.items()) or "nothing that can be read"
+    what = ", ".join(f"{count} run{'s' * (count != 1)} of {setting}" for setting, count in settings.items()) or "nothing that can be read"
     states = Counter(run.status.state for run, _ in found.runs)
     counted = ", ".join(f"{count} {state}" for state, count in states.items() if state != State.DONE)
     lines = [f"{found.folder}: {what}{f' ({counted})' * bool(counted)}."]
