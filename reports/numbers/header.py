@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reports.numbers.joined import parts_of
 from reports.numbers.model import Cohort
 from reports.numbers.outcome import Outcome
-from reports.numbers.words import plural
+from reports.numbers.words import listed, plural
 from results.kept import KeptRun
 from results.records import Origin, Role, passes
 from results.together import digests, machines
@@ -39,8 +39,15 @@ def title(cohort: Cohort) -> str:
 def context(cohort: Cohort) -> str:
     """What a reader of a figure must know about the numbers: ``tiny network, demo profile, embedded data``."""
     config = cohort.config
-    source = {"embedded": "embedded data", "files": "data from files"}.get(config.data.source or "", "data")
+    source = {"embedded": "embedded data", "files": f"images of {_sets(cohort)}"}.get(config.data.source or "", "data")
     return f"{config.size} network, {config.profile} profile, {source}"
+
+
+def _sets(cohort: Cohort) -> str:
+    """The sets of files that were trained on."""
+    records = [record for outcome in cohort.outcomes for record in outcome.data]
+    names = dict.fromkeys(record.dataset for record in records if record.role == Role.TRAIN and record.found)
+    return listed(list(names)) if names else "files"
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
