@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from results import Damaged, Run, check_writable, find_runs, tuning
 from results.command import announce, framed, leave
 from results.kept import RUNS, kept_runs
+from results.records import Note
+from results.together import together
 from results.tuning import Search
 from results.visible import visible
 
@@ -48,7 +50,8 @@ def build(
     formats: Sequence[str] = FORMATS,
     collect: bool = False,
     pool: bool = False,
-    tuned_in: Path | str | None = None,
+    tuned_in: Sequence[Path] = (),
+    remarks: Mapping[str, Sequence[Note]] | None = None,
     own: Iterable[Run] | None = None,
     labels: Sequence[str] = (),
     columns: Sequence[str] = (),
@@ -71,7 +74,8 @@ def build(
         formats: write these of :data:`FORMATS` only; files of other kinds stay as they are.
         collect: runs may still be going: name those of the grid that have not begun.
         pool: add verdicts over baselines (:mod:`reports.numbers.pooled`).
-        tuned_in: folder that holds the searches for parameters; ``None``: ``output``.
+        tuned_in: folders that hold the searches for parameters; without any, ``output`` does.
+        remarks: what is to be said of the runs of a cohort, by its key: where they are from.
         own: the runs of a command, in any state: their cohorts come first and are the ones printed, whole, with their
             rows marked; reports of other cohorts are left as they are, and written where they are lacking.
         labels: names for strategies, ``SPEC=NAME``.
@@ -103,7 +107,10 @@ def build(
     check_output(folder)
     for cohort in cohorts if collect else ():
         count_grid(cohort)
-    searched, unread = _searched(tuned_in or output, setting)
+    for key, notes in (remarks or {}).items():
+        for cohort in cohorts:
+            cohort.remarks += notes if cohort.key == key[: len(cohort.key)] else []
+    searched, unread = _searched(tuned_in or [Path(output)], setting)
     return _written(
         cohorts, lambda cohort: find(cohort, searched, pool), folder, formats, unread, columns, every=runs is None
     )
@@ -126,18 +133,22 @@ def _not_configured(found: Sequence[Run], setting: str) -> str:
     return f"No run of setting {setting!r} came as far as its configuration:{listed}\n"
 
 
-def _searched(output: Path | str, setting: str) -> tuple[list[Search], list[str]]:
-    """The searches of a setting, and what is to be said of those that cannot be read."""
-    found: list[Search] = []
-    unread: list[str] = []
-    for path in tuning.files(output, setting):
+def _searched(folders: Sequence[Path], setting: str) -> tuple[list[Search], list[str]]:
+    """The searches of a setting, and what is to be said of those that are left out: damaged, or other ones of a name
+    that an earlier folder has."""
+    found: dict[str, tuple[Path, Search]] = {}
+    left_out: list[str] = []
+    for path in (path for folder in folders for path in tuning.files(folder, setting)):
         try:
             search = tuning.read(path)
         except Damaged as damaged:
-            unread.append(f"A search is left out: {path}: {damaged.reason}.")
+            left_out.append(f"A search is left out: {path}: {damaged.reason}.")
             continue
-        found += [search] if search else []
-    return found, unread
+        if search is not None:
+            first, known = found.setdefault(path.name, (path, search))
+            if known != search:
+                left_out.append(f"A search is left out: {path} is another than {first}, of the same name.")
+    return [search for _, search in found.values()], left_out
 
 
 def check_output(folder: Path) -> None:
@@ -211,10 +222,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     options = _parsed(arguments)
-    announce(f"Building reports from {options.archive or options.output}.", beside=True)
-    settings = [options.setting] if options.setting else _kept_settings(options.archive)
-    if not settings:
-        raise NothingToReport(f"No runs are kept in {options.archive}: there is no {RUNS}.")
+    announce(f"Building reports from {', '.join(map(str, options.archives)) or options.output}.", beside=True)
+    kept = {folder: _kept_settings(folder) for folder in options.archives}
+    if empty := [str(folder) for folder, settings in kept.items() if not settings]:
+        raise NothingToReport(f"No runs are kept in {', '.join(empty)}: there is no {RUNS}.")
+    known = sorted({name for settings in kept.values() for name in settings})
+    settings = [options.setting] if options.setting else known
     return max(_report(setting, options) for setting in settings)
 
 
@@ -225,8 +238,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--setting", help="name of the setting, such as three_task (needed without --from)")
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
     parser.add_argument(
-        "--from", type=Path, dest="archive", metavar="DIR",
-        help="read the runs kept in this folder, such as results/measured/leaderboard",
+        "--from", type=Path, nargs="+", default=[], dest="archives", metavar="DIR",
+        help="read the runs kept in this folder, such as results/measured/leaderboard; of several, all in one table",
     )  # fmt: skip
     parser.add_argument("--baselines", nargs="+", default=[], metavar="NAME", help="only these baselines")
     parser.add_argument("--strategies", nargs="+", default=[], metavar="NAME", help="only these strategies, and mix")
@@ -248,26 +261,38 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--collect", action="store_true", help="runs are still going: name what is missing")
     parser.add_argument("--pool", action="store_true", help="add a verdict on each strategy over all baselines")
     options = parser.parse_args(arguments)
-    if not (options.setting or options.archive):
+    archives = options.archives
+    if not (options.setting or archives):
         parser.error("name a --setting, or a folder of kept runs with --from")
-    options.output = options.output or options.archive or Path("results")
+    if len({folder.resolve() for folder in archives}) < len(archives):
+        parser.error("--from names a folder twice")
+    if len(archives) > 1 and not options.output:
+        parser.error("--from names several folders: say with --output where their report goes")
+    options.output = options.output or (archives[0] if archives else Path("results"))
     return options
 
 
 def _report(setting: str, options: argparse.Namespace) -> int:
-    elsewhere = options.archive and options.output != options.archive
+    archives: list[Path] = options.archives
+    runs, remarks = None, None
+    if len(archives) > 1:
+        joined = together(archives, setting)
+        runs, remarks = joined.runs, joined.notes
+    elif archives and options.output != archives[0]:
+        runs = kept_runs(archives[0], setting)
     try:
         report = build(
             setting,
             options.output,
-            kept_runs(options.archive, setting) if elsewhere else None,
+            runs,
             baselines=options.baselines,
             strategies=options.strategies,
             protocol=options.protocol,
             formats=options.formats,
             collect=options.collect,
             pool=options.pool,
-            tuned_in=options.archive,
+            tuned_in=archives,
+            remarks=remarks,
             labels=options.labels,
             columns=options.columns,
         )

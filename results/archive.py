@@ -2,6 +2,7 @@
 
 python -m results.archive results results/measured/NAME --setting three_task
 python -m results.archive results results/measured/NAME --setting three_task --add
+python -m results.archive results results/measured/NAME --setting three_task --weights /big/disk/NAME
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from results import integrity, schema, tuning
+from results.above import Missing, Unusable, above
 from results.command import announce, framed, leave
 from results.find import find_runs
 from results.integrity import Damaged
-from results.kept import RUNS, TABLES, Entry, digest, kept_runs
+from results.kept import RUNS, TABLES, Entry, KeptRun, Weights, digest, kept_runs, sha256, weights_at
 from results.records import RunRecord, State
 from results.store import Run, check_writable, write_atomically, write_text
 
@@ -37,7 +39,9 @@ class CannotKeep(ValueError):
     """There is no finished run, or no place for it; the message says which in one sentence."""
 
 
-def pack(output: Path, setting: str, folder: Path, add: bool = False) -> tuple[int, list[str]]:
+def pack(
+    output: Path, setting: str, folder: Path, add: bool = False, weights: Path | None = None
+) -> tuple[int, list[str]]:
     """Keep the finished and failed runs of a setting below ``output`` in ``folder``, and its searches for parameters.
 
     With ``add`` the runs and searches that ``folder`` holds already stay; others of their places are not kept.
@@ -45,14 +49,16 @@ def pack(output: Path, setting: str, folder: Path, add: bool = False) -> tuple[i
     ``folder`` then holds ``runs.json`` (configuration, environment, data and status of every run, the digests of the
     tables and its own) and the tables ``scores``, ``rhythm``, ``conflicts`` and ``curve`` as Parquet, with a column
     ``run``, the run's place in ``runs.json``. Rhythms are thinned to :data:`STEPS` steps and numbers rounded, so that a
-    grid of dozens of runs fits into a repository. Checkpoints and sample images are left out.
+    grid of dozens of runs fits into a repository. Checkpoints and sample images are left out; with ``weights`` the
+    final weights of every finished run go to that folder, and their digests into ``runs.json``.
 
     Returns:
-        How many runs are kept, and which were left out because files of theirs are damaged, in words.
+        How many runs are kept, and what was left out, in words: runs and weights whose files are damaged or gone.
 
     Raises:
-        CannotKeep: if there is no such run, or the folder cannot be written.
+        CannotKeep: if there is no such run, or a folder cannot be written.
         Damaged: if what it holds already, or a search, is.
+        Missing: for ``weights`` without the packages that read checkpoints.
     """
     import pandas as pd
 
@@ -74,17 +80,50 @@ def pack(output: Path, setting: str, folder: Path, add: bool = False) -> tuple[i
         check_writable(folder)
     except OSError as error:
         raise CannotKeep(f"{folder} {error.strerror}; name another folder.") from error
+    entries = [_entry(run, record, root) for run, record, root in runs]
+    if weights is not None:
+        entries, lacking = _with_weights(entries, [run for run, *_ in runs], weights, folder)
+        damaged += lacking
     for name in TABLES:
         parts = [_slim(getattr(run, name)()).assign(run=number) for number, (run, *_) in enumerate(runs)]
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
         _write(table, folder / f"{name}.parquet")
-    write_runs(folder, [_entry(run, record, root).content() for run, record, root in runs])
+    write_runs(folder, [entry.content() for entry in entries])
     _keep_searches(output, setting, folder, add)
     return len(runs), damaged
 
 
 def _place(run: Run, root: Path) -> str:
     return run.folder.relative_to(root).as_posix()
+
+
+def _with_weights(
+    entries: Sequence[Entry], runs: Sequence[Run], weights: Path, folder: Path
+) -> tuple[list[Entry], list[str]]:
+    """The entries with the digests of their weights, which are written; and whose could not be, in words."""
+    knows = above("keeping weights")
+    if weights.resolve().is_relative_to(folder.resolve()):
+        raise CannotKeep(f"{weights} lies in the archive, which is to stay small; name another folder for weights.")
+    try:
+        check_writable(weights)
+    except OSError as error:
+        raise CannotKeep(f"{weights} {error.strerror}; name another folder for weights.") from error
+    found: list[Entry] = []
+    lacking: list[str] = []
+    for entry, run in zip(entries, runs, strict=True):
+        if isinstance(run, KeptRun) or run.status.state != State.DONE:
+            found.append(entry)
+            continue
+        path = weights_at(weights, entry.folder)
+        try:
+            knows.write_weights(run.folder, path)
+        except Unusable as error:
+            lacking.append(f"weights of {run.folder}: {error}")
+            found.append(entry)
+        else:
+            known = Weights(sha256=sha256(path), bytes=path.stat().st_size)
+            found.append(entry.model_copy(update={"weights": known}))
+    return found, lacking
 
 
 def _keep_searches(output: Path, setting: str, folder: Path, add: bool) -> None:
@@ -96,7 +135,8 @@ def _keep_searches(output: Path, setting: str, folder: Path, add: bool) -> None:
 
 
 def _entry(run: Run, record: RunRecord, root: Path) -> Entry:
-    content = {
+    content: dict[str, object] = {"weights": run.entry.weights} if isinstance(run, KeptRun) and run.entry.weights else {}
+    content |= {
         "folder": _place(run, root),
         "status": [run.status.state, run.status.words],
         schema.CONFIG: _placeless(record),
@@ -177,7 +217,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 if there is nothing to keep (others: :mod:`results.command`)."""
-    return framed(lambda: _main(arguments), (CannotKeep, Damaged))
+    return framed(lambda: _main(arguments), (CannotKeep, Damaged, Missing))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -189,13 +229,21 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("folder", type=Path, help="where to keep them, such as results/measured/NAME")
     parser.add_argument("--setting", required=True)
     parser.add_argument("--add", action="store_true", help="to the runs that are kept there already")
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR",
+        help="also write the final weights of every run, there and not in the archive, which gets their digests",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     announce(f"Keeping the runs on {options.setting} of {options.output} in {options.folder}.", beside=True)
-    count, damaged = pack(options.output, options.setting, options.folder, options.add)
+    count, damaged = pack(options.output, options.setting, options.folder, options.add, options.weights)
     for reason in damaged:
         print(f"left out: {reason}", file=sys.stderr)
     size = sum(path.stat().st_size for path in options.folder.glob("*") if path.is_file())
-    print(f"{count} runs kept in {options.folder}, {size / 2**20:.2f} MiB.")
+    print(f"{count} run{'s' * (count != 1)} kept in {options.folder}, {size / 2**20:.2f} MiB.")
+    if options.weights:
+        known = [entry.weights for run in kept_runs(options.folder) if (entry := run.entry).weights]
+        size = sum(one.bytes for one in known if one)
+        print(f"Weights of {len(known)} of them in {options.weights}, {size / 2**20:.1f} MiB.")
     return 0
 
 

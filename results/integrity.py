@@ -26,6 +26,13 @@ DIGITS = 32  # of a digest, hexadecimal
 PSNR = (-200.0, 200.0)  # dB, of what a score may be; infinite where nothing differs
 SSIM = (-1.0, 1.0)
 NAMED = 3  # images that a sentence names
+NUMBERS = {
+    "scores": ("value", "input_value"),
+    "rhythm": ("step", "loss", "running", "pace", "weight"),
+    "conflicts": ("step", "cosine", "norm"),
+    "curve": ("step", "images", "seconds", "psnr"),
+}
+"""Columns of each table that hold numbers."""
 
 
 class Damaged(ValueError):
@@ -128,7 +135,7 @@ def scores(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     table = _read(path, lambda: pd.read_csv(io.BytesIO(found), dtype=text, keep_default_na=False, na_values=[""]))
     if "pixels" not in table:
         table["pixels"] = ""
-    table = _with_columns(path, table, schema.SCORE_COLUMNS, numbers=("value", "input_value"))
+    table = _with_columns(path, table, schema.SCORE_COLUMNS, numbers=NUMBERS["scores"])
     table["pixels"] = table["pixels"].fillna("")
     if not sure and (reasons := unlikely(table)):
         raise Damaged(path, "; ".join(reasons))
@@ -175,14 +182,17 @@ def rhythm(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     Raises:
         Damaged: as :func:`scores` does.
     """
-    table = _parquet(path, found, schema.RHYTHM_COLUMNS, ("step", "loss", "running", "pace", "weight"))
-    if sure or table.empty:
-        return table
+    return _checked(path, _parquet(path, found, schema.RHYTHM_COLUMNS, NUMBERS["rhythm"]), odd_rhythm, sure)
+
+
+def odd_rhythm(table: pd.DataFrame) -> list[str]:
+    """What a rhythm cannot be, in words."""
+    reasons: list[str] = []
     if (table["step"] < 1).any() or table["task"].isna().any() or (table["loss"] < 0).any():
-        raise Damaged(path, "steps below 1, rows without a task, or losses below 0")
+        reasons.append("steps below 1, rows without a task, or losses below 0")
     if table.duplicated(["step", "task"]).any():
-        raise Damaged(path, "a task stands twice at one step")
-    return table
+        reasons.append("a task stands twice at one step")
+    return reasons
 
 
 def conflicts(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
@@ -191,10 +201,13 @@ def conflicts(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     Raises:
         Damaged: as :func:`scores` does.
     """
-    table = _parquet(path, found, schema.CONFLICT_COLUMNS, ("step", "cosine", "norm"))
-    if not sure and len(table) and ((table["cosine"].abs() > 1.01).any() or (table["norm"] < 0).any()):
-        raise Damaged(path, "cosines outside -1 to 1, or norms below 0")
-    return table
+    return _checked(path, _parquet(path, found, schema.CONFLICT_COLUMNS, NUMBERS["conflicts"]), odd_conflicts, sure)
+
+
+def odd_conflicts(table: pd.DataFrame) -> list[str]:
+    """What probed conflicts cannot be, in words."""
+    outside = (table["cosine"].abs() > 1.01).any() or (table["norm"] < 0).any()
+    return ["cosines outside -1 to 1, or norms below 0"] if outside else []
 
 
 def curve(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
@@ -203,22 +216,56 @@ def curve(path: Path, found: bytes, sure: bool = True) -> pd.DataFrame:
     Raises:
         Damaged: as :func:`scores` does.
     """
-    table = _parquet(path, found, schema.CURVE_COLUMNS, ("step", "images", "seconds", "psnr"))
-    if sure or table.empty:
-        return table
+    return _checked(path, _parquet(path, found, schema.CURVE_COLUMNS, NUMBERS["curve"]), odd_curve, sure)
+
+
+def odd_curve(table: pd.DataFrame) -> list[str]:
+    """What a validation curve cannot be, in words."""
+    reasons: list[str] = []
     if (table[["step", "images", "seconds"]] < 0).any(axis=None) or table["task"].isna().any():
-        raise Damaged(path, "steps, images or seconds below 0, or rows without a task")
+        reasons.append("steps, images or seconds below 0, or rows without a task")
     if (table["psnr"].lt(PSNR[0]) | table["psnr"].gt(PSNR[1])).any():
-        raise Damaged(path, f"a psnr outside {PSNR[0]:g} to {PSNR[1]:g}")
+        reasons.append(f"a psnr outside {PSNR[0]:g} to {PSNR[1]:g}")
     if table.duplicated(["step", "task"]).any():
-        raise Damaged(path, "a task stands twice at one step")
+        reasons.append("a task stands twice at one step")
+    return reasons
+
+
+ODD: dict[str, Callable[[pd.DataFrame], list[str]]] = {
+    "scores": unlikely,
+    "rhythm": odd_rhythm,
+    "conflicts": odd_conflicts,
+    "curve": odd_curve,
+}
+"""What each table of a run cannot be, whatever its digest says: a digest only tells who wrote it last."""
+
+
+def of_several(path: Path, found: bytes, columns: Sequence[str], numbers: Iterable[str]) -> pd.DataFrame:
+    """A Parquet table of several runs: these columns and ``run``, the number of the run that a row is of.
+
+    Raises:
+        Damaged: where it cannot be read, or lacks one.
+    """
+    table = _read(path, lambda: _from_parquet(found))
+    if "pixels" in columns and "pixels" not in table:  # kept by an older version
+        table["pixels"] = ""
+    return _with_columns(path, table, ["run", *columns], ["run", *numbers])
+
+
+def _checked(path: Path, table: pd.DataFrame, odd: Callable[[pd.DataFrame], list[str]], sure: bool) -> pd.DataFrame:
+    if not sure and len(table) and (reasons := odd(table)):
+        raise Damaged(path, "; ".join(reasons))
     return table
 
 
 def _parquet(path: Path, found: bytes, columns: Sequence[str], numbers: Iterable[str]) -> pd.DataFrame:
+    return _with_columns(path, _read(path, lambda: _from_parquet(found)), columns, numbers)
+
+
+def _from_parquet(found: bytes) -> pd.DataFrame:
     import pandas as pd
 
-    return _with_columns(path, _read(path, lambda: pd.read_parquet(io.BytesIO(found))), columns, numbers)
+    return pd.read_parquet(io.BytesIO(found))  # pyarrow opens no path that is not UTF-8
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -104,9 +104,14 @@ def _also_at(path: Path, keep: Path) -> None:
 class Run:
     """One run folder: the one reader and writer of all its files. What is not there is empty or ``None``.
 
+    Attributes:
+        precedence: of runs whose time is not known, the one with the higher number counts as the newer one.
+
     Raises:
         Damaged: by whatever reads a file that is not as it was written, or is gone although it was.
     """
+
+    precedence = 0
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)

@@ -121,7 +121,7 @@ class Comparison:
         height, width = pixels[0].shape[:2]
         if outside := [region.text for region in self.request.crop if not region.inside(height, width)]:
             raise UserError(f"region {outside[0]} is not inside; the picture has {width}x{height} pixels")
-        regions = self.request.crop or most_different(pixels[1:])
+        regions = self.request.crop or sorted(most_different(pixels[1:]))  # enlarged in the order in which they lie
         for note in dict.fromkeys(pair.notes):
             self.summary.note(note)
         return Compared(

@@ -40,6 +40,31 @@
     });
   }
 
+  // What leaves a table's frame fades out there, and a line says how much there is to the right.
+  function edges(box, told) {
+    const end = box.getBoundingClientRect().left + box.clientWidth;
+    const heads = [...(box.querySelector("thead tr")?.cells ?? [])].filter((head) => head.getBoundingClientRect().right > end + 3);
+    const right = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+    box.classList.toggle("more-right", right);
+    box.classList.toggle("more-below", box.scrollHeight - box.clientHeight - box.scrollTop > 2);
+    box.classList.toggle("scrolled", box.scrollLeft > 2);
+    told.hidden = !right;
+    told.textContent = `${heads.length} more column${heads.length === 1 ? "" : "s"}: scroll sideways →`;
+  }
+
+  for (const box of document.querySelectorAll(".scroll")) {
+    const told = node("p", { class: "more", "aria-hidden": "true" });
+    told.hidden = true;
+    box.parentElement.after(told);
+    box.addEventListener("scroll", () => edges(box, told), { passive: true });
+    new ResizeObserver(() => edges(box, told)).observe(box); // also when it is shown for the first time
+  }
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const place = [...(table.tBodies[0].rows[0]?.cells ?? [])].findIndex((cell) => cell.classList.contains("name"));
+    if (place >= 0) table.tHead.rows[0].cells[place].classList.add("name");
+  }
+
   // ---- what is shown ------------------------------------------------------------------------------------------
 
   const baseline = () => data.baselines[Number(byId("baseline")?.value ?? 0)];

@@ -82,7 +82,7 @@ const charts = (() => {
 
   function card(host, title, told = null) {
     const made = node("div", { class: "chart" }, node("h3", {}, title));
-    if (told !== null) made.append(node("p", { class: "told" }, told));
+    if (told) made.append(node("p", { class: "told" }, told));
     host.append(made);
     return made;
   }
@@ -217,7 +217,7 @@ const charts = (() => {
   }
 
   function stackChart(host, { title, told, x, end, lines, label }) {
-    const made = card(host, title, told);
+    const made = card(host, title, told || "\u00a0"); // as high as those beside it
     if (!x.length) {
       made.append(node("p", { class: "hint" }, "No weights: the update is made from gradients."));
       return;
@@ -324,7 +324,7 @@ const charts = (() => {
 
   function bars(host, entry) {
     const [mean, low, high, p] = entry.view;
-    const told = mean === null ? "" : `mean ${signed(mean)} dB${low === null ? "" : ` (95 % of resampled image sets: ${signed(low)} to ${signed(high)}; Wilcoxon p ${short(p)})`}`;
+    const told = mean === null ? "\u00a0" : `mean ${signed(mean)} dB${low === null ? "" : ` (95 % of resampled image sets: ${signed(low)} to ${signed(high)}; Wilcoxon p ${short(p)})`}`;
     const made = card(host, `All ${entry.n} images`, told);
     const { start, width, counts } = entry.bars;
     const at = frame(made, {
@@ -343,7 +343,7 @@ const charts = (() => {
 
   function extremes(host, entry) {
     const made = card(host, "Images at the ends");
-    for (const [title, images] of [["Best", entry.best], ["Worst", entry.worst]]) {
+    for (const [title, images] of [["Best", entry.best], ["Worst", entry.worst]].filter(([, some]) => some.length)) {
       made.append(node("p", { class: "told" }, title), node("ul", {}, ...images.map(([name, gain]) => node("li", {}, `${name}: ${signed(gain)} dB`))));
     }
   }

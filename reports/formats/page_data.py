@@ -184,9 +184,10 @@ def _set(table: GainTable, dataset: str, rows: Sequence[Row], dots: int) -> Entr
             names = list(thin(level, dots).index)
         view = row.cells[dataset, "psnr"].images
         order = np.argsort(values, kind="stable")
+        few = min(EXTREMES, len(values) // 2)  # no image is among the best and among the worst
         worst, best = (
-            [[str(differences.index[i]), round(float(values[i]), 2)] for i in places[:EXTREMES]]
-            for places in (order, order[::-1])
+            [[str(differences.index[i]), round(float(values[i]), 2)] for i in places]
+            for places in (order[:few], order[::-1][: max(few, 1)])
         )
         entries.append({
             "strategy": row.strategy,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePath
 
+from reports.numbers.joined import parts_of
 from reports.numbers.model import Cohort
 from reports.numbers.outcome import Outcome
-from reports.numbers.words import plural
+from reports.numbers.words import listed, plural
+from results.kept import KeptRun
 from results.records import Origin, Role, passes, varied
+from results.together import digests, machines
 
 TRAINING = (
     ("steps", "{} steps"),
@@ -37,8 +40,15 @@ def title(cohort: Cohort) -> str:
 def context(cohort: Cohort) -> str:
     """What a reader of a figure must know about the numbers: ``tiny network, demo profile, embedded data``."""
     config = cohort.config
-    source = {"embedded": "embedded data", "files": "data from files"}.get(config.data.source or "", "data")
+    source = {"embedded": "embedded data", "files": f"images of {_sets(cohort)}"}.get(config.data.source or "", "data")
     return f"{config.size} network, {config.profile} profile, {source}"
+
+
+def _sets(cohort: Cohort) -> str:
+    """The sets of files that were trained on."""
+    records = [record for outcome in cohort.outcomes for record in outcome.data]
+    names = dict.fromkeys(record.dataset for record in records if record.role == Role.TRAIN and record.found)
+    return listed(list(names)) if names else "files"
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:
@@ -67,7 +77,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     lines += [(label, text) for label in ("commit", "device") for text in _environment(cohort, label)]
     lines += [("trained on", text) for text in _by_baseline(cohort, _train_sets)]
     lines.append(("test sets", "; ".join(_test_sets(cohort)) or "none scored"))
-    return lines
+    return lines + _archives(cohort)
 
 
 def _training(outcome: Outcome) -> str:
@@ -143,6 +153,15 @@ def _environment(cohort: Cohort, label: str) -> list[str]:
         return []
     text = ", ".join(values)
     return [f"{text} (the runs are from {len(values)} commits)" if label == "commit" and len(values) > 1 else text]
+
+
+def _archives(cohort: Cohort) -> list[tuple[str, str]]:
+    """Which archives the runs are from, where there are several, and the digests of their images."""
+    parts = [part for outcome in cohort.outcomes for part in parts_of(outcome)]
+    runs = [part.run for part in parts if isinstance(part.run, KeptRun) and part.run.origin]
+    if not runs:
+        return []
+    return [("archive", text) for text in machines(runs)] + [("images", "; ".join(digests(runs)))]
 
 
 def _train_sets(outcome: Outcome) -> str:

@@ -91,3 +91,8 @@ def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
             )
         )
     return found
+
+
+def parts_of(outcome: Outcome) -> Sequence[Outcome]:
+    """The runs behind an outcome: itself, or a network for each task."""
+    return outcome.parts if isinstance(outcome, SingleTask) else [outcome]

@@ -50,6 +50,7 @@ class Cohort:
         unread: runs whose configuration is damaged, in words.
         left_out: images that are left out of every mean.
         planned: runs of the whole grid, where they are collected while some still go.
+        remarks: notes on where its runs are from, of several archives.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Cohort:
     unread: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=dict)
     planned: int = 0
+    remarks: list[Note] = field(default_factory=list[Note])
 
     @property
     def tested(self) -> list[str]:

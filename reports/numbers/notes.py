@@ -36,7 +36,7 @@ def run_notes(cohort: Cohort) -> list[Note]:
     ]
     if not any(outcome.strategy == REFERENCE for outcome in cohort.counted()):
         notes.append(_warning("no-reference", "No gains: no finished run of mix to measure them against."))
-    notes += _started(cohort) + _leaks(cohort) + _not_finite(cohort) + _other_noise(cohort)
+    notes += cohort.remarks + _started(cohort) + _leaks(cohort) + _not_finite(cohort) + _other_noise(cohort)
     if cohort.unseen:
         titles = ", ".join(f"{column.dataset} ({column.mark or 'not scored'})" for column in cohort.unseen)
         notes.append(_warning("not-scored", f"Test sets without scores: {titles}."))

@@ -59,12 +59,13 @@ class Mean(NamedTuple):
 
 
 def last_change(run: Run) -> tuple[int, str]:
-    """When the run last changed its state (nanoseconds; 0 for a kept run), and its folder: to order runs by."""
+    """When the run last changed its state (nanoseconds; of a kept run its precedence), and its folder: to order runs
+    by."""
     for name in (schema.STATUS, schema.CONFIG):
         path = run.folder / name
         if path.exists():
             return path.stat().st_mtime_ns, str(run.folder)
-    return 0, str(run.folder)
+    return run.precedence, str(run.folder)
 
 
 @dataclass

@@ -178,6 +178,34 @@ def test_it_renders_without_error_or_request_at_every_width(store, page, tab, wi
     assert "NaN" not in tab.run("[...document.querySelectorAll('svg')].map(s => s.outerHTML).join('')")
 
 
+def test_a_table_that_goes_on_says_so(store, page, tab):
+    tab.open(store / "reports/three_task/report.html", width=360)
+    boxes = "[...document.querySelectorAll('main .frame > .scroll')]"
+    wide = tab.run(f"{boxes}.map(box => box.scrollWidth > box.clientWidth + 2)")
+    assert any(wide)
+    assert tab.run(f"{boxes}.map(box => box.classList.contains('more-right'))") == wide
+    assert tab.run(f"{boxes}.map(box => !box.parentElement.nextElementSibling.hidden)") == wide
+    assert "more columns: scroll sideways" in tab.run("document.querySelector('#gains .more').innerText")
+    tab.run(f"{boxes}.forEach(box => box.scrollLeft = 9999)")
+    tab.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert not tab.run("document.querySelectorAll('.more-right, .more:not([hidden])').length")
+
+
+def test_on_paper_no_table_leaves_the_page(store, page, tab):
+    tab.open(store / "reports/three_task/report.html", width=703)  # A4 upright, in CSS pixels
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    wide = "[...document.querySelectorAll('main table')].filter(table => table.getBoundingClientRect().right > 703)"
+    assert tab.run(f"{wide}.map(table => table.caption?.innerText)") in ([], ["Average gain over mix"])  # that is landscape
+    assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    tab.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_no_image_is_among_the_best_and_the_worst(page):
+    for entry in (one for each in data_of(page)["baselines"] for images in each["images"] for one in images["strategies"]):
+        best, worst = ({name for name, _ in entry[kind]} for kind in ("best", "worst"))
+        assert len(best) == len(worst) == 2 and not best & worst  # of five
+
+
 def test_it_answers_to_the_keyboard_and_the_choices(store, page, tab):
     tab.open(store / "reports/three_task/report.html")
     tab.run("document.querySelector('#gains th:nth-child(3) button').focus()")

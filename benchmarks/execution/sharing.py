@@ -1,0 +1,306 @@
+"""What archives of runs need of the packages that know more than files: :mod:`results.above` asks for it by name.
+
+Runs may be a stranger's: nothing that their files name is imported or opened because they name it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache as remembered
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ValidationError
+from tqdm import tqdm
+
+import art
+import baselines
+from art import specs
+from art.registry import entries
+from baselines.network import Network
+from benchmarks.config import protocols, settings
+from benchmarks.config.configuration import Config
+from benchmarks.config.errors import UserError, mistakes
+from benchmarks.config.sections import DataConfig
+from benchmarks.config.settings import Setting
+from benchmarks.data import sources
+from benchmarks.data.pools import Prepared
+from benchmarks.execution import environment
+from benchmarks.scoring import unpacking
+from benchmarks.scoring import weights as files
+from benchmarks.scoring.scores import evaluate
+from benchmarks.scoring.unpacking import load_checkpoint, scored
+from results import schema, write_atomically
+from results.above import Remark, Rescored, Sought, Unusable
+from results.command import waits_for
+from results.integrity import differing
+from results.records import DataRecord, Role, RunRecord
+
+KEYS = ["dataset", "image", "metric"]
+
+
+def remarks(record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
+    """What a run's configuration, strategy, identity and test images are, measured by this version of the project.
+
+    Args:
+        record: of the run.
+        data: the sets it used.
+    """
+    today = record.store >= schema.STORE
+    try:
+        config = Config.model_validate(record.config.content())
+    except ValidationError as error:
+        return [Remark(today, f"configuration: {wrong}") for wrong in mistakes(error, Config)]
+    said = [*_of_names(config)]
+    setting = _setting(config)
+    if isinstance(setting, Remark):
+        return [*said, setting]
+    said += _of_strategy(config, setting)
+    if today:
+        said += _of_identity(record, config, setting)
+    return [*said, *_of_tests(config, setting, data)]
+
+
+def _of_names(config: Config) -> Iterator[Remark]:
+    if not _is_ours(config.baseline):
+        known = ":" in config.baseline
+        why = "a network from outside, which is not looked up" if known else "no such network"
+        yield Remark(not known, f"{config.baseline}: {why}")
+    else:
+        try:
+            baselines.arguments(config.baseline, config.size)
+        except ValueError as error:
+            yield Remark(True, str(error).rstrip("."))
+    try:
+        protocols.get(config.evaluate.protocol)
+    except UserError as error:
+        yield Remark(True, str(error).rstrip("."))
+
+
+def _is_ours(baseline: str) -> bool:
+    return baseline in set(baselines.names()) - set(baselines.plugins())
+
+
+def _setting(config: Config) -> Setting | Remark:
+    """The run's setting, or why there is none."""
+    if config.setting_place or config.setting_digest:
+        return Remark(False, f"the setting {config.setting} is a file from outside; its tasks and test sets are unknown")
+    try:
+        setting = settings.load(config.setting if config.setting in settings.names() else "?")
+        return setting.only(config.tasks) if config.tasks else setting
+    except UserError as error:
+        return Remark(True, f"setting {config.setting!r}: {str(error).rstrip('.')}")
+
+
+def _of_strategy(config: Config, setting: Setting) -> Iterator[Remark]:
+    try:
+        name, _ = specs.parse(config.strategy)
+        canonical = art.canonical(config.strategy, setting.task_names)
+    except ValueError as error:
+        yield Remark(True, str(error).rstrip("."))
+        return
+    if name not in entries():
+        yield Remark(False, f"strategy {name}: a class from outside, which is not looked up")
+        return
+    if canonical != config.strategy:
+        yield Remark(True, f"strategy {config.strategy!r} is spelt {canonical!r}")
+    today = art.definition(config.strategy)
+    if config.definition < today:
+        yield Remark(False, f"{config.strategy} of an older definition ({config.definition}, today's is {today})")
+    elif config.definition > today:
+        yield Remark(True, f"{config.strategy} of definition {config.definition}, this version knows {today}")
+
+
+def _of_identity(record: RunRecord, config: Config, setting: Setting) -> Iterator[Remark]:
+    """Whether the configuration gives the identities that are recorded; recipes may change, and cohorts with them."""
+    if config.hash != record.hash:
+        yield Remark(True, "configurations that do not give their hash: they are not those that trained")
+    if not _is_ours(config.baseline):
+        return
+    identity = config.identity(setting)
+    if identity["pair"] != record.pair:
+        yield Remark(True, "configurations that do not give their pair, by which runs are compared")
+    if identity["cohort"] != record.cohort:
+        yield Remark(False, "configurations whose table is another today: a recipe has changed, or this field")
+
+
+def _of_tests(config: Config, setting: Setting, data: Sequence[DataRecord]) -> Iterator[Remark]:
+    """Whether the run was scored on the test sets of its setting, and on their images where these are known."""
+    tests = {one.dataset: one for one in data if one.role == Role.TEST}
+    if config.data.source == "embedded":
+        known = {one.dataset: one for one in _embedded(setting).of(config.terms.task).records}
+    else:
+        tasks = [task for task in setting.tasks if config.terms.task in ("", task.name)]
+        known = {test.name: None for task in tasks for test in task.test}
+    if lacking := [name for name in known if name not in tests]:
+        yield Remark(True, f"test sets of the setting that are lacking: {', '.join(lacking)}")
+    if strange := [name for name in tests if name not in known]:
+        yield Remark(True, f"test sets that are not the setting's: {', '.join(strange)}")
+    expected = [one for one in known.values() if one]
+    if other := differing(expected, list(tests.values()), Role.TEST):
+        yield Remark(True, f"test images that are not this version's: {', '.join(other)}")
+
+
+@remembered
+def _opened(setting: str, tasks: tuple[str, ...]) -> Prepared:
+    with TemporaryDirectory() as cache:  # nothing of the test images is written
+        return sources.prepare(settings.load(setting).only(tasks), DataConfig(), (), Path(cache), trained=())
+
+
+def _embedded(setting: Setting) -> Prepared:
+    return _opened(setting.name, setting.task_names)
+
+
+def write_weights(run: Path, path: Path) -> None:
+    """Write the weights of a run that are scored, and what tells whose they are, to a file.
+
+    The file is read as a checkpoint is: by ``--run``, beside the run's ``config.json`` under the name
+    ``checkpoint.pt``, or by ``--checkpoint`` with ``--baseline``.
+
+    Args:
+        run: the run's folder.
+        path: the file; what was there is replaced.
+
+    Raises:
+        Unusable: if the run's checkpoint cannot be read.
+        OSError: if the file cannot be written.
+    """
+    try:
+        content = load_checkpoint(run / schema.CHECKPOINT)
+    except UserError as error:
+        raise Unusable(str(error)) from error
+    if (found := scored(content)) is None:
+        raise Unusable(f"{run / schema.CHECKPOINT} is no checkpoint of a run.")
+    kind = "average" if "average" in content else "network"
+    kept = {"network": {}, "optimizer": {}, "strategy": {}} | {key: content[key] for key in ("step", "hash")}
+    kept[kind] = {name: value.detach().cpu() for name, value in found[0].items()}
+
+    def write(temporary: Path) -> None:
+        torch.save(kept, temporary)
+        unpacking.sign(temporary)
+
+    write_atomically(path, write)
+
+
+def rescore(runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float]
+            ) -> Rescored:  # fmt: skip
+    """Score the weights of runs again, and compare every image with what is recorded.
+
+    Args:
+        runs: what to score.
+        data_root: the images of runs on files; without it, where the run says they were.
+        cache: folder for decoded images.
+        device: ``auto``, ``cpu``, ``cuda:1``, ...
+        tolerance: the largest difference of an image by metric.
+
+    Raises:
+        Unusable: for a device that is not there.
+    """
+    try:
+        where = environment.device(device)
+    except UserError as error:
+        raise Unusable(str(error)) from error
+    again = _Again(data_root, cache, where, tolerance)
+    with waits_for("the run at hand is scored"):
+        for place, sought in enumerate(tqdm(runs, "scoring", unit="run", leave=False, dynamic_ncols=True,
+                                            file=sys.stderr)):  # fmt: skip
+            try:
+                again.one(place, sought)
+            except UserError as error:
+                again.remarks.append((place, Remark(True, f"cannot be scored again: {str(error).rstrip('.')}")))
+    return Rescored(again.done, again.largest["psnr"], again.largest["ssim"], again.remarks)
+
+
+class _Again:
+    def __init__(self, root: Path | None, cache: Path, device: torch.device, tolerance: dict[str, float]):
+        self.root, self.cache, self.device, self.tolerance = root, cache, device, tolerance
+        self.done, self.largest = 0, dict.fromkeys(tolerance, 0.0)
+        self.remarks: list[tuple[int, Remark]] = []
+        self._data: dict[str, Prepared] = {}
+
+    def one(self, place: int, sought: Sought) -> None:
+        try:
+            config = Config.model_validate(sought.record.config.content())
+        except ValidationError as error:
+            raise UserError("its configuration is not one of this version:", mistakes(error, Config)) from error
+        setting = _setting(config)
+        outside = isinstance(setting, Remark) or not _is_ours(config.baseline)
+        if isinstance(setting, Remark) or outside:
+            what = "setting" if isinstance(setting, Remark) else "network"
+            self.remarks.append((place, Remark(False, f"not scored again: the {what} is from outside")))
+            return
+        torch.set_num_threads(config.train.threads)  # the last digits of the scores depend on it
+        network = _network(sought, config).to(self.device)
+        data = self._prepared(config, setting)
+        if other := differing(sought.data, data.records, Role.TEST, Role.EXTRA):
+            raise UserError(f"the images of {', '.join(other)} are others than those it was scored on.")
+        rows, _ = evaluate(network, data.of(config.terms.task).tests, config.evaluate.protocol, self.device)
+        self._compare(place, sought, config.evaluate.protocol, pd.DataFrame(rows))
+
+    def _prepared(self, config: Config, setting: Setting) -> Prepared:
+        data = DataConfig()
+        if config.data.source == "files":
+            root = self.root or config.data.root
+            if root is None:
+                raise UserError("its images lie in files: name their folder by --data-root.")
+            data = DataConfig(source="files", root=str(Path(root).resolve()), missing=config.data.missing)
+        evaluation = config.evaluate
+        key = f"{setting.name} {setting.task_names} {data} {evaluation.extra} {evaluation.protocol}"
+        if key not in self._data:
+            self._data = {
+                key: sources.prepare(setting, data, evaluation.extra, self.cache, (), evaluation.protocol)
+            }  # of one kind at a time: images take memory
+        return self._data[key]
+
+    def _compare(self, place: int, sought: Sought, protocol: str, now: pd.DataFrame) -> None:
+        recorded = sought.run.scores()
+        recorded = recorded[(recorded["protocol"] == protocol) & recorded["metric"].isin(self.tolerance)]
+        both = recorded.merge(now, "outer", KEYS, suffixes=("", "_now"), indicator=True)
+        if len(lone := both[both["_merge"] != "both"]):
+            self.remarks.append((place, Remark(True, f"images that only one of both scorings has: {_named(lone)}")))
+            return
+        for metric, most in self.tolerance.items():
+            rows = both[both["metric"] == metric]
+            for column, what in (("input_value", "degraded images"), ("value", "restored images")):
+                apart = _apart(rows[column].to_numpy(float), rows[f"{column}_now"].to_numpy(float))
+                if (wrong := ~(apart <= most)).any():
+                    words = f"{what} with another {metric} than recorded, by up to {apart.max():.4g}"
+                    self.remarks.append((place, Remark(True, f"{words}: {_named(rows[wrong])}")))
+                elif column == "value" and len(apart):
+                    self.largest[metric] = max(self.largest[metric], float(apart.max()))
+        self.done += 1
+
+
+def _apart(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """(images,) differences; 0 where both are infinite or missing alike, infinite where only one is."""
+    same = (one == two) | (np.isnan(one) & np.isnan(two))
+    with np.errstate(invalid="ignore"):
+        return np.where(same, 0.0, np.nan_to_num(np.abs(one - two), nan=math.inf, posinf=math.inf))
+
+
+def _named(rows: pd.DataFrame, most: int = 3) -> str:
+    names = list(dict.fromkeys(f"{row.dataset} {row.image}" for row in rows.itertuples()))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _network(sought: Sought, config: Config) -> Network:
+    """The run's network with its weights.
+
+    Raises:
+        UserError: for a file that is no checkpoint, or one of another run.
+    """
+    content = files.read(sought.weights)
+    found = scored(content)
+    if found is None or content.get("hash") != sought.record.hash:
+        raise UserError(f"{sought.weights.name} has the weights of another run.")
+    network = baselines.build(config.baseline, config.size)
+    try:
+        network.load_published(found[0])
+    except ValueError as error:
+        raise UserError(f"{sought.weights.name}: {error}.") from error
+    return network.eval()

@@ -1,0 +1,87 @@
+"""What only the packages above know: names of strategies, keys of configurations, networks and scores.
+
+:mod:`results` imports none of them. Its commands ask :data:`MODULE` where it is installed, and say so where it is not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from results.records import DataRecord, RunRecord
+from results.store import Run
+
+MODULE = "benchmarks.execution.sharing"
+
+
+class Missing(ValueError):
+    """What a command needs is not installed here; the message says what in one sentence."""
+
+
+class Unusable(ValueError):
+    """What the packages above were given cannot be used; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is to be said of one run, or of several that share it: ``problem`` or only worth knowing."""
+
+    problem: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Runs scored again: ``done`` of them, the largest differences in ``psnr`` (dB) and ``ssim`` of an image, and what
+    is to be said of a run, by its place among those given."""
+
+    done: int
+    psnr: float
+    ssim: float
+    remarks: Sequence[tuple[int, Remark]]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A run to be scored again: its record, the sets it used, its recorded scores and the file of its weights."""
+
+    run: Run
+    record: RunRecord
+    data: Sequence[DataRecord]
+    weights: Path
+
+
+class Above(Protocol):
+    """What :data:`MODULE` offers."""
+
+    def remarks(self, record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
+        """What a run's configuration, strategy and test images are, measured by this version."""
+        ...
+
+    def write_weights(self, run: Path, path: Path) -> None:
+        """Write the final weights of the run in a folder, and nothing else of its checkpoint, to a file."""
+        ...
+
+    def rescore(
+        self, runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float]
+    ) -> Rescored:
+        """Score the weights of runs again and compare with what is recorded."""
+        ...
+
+
+def above(why: str) -> Above:
+    """The module.
+
+    Args:
+        why: it is needed, for the message.
+
+    Raises:
+        Missing: if it cannot be imported.
+    """
+    try:
+        return cast(Above, importlib.import_module(MODULE))
+    except ImportError as error:
+        raise Missing(f"{why} needs the whole project installed, with torch ({error}).") from error
