@@ -100,7 +100,7 @@ def fetch(request: FetchRequest) -> bool:
         if standing.wanted:
             failed |= _fetched(standing, request)
     print(f"Check with: {request.check}")
-    if not failed and request.setting:
+    if standings and not failed and request.setting:
         run = f"python -m benchmarks.run --setting {shlex.quote(request.setting.place or request.setting.name)}"
         missing = " --missing synthesise" if rest else ""
         print(f"Train with: {run} --data-root {shlex.quote(text(request.root))}{missing}")
