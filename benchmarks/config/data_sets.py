@@ -191,13 +191,15 @@ class _Written(BaseModel):
         """The set of that name; what is not said is as ``known`` has it, if the name is.
 
         Raises:
-            ValueError: where short and long keys are mixed.
+            ValueError: where short and long keys are mixed, or a known set would have other samples than published.
         """
         given = self.model_fields_set
         short = given & {"input", "target", "input_name", "target_name"}
         for one, other in ((short, "layouts"), (given & {"folder"}, "folders")):
             if one and other in given:
                 raise ValueError(f"{min(one)} and {other} exclude each other")
+        if known and (self.expected or known.expected, self.parts or known.parts) != (known.expected, known.parts):
+            raise ValueError("how many samples a known set has cannot be changed; give another set another name")
         fields = known.model_dump() if known else {"folders": (name,), "layouts": ({"target": ".", **_ANY},)}
         fields |= {key: getattr(self, key) for key in given if key in DataSet.model_fields} | {"name": name}
         if "folder" in given or short:
@@ -334,7 +336,7 @@ def parse(content: Mapping[str, JsonValue], others: Mapping[str, DataSet]) -> tu
         elif "name" in fields or ":" in name:
             problems.append(f"{name}: a set goes by the name of its table, without a colon")
         elif not _NAME.fullmatch(name):
-            problems.append(f"{quoted(name)} cannot name a data set: letters, digits, _ and -, 60 at most")
+            problems.append(f"{quoted(name)} cannot name a data set: letters, digits, _, - and ., 60 at most")
         else:
             try:
                 found[name] = _Written.model_validate(fields).data_set(name, others.get(name))
@@ -345,4 +347,4 @@ def parse(content: Mapping[str, JsonValue], others: Mapping[str, DataSet]) -> tu
     return found, problems
 
 
-_NAME = re.compile(r"\w[\w.+-]{0,59}")
+_NAME = re.compile(r"\w[\w.-]{0,59}")

@@ -133,7 +133,7 @@ def _check(options: argparse.Namespace) -> int:
     # further sets, what may stand in, and without a setting whatever else is known, as far as it is there
     further = [data_set.instead for data_set in sets.values() if data_set.instead]
     further += catalogue.further(tasks) if options.setting else catalogue.sets
-    sets |= {name: data_set for name, data_set in options.given.items() if not data_set.parts}
+    sets |= {name: catalogue.get(name) for name in _given_names(options)}
     wholes = {data_set.whole for data_set in sets.values()}
     found = [name for name in further if name not in wholes and layouts.locate(catalogue.get(name), options.data_root)]
     return _checked(check(dict.fromkeys([*sets, *found]), catalogue, options.data_root, _least(loaded)), options)
@@ -150,11 +150,20 @@ def _check_given(options: argparse.Namespace) -> int:
     """Without a data root: the sets that the user brings along and that lie in folders of their own."""
     from benchmarks.data.audit.check import check
 
-    if below := [name for name, data_set in options.given.items() if not data_set.root] or not options.given:
-        which = f"{', '.join(below)} lie below it" if isinstance(below, list) else "the sets lie below it"
-        raise UserError(f"--data-root missing: {which}.")
+    sets: dict[str, DataSet] = options.given
+    below = [name for name, data_set in sets.items() if not data_set.root]
+    if below or not sets:
+        raise UserError(f"--data-root missing: below it {' and '.join(below) or 'the sets'} should lie.")
     loaded = [settings.load(options.setting, options.given)] if options.setting else []
-    return _checked(check(options.given, Catalogue({**known().sets, **options.given}), None, _least(loaded)), options)
+    catalogue = Catalogue({**known().sets, **options.given})
+    return _checked(check(_given_names(options), catalogue, None, _least(loaded)), options)
+
+
+def _given_names(options: argparse.Namespace) -> list[str]:
+    """The sets, or all parts of them, that the user brings along."""
+    sets: dict[str, DataSet] = options.given
+    parts = {name: [f"{name}:{part}" for part in data_set.parts] for name, data_set in sets.items()}
+    return [one for name, several in parts.items() for one in several or [name]]
 
 
 def _least(loaded: Iterable[Setting]) -> dict[str, tuple[int, str]]:

@@ -70,7 +70,8 @@ def locate(data_set: DataSet, root: Path | None) -> Located | None:
     if data_set.root:
         root = Path(data_set.root)
         if not os.path.isdir(root):
-            return Located(data_set, root, (), (f"{data_set.name} is to lie in {text(root)}, which is not a folder",))
+            reason = f"{data_set.name} is to lie in {text(root)}, which is not a folder; --data-sets can name another"
+            return Located(data_set, root, (), (reason,))
     if root is None:
         return None
     tree = Tree(root, whole=bool(data_set.root))

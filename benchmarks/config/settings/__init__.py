@@ -178,8 +178,7 @@ class Setting(_Part):
 
     A setting that is none of this project's own has a ``place``, its file or entry point, and a ``digest`` of its
     content. ``part``: some of its tasks are left out (:meth:`only`). ``given``: sets that the user has brought along
-    (``--data-sets``); where they change how many samples a task trains on, and so the shares of the tasks, there is a
-    ``digest`` too.
+    (``--data-sets``); where a task trains on them, how many samples they have is part of the ``digest``.
     """
 
     name: str
@@ -352,20 +351,19 @@ def _read(name: str, content: Path | Mapping[str, JsonValue], place: str, given:
         raise UserError(f"the setting {shown} is not valid:", problems + mistakes(error, Setting)) from error
     if problems:
         raise UserError(f"the setting {shown} is not valid:", problems)
-    if counts := _changed_counts(setting):
+    if counts := _given_counts(setting):
         setting = setting.model_copy(update={"digest": _digest({"setting": setting.digest, "expected": counts})})
     return setting
 
 
-def _changed_counts(setting: Setting) -> dict[str, JsonValue]:
-    """Samples of the training sets that ``given`` ones decide: those decide the tasks' shares. Which files are used is
+def _given_counts(setting: Setting) -> dict[str, JsonValue]:
+    """Samples of the training sets that are among the ``given``: they decide the tasks' shares. Which files are used is
     no part of this: their own digests stand for them."""
-    known, counts = data_sets.known(), dict[str, JsonValue]()
+    counts = dict[str, JsonValue]()
     for name in setting.train_sets:
         data_set = setting.data_set(name)
-        if data_set.whole in setting.given and data_set.whole not in setting.data_sets:
-            usual = known.get(name).expected if data_set.whole in known.sets else 0
-            counts |= {name: data_set.expected} if data_set.expected != usual else {}
+        if data_set.whole in setting.given.keys() - setting.data_sets.keys() - data_sets.known().sets.keys():
+            counts[name] = data_set.expected
     return counts
 
 

@@ -189,6 +189,9 @@ class _Crew:
             except ValueError:  # of pooch: another digest. Once more, for a connection may have been cut
                 if attempt:
                     raise _Refused("has another file there than the one that was checked") from None
+            except _Refused:
+                self._hosts.answered(host)
+                raise
             except _Unreachable as reason:
                 if attempt == TRIES - 1 or self._stopping.is_set():
                     self._hosts.silent(host, str(reason))

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.config.data_sets import Catalogue, DataSet
 from benchmarks.config.errors import UserError, quoted, unknown
 from benchmarks.config.settings import Setting
+from benchmarks.data import layouts
 from benchmarks.data.audit.listing import sets_of
 from benchmarks.data.fetch.download import download
 from benchmarks.data.fetch.registry import sources
@@ -34,7 +35,7 @@ class FetchRequest:
     catalogue: Catalogue
 
     def standings(self) -> tuple[list[Standing], list[DataSet]]:
-        """The sets to be fetched, as they stand, and those of the setting that cannot be.
+        """The sets to be fetched, as they stand, and those of the setting that cannot be and are not there.
 
         Raises:
             UserError: with everything that is wrong with the request, and every file that is in the way.
@@ -58,7 +59,12 @@ class FetchRequest:
         ]
         if problems := [problem for standing in found for problem in standing.problems]:
             raise UserError(f"there are files in the way below {text(self.root)}; nothing was fetched:", problems)
-        return found, [self.catalogue.get(name) for name in wholes if name not in sources()]
+        rest = [self.catalogue.get(name) for name in wholes if name not in sources()]
+        return found, [data_set for data_set in rest if not self._there(data_set)]
+
+    def _there(self, data_set: DataSet) -> bool:
+        located = layouts.locate(data_set, self.root) if self.root.is_dir() or data_set.root else None
+        return located is not None and 0 < len(located.pairs) >= data_set.expected
 
     def _not_to_be_had(self, name: str) -> str:
         if name not in self.catalogue.sets:
@@ -94,7 +100,7 @@ def fetch(request: FetchRequest) -> bool:
         if standing.wanted:
             failed |= _fetched(standing, request)
     print(f"Check with: {request.check}")
-    if not failed and request.setting:
+    if standings and not failed and request.setting:
         run = f"python -m benchmarks.run --setting {shlex.quote(request.setting.place or request.setting.name)}"
         missing = " --missing synthesise" if rest else ""
         print(f"Train with: {run} --data-root {shlex.quote(text(request.root))}{missing}")

@@ -111,13 +111,10 @@ def described(standing: Standing, root: Path) -> str:
 
 def by_hand(data_set: DataSet) -> str:
     """A set that nobody can fetch by a command: where it is, how it must lie, under which terms."""
-    return "\n".join([
-        f"{data_set.name}: {data_set.title}",
-        f"    layout   {data_set.places}",
-        f"    size     {data_set.expected:,} samples",
-        f"    home     {data_set.home}",
-        f"    licence  {data_set.licence}",
-    ])  # fmt: skip
+    size = f"{data_set.expected:,} samples" if data_set.expected else ""
+    facts = {"layout": data_set.places, "size": size, "home": data_set.home, "licence": data_set.licence}
+    lines = [f"    {name:8} {fact}" for name, fact in facts.items() if fact]
+    return "\n".join([f"{data_set.name}: {data_set.title or 'a set of your own'}", *lines])
 
 
 def lacks_room(standings: Sequence[Standing], root: Path) -> str:

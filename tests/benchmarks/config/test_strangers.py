@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import art
 from benchmarks.config.configuration import resolve
-from benchmarks.config.data_sets import known
+from benchmarks.config.data_sets import _Written, known, parse
 from benchmarks.config.errors import UserError
 from benchmarks.config.sections import DataConfig, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import load
@@ -146,6 +146,29 @@ def test_any_list_file_selects_among_the_files_that_are_there(allweather, conten
     for name in ("AllWeather:raindrop", "AllWeather:snow"):
         located = locate(known().get(name), allweather)
         assert all(path.is_relative_to(allweather) and path.is_file() for path in located.files())
+
+
+WORDS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["input", "gt", ".", "..", "*", "*/a", "/", "//x", "/x*/y", "~", "~nobody/x", "{key}", "{part}",
+                     "{", "{0}", "}{", "*_{key}", "{key}.png", "(?P<key>x)", "(?P<key>", "[", "\0", "a" * 300]),
+)  # fmt: skip
+TABLES = st.dictionaries(
+    st.one_of(st.sampled_from([*_Written.model_fields]), st.text(max_size=8)),
+    st.one_of(WORDS, st.integers(-5, 2**70), st.booleans(), st.floats(), st.lists(WORDS, max_size=3),
+              st.dictionaries(WORDS, WORDS, max_size=2)),
+    max_size=5,
+)  # fmt: skip
+
+
+@CASES
+@given(st.sampled_from(["Mine", "BSD400", "CDD-11"]), TABLES)
+def test_any_table_of_a_data_set_is_read_or_told(allweather, name, table):
+    found, problems = parse({name: table}, known().sets)
+    assert bool(found) != bool(problems)
+    for data_set in found.values():
+        located = locate(data_set, allweather)
+        assert data_set.where() and (located is None or all(path.is_file() for path in located.files()))
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path):

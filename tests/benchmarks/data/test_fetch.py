@@ -21,6 +21,7 @@ from benchmarks.config.data_sets import known
 from benchmarks.data import layouts
 from benchmarks.data.__main__ import main
 from benchmarks.data.fetch import download, registry, standing
+from benchmarks.data.fetch.request import FetchRequest
 
 ROOT = Path(__file__).parents[3]
 SHARED = Path(os.environ.get("RESTORATION_DATA", ROOT.parent / "shared" / "data"))
@@ -139,7 +140,7 @@ def test_sets_arrive_in_the_layout_that_check_expects_and_are_not_fetched_twice(
     assert "BSD400: all 3 files are there." in capsys.readouterr().out
 
 
-def test_a_setting_fetches_what_can_be_and_says_how_to_get_the_rest(server, root, capsys):
+def test_a_setting_fetches_what_can_be_and_says_how_to_get_the_rest(server, root, capsys, monkeypatch):
     assert fetch("--setting", "three_task", "--data-root", root) == 0
     told = capsys.readouterr().out
     assert arrived(root) == pinned("BSD400", "CBSD68", "Rain100L")
@@ -147,6 +148,10 @@ def test_a_setting_fetches_what_can_be_and_says_how_to_get_the_rest(server, root
                  "check --setting three_task --data-root '", "run --setting three_task --data-root '"):  # fmt: skip
         assert line in told, line
     assert told.index("To be fetched by hand") < told.index("files fetched")
+    monkeypatch.setattr(FetchRequest, "_there", lambda self, data_set: data_set.name != "OTS")
+    fetch("--setting", "three_task", "--data-root", root)
+    told = capsys.readouterr().out
+    assert "72,135 samples" in told and "4,744" not in told  # what is there is not to be fetched
 
 
 def test_a_changed_file_is_named_and_refused_and_the_next_address_is_tried(server, root, capsys):
