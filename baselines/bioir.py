@@ -19,8 +19,8 @@ FOCAL, PERIPHERAL = 3, 5  # sides of the kernels that each pixel gets
 class BioIR(Network):
     """A U-shaped network of three levels whose blocks exchange what a fovea and a periphery see.
 
-    ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 4. Sides below 12, at whose lowest level two
-    pixels cannot be reflected, are padded by replication and cropped back. The input image is added to the output.
+    ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 4. Sides below 12, at whose lowest level
+    two pixels cannot be reflected, are padded by replication and cropped back. The input image is added to the output.
 
     Args:
         width: channels of the first level; doubled at each of the two below.
