@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from baselines.layers import DepthWise, PixelLinear, nhwc, remade
 from baselines.losses import spectral_l1
 from baselines.network import Network
-from baselines.restormer import GatedFeedForward, Norm
+from baselines.restormer import GatedFeedForward, Norm, PatchEmbedding
 
 GRID = 16  # the periphery is seen as GRID x GRID regions
 FOCAL, PERIPHERAL = 3, 5  # sides of the kernels that each pixel gets
@@ -19,8 +19,8 @@ FOCAL, PERIPHERAL = 3, 5  # sides of the kernels that each pixel gets
 class BioIR(Network):
     """A U-shaped network of three levels whose blocks exchange what a fovea and a periphery see.
 
-    ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 4 and at least 12: reflecting two pixels at
-    the lowest level takes three. The input image is added to the output.
+    ``forward`` takes and returns (B, 3, H, W) in [0, 1], sides multiples of 4. Sides below 12, at whose lowest level
+    two pixels cannot be reflected, are padded by replication and cropped back. The input image is added to the output.
 
     Args:
         width: channels of the first level; doubled at each of the two below.
@@ -42,8 +42,7 @@ class BioIR(Network):
         def level(index: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(_Block(widths[index], expansion) for _ in range(count)))
 
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.patch_embed = PatchEmbedding(width)
         self.encoder_level1 = level(0, blocks[0])
         self.down1_2 = _Resize(widths[0], 0.5)
         self.encoder_level2 = level(1, blocks[1])
@@ -65,7 +64,7 @@ class BioIR(Network):
         height, width = image.shape[-2:]
         side = self.multiple * (PERIPHERAL // 2 + 1)
         image = nhwc(F.pad(image, (0, max(0, side - width), 0, max(0, side - height)), mode="replicate"))
-        first = self.encoder_level1(self.patch_embed.proj(image))
+        first = self.encoder_level1(self.patch_embed(image))
         second = self.encoder_level2(self.down1_2(first))
         features = self.decoder_level3(self.encoder_level3(self.down2_3(second)))
         features = self.decoder_level2(self.fuse2(self.up3_2(features), second))
@@ -158,7 +157,7 @@ class _FocalToPeripheral(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dw = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.dw = DepthWise(width, bias=True, size=7)
         self.cv2 = PixelLinear(width, PERIPHERAL**2, bias=True)
 
     def forward(self, periphery: Float[Tensor, "b c h w"], focus: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -219,12 +219,13 @@ def _wrong_gradient(network: Network) -> tuple[float, str]:
     Of the error of the pixels alone, as other losses of random images may exceed all bounds, and of parameters that
     matter: those with a thousandth of the whole gradient.
     """
-    views, gradients = _images(network, 2), list[dict[str, Tensor]]()
+    degraded, second = _images(network, 2)
+    gradients: list[dict[str, Tensor]] = []
     for enabled in (True, False):
         network.zero_grad()
         torch.manual_seed(0)  # noise of routers and of stochastic depth
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            restored = network.training_forward(*views).restored
+            restored = network.training_forward(degraded, second).restored
         assert restored is not None, "training_forward restored nothing"
         (restored.float() - 0.5).abs().mean().backward()
         gradients.append({key: value.grad for key, value in network.named_parameters() if value.grad is not None})

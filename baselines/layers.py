@@ -37,7 +37,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:
         """Normalise the last dimension."""
-        if input.device.type != "cpu" or self.weight is None or self.weight.dtype == input.dtype:
+        if input.device.type != "cpu" or not self.elementwise_affine or self.weight.dtype == input.dtype:
             return super().forward(input)
         return super().forward(input.to(self.weight.dtype)).to(input.dtype)
 

@@ -9,8 +9,7 @@ What differs from the published code, and what is odd but kept:
   cancels: router and frequency embedding get no gradient from the error of the image, only from the balance loss.
 - The README's ``--loss_type FFT`` is compared with ``fft`` by the published program: as typed, its FFT loss is off.
   Here it is on, as the README means it. No published command switches ``complexity`` on.
-- The published option for the depth of experts has no effect, as each pass through an expert begins with its input anew;
-  it is left out.
+- The published option for the depth of experts has no effect (each pass begins with the input anew): left out.
 - The Laplacian that the frequency embedding begins with is trained, though the published code means to freeze it.
 """
 
