@@ -74,7 +74,11 @@ def _main(given: argparse.Namespace) -> int:
         costing.measure(request)
     plans = request.plans()
     if request.dry_run:
-        print("\n".join([listing(plans), *_seeds_needed(request.output, plans)]))
+        from benchmarks.execution import before
+
+        before.check(request, plans)
+        told = listing(plans, before.device_kind(request), here=not request.elsewhere)
+        print("\n".join([told, *_seeds_needed(request.output, plans)]))
         return 0
     from benchmarks.execution import grid
     from reports.build import NothingToReport, Report, build

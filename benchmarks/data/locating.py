@@ -20,6 +20,7 @@ from benchmarks.data import files, layouts
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES = 96  # embedded images that each task is trained on
 NOTED = 10  # notes of one set that are passed on
+TOLD = 20  # problems of one set that an error lists
 
 
 class Further(NamedTuple):
@@ -94,6 +95,37 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
     return list(
         dict.fromkeys(note for entry in located if entry for note in first(entry.data_set.name, entry.notes, NOTED))
     )
+
+
+def absent(setting: Setting, name: str, use: str) -> str:
+    """What to say of a set that is missing."""
+    return (
+        f"{name} ({use}) is missing: {setting.data_set(name).where()}. "
+        "With --missing synthesise its degradation is applied to the clean images that are there"
+    )
+
+
+def problems(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
+    """What opening the files would refuse, as far as their names tell: missing sets, and files without a partner."""
+    if data.source == "embedded":
+        return [f"the test set {name} lies in files: name their folder with --data-root" for name in extra[:1]]
+    root, strict = root_of(data), data.missing == "error"
+    found: list[str] = []
+    for task in setting.tasks:
+        here = [name for name in task.train if locate(setting, name, root)]
+        lacking = [name for name in task.train if name not in here]
+        if strict or not (here or makers(setting, "train", root)):
+            found += [absent(setting, name, f"training of {task.name}") for name in lacking[:1]]
+        names = [test.set for test in task.test] if strict or not makers(setting, "test", root) else []
+        found += [absent(setting, name, f"test of {task.name}") for name in names if not locate(setting, name, root)]
+    for entry in further(setting, data):
+        if not layouts.locate(entry.data_set, root):
+            found.append(absent(setting, entry.data_set.name, f"further training of {entry.data_set.trains}"))
+    found += [absent(setting, name, "further test") for name in extra if not locate(setting, name, root)]
+    used = dict.fromkeys((*setting.train_sets, *setting.test_sets, *extra))
+    for located in filter(None, (locate(setting, name, root) for name in used)):
+        found += first(located.data_set.name, located.problems, TOLD)
+    return list(dict.fromkeys(found))
 
 
 def locate(setting: Setting, name: str, root: Path) -> layouts.Located | None:

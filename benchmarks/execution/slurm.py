@@ -1,8 +1,8 @@
 """A grid of runs as jobs of Slurm, by submitit: one array, one run a job, on a file system that all machines share.
 
-Every job writes its run's folder itself, so what a run leaves needs no sending. This process submits what is missing and
-not in the queue yet, looks for ends, and reports. It may be stopped: jobs go on, and the same command finds them again,
-by what ``job.json`` in a run's folder says.
+Every job writes its run's folder itself, so what a run leaves needs no sending. This process submits what is missing
+and not in the queue yet, looks for ends, and reports. It may be stopped: jobs go on, and the same command finds them
+again, by what ``job.json`` in a run's folder says.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ class _Grid:
         self.left = [plan for plan in self.left if plan not in self.jobs]
         if self.jobs:
             count = len(self.jobs)
-            print(f"{count} of these runs {'is' if count == 1 else 'are'} in the queue already, and waited for.", flush=True)
+            print(
+                f"{count} of these runs {'is' if count == 1 else 'are'} in the queue already, and waited for.",
+                flush=True,
+            )
 
     def _submit(self, plans: Sequence[Plan]) -> None:
         """Submit these runs; whatever interrupts meanwhile waits until their jobs are noted."""
