@@ -110,18 +110,20 @@ def problems(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[s
     if data.source == "embedded":
         return [f"the test set {name} lies in files: name their folder with --data-root" for name in extra[:1]]
     root, strict = root_of(data), data.missing == "error"
-    found: list[str] = []
+    lacking: dict[tuple[str, str], list[str]] = {}  # tasks, by set and use
     for task in setting.tasks:
         here = [name for name in task.train if locate(setting, name, root)]
-        lacking = [name for name in task.train if name not in here]
         if strict or not (here or makers(setting, "train", root)):
-            found += [absent(setting, name, f"training of {task.name}") for name in lacking[:1]]
+            for name in [name for name in task.train if name not in here][: None if strict else 1]:
+                lacking.setdefault((name, "training of "), []).append(task.name)
         names = [test.set for test in task.test] if strict or not makers(setting, "test", root) else []
-        found += [absent(setting, name, f"test of {task.name}") for name in names if not locate(setting, name, root)]
+        for name in [name for name in names if not locate(setting, name, root)]:
+            lacking.setdefault((name, "test of "), []).append(task.name)
     for entry in further(setting, data):
         if not layouts.locate(entry.data_set, root):
-            found.append(absent(setting, entry.data_set.name, f"further training of {entry.data_set.trains}"))
-    found += [absent(setting, name, "further test") for name in extra if not locate(setting, name, root)]
+            lacking[entry.data_set.name, "further training of "] = [str(entry.data_set.trains)]
+    lacking |= {(name, "further test"): [""] for name in extra if not locate(setting, name, root)}
+    found = [absent(setting, name, use + ", ".join(dict.fromkeys(tasks))) for (name, use), tasks in lacking.items()]
     used = dict.fromkeys((*setting.train_sets, *setting.test_sets, *extra))
     for located in filter(None, (locate(setting, name, root) for name in used)):
         found += first(located.data_set.name, located.problems, TOLD)

@@ -3,6 +3,7 @@ disk, and hours of a GPU by published schedules."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -80,17 +81,28 @@ def _step_costs(left: Sequence[Plan]) -> list[str]:
 def _memories(left: Sequence[Plan], kind: str) -> list[str]:
     """Memory of a run, by baseline: as this store's runs took, else about what their parts take."""
     found: dict[str, str] = {}
+    most = 0.0
     for plan in left:
         name = baselines.describe(plan.config.baseline).name
         measured = costs.memory(plan, kind)
-        if measured:
-            found[name] = f"{measured / 1024:.2g} GiB"
-        elif mib := _parts(plan.config.baseline, plan.config.size, plan.config.train):
-            found[name] = f"about {(mib + (kind == 'cpu') * _PROCESS) / 1024:.2g} GiB"
+        parts = _parts(plan.config.baseline, plan.config.size, plan.config.train)
+        if mib := measured or (parts and parts + (kind == "cpu") * _PROCESS):
+            found[name] = f"{'about ' * (not measured)}{mib / 1024:.2g} GiB"
+            most = max(most, mib)
     if not found:
         return []
     what = "main memory" if kind == "cpu" else "memory on the GPU"
-    return [f"Each run takes, of {what}: {', '.join(f'{name} {size}' for name, size in found.items())}."]
+    whole = _main_memory() if kind == "cpu" else 0
+    short = f" This machine has {whole / 1024:.3g} GiB." * (0 < whole < most)
+    return [f"Each run takes, of {what}: {', '.join(f'{name} {size}' for name, size in found.items())}.{short}"]
+
+
+def _main_memory() -> float:
+    """MiB of this machine; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    except (AttributeError, OSError, ValueError):
+        return 0.0
 
 
 def _gpu(plans: Sequence[Plan]) -> list[str]:
