@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from benchmarks.config.errors import UserError
 from benchmarks.execution import shared_folder
@@ -78,10 +81,8 @@ def check(options: SlurmOptions, output: Path) -> None:
     Raises:
         UserError: if not.
     """
-    try:
-        import submitit  # noqa: F401
-    except ImportError:
-        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".') from None
+    if find_spec("submitit") is None:
+        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".')
     if "%" in str(output.absolute()):
         raise UserError(f"the output folder {output} has a % in its name, which Slurm takes for a pattern; rename it.")
     if problem := QUEUES[options.executor].lacking():
@@ -176,7 +177,7 @@ class _Grid:
                 raise UserError(f"the jobs cannot be submitted: {_reason(error)}.") from error
             for plan, name in zip(plans, names, strict=True):
                 job = Submitted(name, self.options.executor, folder)
-                content = {"job": name, "executor": job.executor, "folder": str(folder)}
+                content: dict[str, JsonValue] = {"job": name, "executor": job.executor, "folder": str(folder)}
                 plan.run.write_json(JOB, content)
                 self.jobs[plan] = job
             self.left = [plan for plan in self.left if plan not in self.jobs]
