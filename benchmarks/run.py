@@ -81,7 +81,11 @@ def _main(given: argparse.Namespace) -> int:
     plans = request.plans()
     labels = _labels(given.labels, request.output, plans)
     if request.dry_run:
-        print("\n".join([listing(plans), *_seeds_needed(request.output, plans)]))
+        from benchmarks.execution import before
+
+        before.check(request, plans)
+        told = listing(plans, before.device_kind(request), here=not request.elsewhere)
+        print("\n".join([told, *_seeds_needed(request.output, plans)]))
         return 0
     from benchmarks.execution import grid
     from reports.build import NothingToReport, Report, build

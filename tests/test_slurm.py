@@ -37,13 +37,14 @@ posix = pytest.mark.skipif(os.name == "nt", reason="submitit's local executor is
 def arguments(data, output, jobs, *strategies, baseline=SMALL, steps=3):
     return ["--setting", "three_task", "--data-root", str(data), "--output", str(output), "--device", "cpu",
             "--baselines", baseline, "--strategies", *strategies, "--tracking-uri", "none", "--slurm", jobs,
-            "--set", f"train.steps={steps}", "train.patch=16", "train.checkpoint_every=1000", "data.validation=0"]  # fmt: skip
+            "--set", f"train.steps={steps}", "train.patch=16", "train.checkpoint_every=1000",
+            "data.validation=0"]  # fmt: skip
 
 
 def state(output, strategy):
     (run,) = [run for run in find_runs(output, "three_task") if run.record.config.strategy == strategy]
     saved = torch.load(run.folder / "checkpoint.pt", weights_only=True)
-    return run, saved["network"] if "network" in saved else saved, run.scores()
+    return run, saved.get("network", saved), run.scores()
 
 
 @posix
@@ -183,7 +184,9 @@ def plans(tmp_path):
 
 @posix
 def test_slurm_gets_one_array_that_may_be_requeued(answers, plans):
-    options = SlurmOptions.read("partition=gpu,long,gpus=1,hours=24,memory=16,constraint=a100|h100,at_once=4,exclude=n[1-3,5]")
+    options = SlurmOptions.read(
+        "partition=gpu,long,gpus=1,hours=24,memory=16,constraint=a100|h100,at_once=4,exclude=n[1-3,5]"
+    )
     context = ExecutionContext(answers / "cache", options.device("auto"), "none", "a test")
     assert context.device == "cuda" and options.device("cpu") == "cpu"
     queue = Slurm(options, threads=2)
@@ -238,7 +241,7 @@ def test_a_job_is_requeued_unless_it_was_cancelled(number, queued, requeued, ans
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm_job, "execute", lambda plan, context: signal.raise_signal(number))
     asked = []
-    before = [signal.signal(one, lambda *_: asked.append(one)) for one in (signal.SIGUSR2, signal.SIGTERM)]
+    before = [signal.signal(one, lambda *_: asked.append(number)) for one in (signal.SIGUSR2, signal.SIGTERM)]
     job = SlurmJob(plans[0], ExecutionContext(answers, "cpu", "none", "a test"))
     try:
         with pytest.raises(SystemExit):

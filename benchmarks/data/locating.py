@@ -20,6 +20,7 @@ from benchmarks.data import files, layouts
 EMBEDDED = "embedded-2"  # to be raised whenever the embedded images or their degradations change
 SCENES = 96  # embedded images that each task is trained on
 NOTED = 10  # notes of one set that are passed on
+TOLD = 20  # problems of one set that an error lists
 
 
 class Further(NamedTuple):
@@ -94,6 +95,40 @@ def notes(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]
     return list(
         dict.fromkeys(note for entry in located if entry for note in first(entry.data_set.name, entry.notes, NOTED))
     )
+
+
+def absent(setting: Setting, name: str, use: str) -> str:
+    """What to say of a set that is missing."""
+    return (
+        f"{name} ({use}) is missing: {setting.data_set(name).where()}. "
+        "With --missing synthesise its degradation is applied to the clean images that are there"
+    )
+
+
+def problems(setting: Setting, data: DataConfig, extra: Sequence[str]) -> list[str]:
+    """What opening the files would refuse, as far as their names tell: missing sets, and files without a partner."""
+    embedded = data.source == "embedded"
+    if embedded and (below := [name for name in extra if not setting.data_set(name).root]):
+        return [f"the test set {below[0]} lies in files: name their folder with --data-root"]
+    root, strict = None if embedded else root_of(data), data.missing == "error"
+    lacking: dict[tuple[str, str], list[str]] = {}  # tasks, by set and use
+    for task in () if embedded else setting.tasks:
+        here = [name for name in task.train if locate(setting, name, root)]
+        if strict or not (here or makers(setting, "train", root)):
+            for name in [name for name in task.train if name not in here][: None if strict else 1]:
+                lacking.setdefault((name, "training of "), []).append(task.name)
+        names = [test.set for test in task.test] if strict or not makers(setting, "test", root) else []
+        for name in [name for name in names if not locate(setting, name, root)]:
+            lacking.setdefault((name, "test of "), []).append(task.name)
+    for entry in further(setting, data):
+        if not layouts.locate(entry.data_set, root):
+            lacking[entry.data_set.name, "further training of "] = [str(entry.data_set.trains)]
+    lacking |= {(name, "further test"): [""] for name in extra if not locate(setting, name, root)}
+    found = [absent(setting, name, use + ", ".join(dict.fromkeys(tasks))) for (name, use), tasks in lacking.items()]
+    used = dict.fromkeys(extra if embedded else (*setting.train_sets, *setting.test_sets, *extra))
+    for located in filter(None, (locate(setting, name, root) for name in used)):
+        found += first(located.data_set.name, located.problems, TOLD)
+    return list(dict.fromkeys(found))
 
 
 def locate(setting: Setting, name: str, root: Path | None) -> layouts.Located | None:

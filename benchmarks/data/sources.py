@@ -15,7 +15,7 @@ from benchmarks.config.settings import Setting, Task, TestSet
 from benchmarks.data import degradations, files, holding_out, layouts, opening
 from benchmarks.data.audit.leaks import leaked
 from benchmarks.data.images import CACHE_LIMIT, Pictures, digest_of, identity
-from benchmarks.data.locating import EMBEDDED, NOTED, SCENES, Further, first, further, makers, root_of
+from benchmarks.data.locating import EMBEDDED, NOTED, SCENES, TOLD, Further, absent, first, further, makers, root_of
 from benchmarks.data.opening import Opened
 from benchmarks.data.photographs import depth_of, photographs
 from benchmarks.data.pools import InventedDepths, Pool, Prepared, TestPool, as_bytes, joined, with_depths
@@ -24,7 +24,6 @@ from results.records import Origin, Role
 
 SCENE_SIZE = 256
 TEST_LIMIT = 4 * 2**30  # bytes of decoded pixels to cache; a run looks at a test image once
-TOLD = 20  # problems of one set that an error lists
 
 
 def prepare(
@@ -227,10 +226,7 @@ class _Files:
         return self._digest(self._found(names))
 
     def _missing(self, name: str, use: str) -> None:
-        self.problems.append(
-            f"{name} ({use}) is missing: {self.setting.data_set(name).where()}. "
-            "With --missing synthesise its degradation is applied to the clean images that are there"
-        )
+        self.problems.append(absent(self.setting, name, use))
 
     def _hold_out(self) -> None:
         """Set images of every task's training sets aside for validation; nothing where some task has none."""

@@ -1,7 +1,7 @@
 """Files of runs as artifacts of MLflow: further names of the same files where the store lies beside them, else copies.
 
-An embedded store keeps the place of artifacts as absolute paths. :func:`relocate` mends them where the output folder was
-moved or copied.
+An embedded store keeps the place of artifacts as absolute paths. :func:`relocate` mends them where the output folder
+was moved or copied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def put(client: MlflowClient, identifier: str, files: Iterable[Path], folder: st
         files: those that are there are shown.
         folder: among the artifacts, in which they stand.
         linked: as further names of the same files (hard links: MLflow refuses symbolic ones that lead elsewhere), where
-            the file system has such; so nothing is on the disk twice, and deleting an artifact deletes no file of a run.
+            the file system has such; nothing is on the disk twice, and who deletes an artifact deletes no run's file.
     """
     place = _local(client.get_run(identifier).info.artifact_uri) if linked else None
     for path in files:
@@ -81,8 +81,9 @@ def relocate(database: Path, experiment: str, place: str) -> bool:
         if not before or before == place:
             return False
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            below = f"substr({column} || '/', 1, ?) = ? || '/'"
             store.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ? || '/'",
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {below}",
                 (place, len(before) + 1, len(before) + 1, before),
             )
         return True

@@ -14,6 +14,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
+from results.visible import visible
 
 
 def check(plans: Sequence[Plan]) -> None:
@@ -106,12 +107,24 @@ def check_networks(plans: Sequence[Plan]) -> None:
         except ValueError as error:
             problems.add(str(error))
             continue
+        except Exception as error:  # a network of a user may raise anything
+            problems.add(f"network {config.baseline!r} of size {config.size} cannot be built ({_words(error)})")
+            continue
         if config.train.patch % network.multiple:
             problems.add(
                 f"{config.baseline} needs patches of a multiple of {network.multiple}; train.patch={config.train.patch}"
             )
-        strategy = art.make(config.strategy, plan.setting.task_names)
-        if reason := strategy.unsupported(art.Conditions(network=network)):
+        try:
+            strategy = art.make(config.strategy, plan.setting.task_names)
+            reason = strategy.unsupported(art.Conditions(network=network))
+        except ValueError as error:
+            problems.add(str(error))
+            continue
+        if reason:
             problems.add(f"strategy {config.strategy!r} {reason}")
     if problems:
         raise UserError("these runs cannot be:", sorted(problems))
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {visible(error)}".rstrip(": ")

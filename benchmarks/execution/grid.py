@@ -160,17 +160,26 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
     Returns:
         The data, which are opened if they are not yet.
     """
-    device = environment.device("cpu" if request.elsewhere else request.used_devices()[0])  # other machines check their own
-    for plan in () if request.elsewhere else plans:
-        precision.check(plan.config.train, device)
-        arithmetic.check(protocols.get(plan.config.evaluate.protocol), device)
+    check_runs(request, plans)
     data = data or _opened(request, plans)
-    metrics.further(plans[0].config.evaluate.metrics, device)
-    feasible.check_networks(plans)
     continuing.check_images(plans, data.records)
     for plan in plans:
         latest(plan.folder, plan.config, len(plan.setting.tasks))
     return data
+
+
+def check_runs(request: GridRequest, plans: Sequence[Plan]) -> None:
+    """Check what needs no images: device, precision, metrics, networks, strategies.
+
+    Raises:
+        UserError: for what cannot be.
+    """
+    device = environment.device("cpu" if request.elsewhere else request.used_devices()[0])
+    for plan in () if request.elsewhere else plans:
+        precision.check(plan.config.train, device)
+        arithmetic.check(protocols.get(plan.config.evaluate.protocol), device)
+    metrics.further(plans[0].config.evaluate.metrics, device)
+    feasible.check_networks(plans)
 
 
 def prepared_store(request: GridRequest, experiment: str) -> str:

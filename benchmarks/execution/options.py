@@ -93,7 +93,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         metavar="tcp://HOST:PORT",
         help="run on the workers of a Dask scheduler instead of this machine; also tls://HOST:PORT",
     )
-    add("--slurm", metavar="KEY=VALUE,...", help="run as jobs of Slurm: partition=gpu,gpus=1,hours=24; also account, qos, "
-        "constraint, exclude, reservation, gres, cpus, memory (GB), at_once, interrupt=leave|cancel, "
+    add("--slurm", metavar="KEY=VALUE,...", help="run as jobs of Slurm: partition=gpu,gpus=1,hours=24; also account, "
+        "qos, constraint, exclude, reservation, gres, cpus, memory (GB), at_once, interrupt=leave|cancel, "
         "executor=slurm|local|debug (benchmarks/CLUSTERS.md)")  # fmt: skip
     add("--dry-run", action="store_true", help="list what there is to do, its state and cost, and stop")

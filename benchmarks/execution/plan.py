@@ -47,6 +47,11 @@ class Plan:
         return cls(setting, config, parent / f"{config.seed}-{config.hash}", trial)
 
     @property
+    def output(self) -> Path:
+        """The output folder."""
+        return self.folder.parents[4]
+
+    @property
     def run(self) -> Run:
         """The run's files."""
         return Run(self.folder)

@@ -302,23 +302,33 @@ def _runs(setting: Setting, config: Config) -> list[Config]:
     ]
 
 
-def listing(plans: Sequence[Plan]) -> str:
+def listing(plans: Sequence[Plan], kind: str = "cpu", here: bool = True) -> str:
     """The runs with their state, cost and needs, for ``--dry-run``, and notes on the image files, of which it reads
-    some headers at most."""
+    some headers at most.
+
+    Args:
+        plans: the runs.
+        kind: of the device that they will train on, ``cpu`` or ``cuda``.
+        here: whether that is this machine's.
+    """
     lines: list[str] = []
-    total, left = 0.0, 0
+    todo = [plan for plan in plans if plan.todo != Todo.NOTHING]
+    seconds = {plan: estimate(plan, kind) for plan in todo}
     for plan in plans:
-        todo, train = plan.todo, plan.config.train
-        seconds = 0.0 if todo == Todo.NOTHING else estimate(plan)
-        total += seconds
-        left += todo != Todo.NOTHING
+        train = plan.config.train
         size = f"{plan.config.size}, {train.steps} steps of {train.batch} x {train.patch}x{train.patch}"
-        lines.append(f"  {plan.title:34} {todo:9} {size:40} about {duration(seconds):>10}  {plan.folder}")
-    lines.append(f"{len(plans)} runs, {left} to do, about {duration(total)} of training one after another on this CPU.")
+        cost = f"about {duration(seconds.get(plan, 0.0)):>10}"
+        lines.append(f"  {plan.title:34} {plan.todo:9} {size:40} {cost}  {plan.folder}")
+    total, scores = sum(seconds.values()), sum(needs.scoring(todo, kind))
+    where = "one GPU" if kind == "cuda" else "this CPU" if here else "a CPU like this one"
+    lines.append(
+        f"{len(plans)} runs, {len(todo)} to do, about {duration(total)} of training and {duration(scores)} of scoring "
+        f"one after another on {where}."
+    )
     config = plans[0].config
     notes = locating.notes(plans[0].setting, config.data, config.evaluate.extra)
     notes = [*continuing.told(plans), *notes]
-    return "\n".join([*lines, *_passes(plans), *needs.told(plans), *(f"note: {note}" for note in notes)])
+    return "\n".join([*lines, *_passes(plans), *needs.told(plans, kind), *(f"note: {note}" for note in notes)])
 
 
 def _passes(plans: Sequence[Plan]) -> list[str]:

@@ -37,6 +37,6 @@ def doubt(folder: Path, mounts: Path = MOUNTS) -> str:
     if not kind or _NETWORK.fullmatch(kind):
         return ""
     return (
-        f"{folder} lies on {kind}, which may be this machine's own; the machines that jobs run on must see the same files "
-        "below the same path, for nothing is sent."
+        f"{folder} lies on {kind}, which may be this machine's own; the machines that jobs run on must see the same "
+        "files below the same path, for nothing is sent."
     )

@@ -1,8 +1,8 @@
 """A grid of runs as jobs of Slurm, by submitit: one array, one run a job, on a file system that all machines share.
 
-Every job writes its run's folder itself, so what a run leaves needs no sending. This process submits what is missing and
-not in the queue yet, looks for ends, and reports. It may be stopped: jobs go on, and the same command finds them again,
-by what ``job.json`` in a run's folder says.
+Every job writes its run's folder itself, so what a run leaves needs no sending. This process submits what is missing
+and not in the queue yet, looks for ends, and reports. It may be stopped: jobs go on, and the same command finds them
+again, by what ``job.json`` in a run's folder says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from benchmarks.config.errors import UserError
 from benchmarks.execution import shared_folder
@@ -78,10 +81,8 @@ def check(options: SlurmOptions, output: Path) -> None:
     Raises:
         UserError: if not.
     """
-    try:
-        import submitit  # noqa: F401
-    except ImportError:
-        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".') from None
+    if find_spec("submitit") is None:
+        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".')
     if "%" in str(output.absolute()):
         raise UserError(f"the output folder {output} has a % in its name, which Slurm takes for a pattern; rename it.")
     if problem := QUEUES[options.executor].lacking():
@@ -151,7 +152,10 @@ class _Grid:
         self.left = [plan for plan in self.left if plan not in self.jobs]
         if self.jobs:
             count = len(self.jobs)
-            print(f"{count} of these runs {'is' if count == 1 else 'are'} in the queue already, and waited for.", flush=True)
+            print(
+                f"{count} of these runs {'is' if count == 1 else 'are'} in the queue already, and waited for.",
+                flush=True,
+            )
 
     def _submit(self, plans: Sequence[Plan]) -> None:
         """Submit these runs; whatever interrupts meanwhile waits until their jobs are noted."""
@@ -173,7 +177,7 @@ class _Grid:
                 raise UserError(f"the jobs cannot be submitted: {_reason(error)}.") from error
             for plan, name in zip(plans, names, strict=True):
                 job = Submitted(name, self.options.executor, folder)
-                content = {"job": name, "executor": job.executor, "folder": str(folder)}
+                content: dict[str, JsonValue] = {"job": name, "executor": job.executor, "folder": str(folder)}
                 plan.run.write_json(JOB, content)
                 self.jobs[plan] = job
             self.left = [plan for plan in self.left if plan not in self.jobs]

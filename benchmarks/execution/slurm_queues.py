@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import joblib
 
@@ -35,61 +36,64 @@ _USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Cl
 """Why a job waits, where waiting is all that is needed."""
 
 
-class Queue(Protocol):
-    """Takes jobs and knows which of them have not ended."""
+class Queue(ABC):
+    """Takes jobs and knows which of them have not ended.
 
-    late: float
+    Args:
+        options: what jobs are to have.
+        threads: of a run.
+    """
+
+    late: float = 0.0
     """Seconds after a job's end in which what it has left may not be seen yet."""
 
     def __init__(self, options: SlurmOptions, threads: int):
-        """``threads``: of a run."""
-        ...
+        self.options, self.threads = options, threads
 
     @staticmethod
     def lacking() -> str:
         """What is missing here; empty if nothing is."""
-        ...
+        return ""
 
+    @abstractmethod
     def room(self, working: int) -> int:
         """How many further jobs may be submitted beside so many."""
-        ...
 
+    @abstractmethod
     def submit(self, folder: Path, jobs: Sequence[SlurmJob]) -> list[str]:
         """Submit jobs whose files lie in ``folder``; their names."""
-        ...
 
-    def look(self, at_once: bool = False) -> None:
-        """Ask what the state of the jobs is, unless that was asked a moment ago."""
-        ...
-
+    @abstractmethod
     def has(self, name: str) -> bool:
         """Whether a job waits or is at work, as far as is known."""
-        ...
+
+    @abstractmethod
+    def told(self, names: Sequence[str], folder: Path) -> str:
+        """What was submitted."""
+
+    def look(self, at_once: bool = False) -> None:  # noqa: B027  # most need not ask
+        """Ask what the state of the jobs is, unless that was asked a moment ago."""
 
     def ending(self, name: str) -> str:
         """How it ended, in words that follow "ended"."""
-        ...
+        return ""
 
     def cancel(self, names: Sequence[str]) -> str:
         """Let jobs save and end; what went wrong, or nothing."""
-        ...
-
-    def told(self, names: Sequence[str], folder: Path) -> str:
-        """What was submitted."""
-        ...
+        return ""
 
     def left(self, names: Sequence[str]) -> str:
         """That jobs go on without the command, and how to end them."""
-        ...
+        return ""
 
 
-class Slurm:
+class Slurm(Queue):
     """The jobs of this user in Slurm, as ``squeue`` lists them; accounting is not needed."""
 
     late = 60.0  # NFS remembers for so long what was not there
 
     def __init__(self, options: SlurmOptions, threads: int):
-        self._options, self._threads = options, threads
+        super().__init__(options, threads)
         self._states: dict[str, tuple[str, str]] | None = None  # none while Slurm has not answered
         self._next = 0.0
         self._submitted: dict[str, float] = {}  # when
@@ -99,17 +103,20 @@ class Slurm:
 
     @staticmethod
     def lacking() -> str:
+        """Slurm's commands that cannot be found."""
         absent = [name for name in ("sbatch", "srun", "squeue", "scancel", "scontrol") if shutil.which(name) is None]
         return f"there is no Slurm here: {', '.join(absent)} cannot be found" if absent else ""
 
     def room(self, working: int) -> int:
+        """An array's jobs at a time."""
         return _ARRAY
 
     def submit(self, folder: Path, jobs: Sequence[SlurmJob]) -> list[str]:
+        """Submit one array; its jobs' names, ``12_0``, ``12_1``, ..."""
         from submitit import SlurmExecutor
 
         executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES)
-        executor.update_parameters(**self._options.for_sbatch(self._threads))
+        executor.update_parameters(**self.options.for_sbatch(self.threads))
         with executor.batch():
             submitted: list[Job[None]] = [executor.submit(job) for job in jobs]
         names = [job.job_id for job in submitted]
@@ -118,6 +125,7 @@ class Slurm:
         return names
 
     def look(self, at_once: bool = False) -> None:
+        """Ask ``squeue``; why jobs wait is told where waiting does not suffice."""
         asked = time.monotonic()
         if not at_once and asked < self._next:
             return
@@ -143,15 +151,18 @@ class Slurm:
             print(f"note: {words}.", file=sys.stderr, flush=True)
 
     def has(self, name: str) -> bool:
+        """Whether Slurm lists it as one that has not ended, or has not answered since it was submitted."""
         if self._states is None or self._answered <= self._submitted.get(name, -1.0):
             return True
         return name in self._states and self._states[name][0] not in _ENDED
 
     def ending(self, name: str) -> str:
+        """``(OUT_OF_MEMORY)``."""
         state = self._endings.get(name, "COMPLETED")
         return f" ({state})" if state != "COMPLETED" else ""
 
     def cancel(self, names: Sequence[str]) -> str:
+        """Let Slurm cancel them."""
         try:
             subprocess.run(["scancel", *names], capture_output=True, text=True, timeout=_ANSWER, check=True)
         except (OSError, subprocess.SubprocessError) as error:
@@ -159,39 +170,44 @@ class Slurm:
         return ""
 
     def told(self, names: Sequence[str], folder: Path) -> str:
+        """Arrays, and where the logs are."""
         whole = _arrays(names)
         return f"Submitted {len(names)} job{'s' * (len(names) > 1)} to Slurm: {whole}. Logs: {folder}"
 
     def left(self, names: Sequence[str]) -> str:
+        """With Slurm's own commands."""
         whole = _arrays(names)
         return (
-            f"The jobs go on in Slurm: squeue --jobs {whole} lists them, scancel {whole.replace(',', ' ')} ends them, and "
-            "the same command waits for them again."
+            f"The jobs go on in Slurm: squeue --jobs {whole} lists them, scancel {whole.replace(',', ' ')} ends them, "
+            "and the same command waits for them again."
         )
 
 
-class Local:
+class Local(Queue):
     """Processes of this machine in place of jobs, which outlive the command as jobs do."""
 
     late = 1.0
 
     def __init__(self, options: SlurmOptions, threads: int):
-        self._options = options
+        super().__init__(options, threads)
         self._room = options.at_once or max(1, joblib.cpu_count() // threads)
         self._jobs: dict[str, Job[None]] = {}
 
     @staticmethod
     def lacking() -> str:
+        """Signals that submitit needs."""
         return "" if hasattr(signal, "pthread_sigmask") else "submitit does not work on this system"
 
     def room(self, working: int) -> int:
+        """As many as have their threads."""
         return max(0, self._room - working)
 
     def submit(self, folder: Path, jobs: Sequence[SlurmJob]) -> list[str]:
+        """Start a process for each; their numbers."""
         from submitit import LocalExecutor
 
         executor = LocalExecutor(folder, max_num_timeout=_REQUEUES)
-        options = self._options
+        options = self.options
         executor.update_parameters(
             timeout_min=options.minutes, signal_delay_s=options.notice, gpus_per_node=options.gpus,
             stderr_to_stdout=True,
@@ -201,49 +217,40 @@ class Local:
         self._jobs |= {job.job_id: job for job in submitted}
         return [job.job_id for job in submitted]
 
-    def look(self, at_once: bool = False) -> None:
-        pass
-
     def has(self, name: str) -> bool:
+        """Whether its process lives."""
         if name in self._jobs:
             return not self._jobs[name].done()
         return _is_submitits(name)  # of an earlier command
 
-    def ending(self, name: str) -> str:
-        return ""
-
     def cancel(self, names: Sequence[str]) -> str:
+        """Let their processes end; a run saves before."""
         for name in names:
             with suppress(OSError, ValueError):
                 os.kill(int(name), signal.SIGTERM)  # passed on to the run, which saves
         return ""
 
     def told(self, names: Sequence[str], folder: Path) -> str:
+        """Processes, and where the logs are."""
         return f"Started {len(names)} job{'s' * (len(names) > 1)} on this machine: {', '.join(names)}. Logs: {folder}"
 
     def left(self, names: Sequence[str]) -> str:
+        """As processes."""
         return (
-            f"The jobs go on as processes of this machine: kill {' '.join(names)} ends them, and the same command waits "
-            "for them again."
+            f"The jobs go on as processes of this machine: kill {' '.join(names)} ends them, and the same command "
+            "waits for them again."
         )
 
 
-class Debug:
+class Debug(Queue):
     """The runs one after the other in the command itself, through submitit."""
 
-    late = 0.0
-
-    def __init__(self, options: SlurmOptions, threads: int):
-        pass
-
-    @staticmethod
-    def lacking() -> str:
-        return ""
-
     def room(self, working: int) -> int:
+        """One at a time."""
         return 1
 
     def submit(self, folder: Path, jobs: Sequence[SlurmJob]) -> list[str]:
+        """Do the runs, one after the other."""
         from submitit.local.debug import DebugExecutor
 
         executor = DebugExecutor(folder)
@@ -254,23 +261,13 @@ class Debug:
             submitted.result()
         return names
 
-    def look(self, at_once: bool = False) -> None:
-        pass
-
     def has(self, name: str) -> bool:
+        """Never: it has ended when it is submitted."""
         return False
 
-    def ending(self, name: str) -> str:
-        return ""
-
-    def cancel(self, names: Sequence[str]) -> str:
-        return ""
-
     def told(self, names: Sequence[str], folder: Path) -> str:
+        """What was done."""
         return f"Did {', '.join(names)} in this process."
-
-    def left(self, names: Sequence[str]) -> str:
-        return ""
 
 
 QUEUES: dict[str, type[Queue]] = {"slurm": Slurm, "local": Local, "debug": Debug}

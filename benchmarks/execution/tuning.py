@@ -17,7 +17,7 @@ import baselines
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
-from benchmarks.execution import asking, feasible, grid, slurm, tracking, tuned
+from benchmarks.execution import asking, before, feasible, grid, slurm, tracking, tuned
 from benchmarks.execution.asking import Told, Values
 from benchmarks.execution.cost import estimate
 from benchmarks.execution.locks import locked
@@ -327,18 +327,22 @@ def _print_failures(studies: Sequence[Study]) -> None:
 def listing(request: TuneRequest) -> str:
     """The searches with what they vary, their state and cost, for ``--dry-run``."""
     lines: list[str] = []
-    total = 0.0
-    for study in request.studies():
+    total, kind = 0.0, before.device_kind(request.grid)
+    studies = request.studies()
+    for study in studies:
         study.load()
+    before.check(request.grid, [plan for study in studies for plan in study.plans(0, study.ask(0))])
+    for study in studies:
         left = max(0, study.search.wanted - len(study.search.trials))
-        seconds = left * sum(map(estimate, study.plans(0, study.ask(0))))
+        seconds = left * sum(estimate(plan, kind) for plan in study.plans(0, study.ask(0)))
         total += seconds
         searched = ", ".join(f"{name} {_range(values)}" for name, values in study.space.items())
         lines.append(
             f"  {study.title:30} {len(study.search.trials)} of {study.search.wanted} trials, about "
             f"{duration(seconds)} left; searched: {searched}"
         )
-    return "\n".join([*lines, f"about {duration(total)} of training one after another on this CPU."])
+    where = "one GPU" if kind == "cuda" else "a CPU like this one" if request.grid.elsewhere else "this CPU"
+    return "\n".join([*lines, f"about {duration(total)} of training one after another on {where}."])
 
 
 def _range(values: art.Range | art.Choice) -> str:

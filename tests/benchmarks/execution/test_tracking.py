@@ -234,7 +234,9 @@ def test_the_average_and_the_gain_over_mix_are_metrics_and_files_are_there_once(
     assert (metrics["psnr/average"], metrics["psnr/More"], metrics["psnr_input/average"]) == (27.0, 80.0, 20.0)
     assert (metrics["gain/average"], metrics["gain/A"], metrics["gain/B"], metrics["gain/More"]) == (2, 1, 3, -10)
     assert len(client.get_metric_history(name, "gain/average")) == 1
-    assert not any(key.startswith("gain") for key in client.get_run(mix.read_json("mlflow.json")["run_id"]).data.metrics)
+    assert not any(
+        key.startswith("gain") for key in client.get_run(mix.read_json("mlflow.json")["run_id"]).data.metrics
+    )
     assert client.get_run(name).info.run_name == "art s0 transweather"
     place = Path(client.download_artifacts(name, ""))
     for shown in ("scores.csv", "samples/A.png"):
