@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from results.above import Missing, Sought, Unusable, above
@@ -38,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("folders", nargs="+", type=Path, metavar="FOLDER", help="such as results/measured/NAME, or results")
-    add("--weights", type=Path, metavar="DIR", help="where the weights of the archive's runs lie: compare their digests")
+    add("--weights", type=Path, metavar="DIR", help="where the weights of an archive's runs lie: compare their digests")
     add(
         "--rescore",
         nargs="?",
@@ -89,7 +88,7 @@ def _verified(folder: Path, options: argparse.Namespace) -> bool:
         _weights(found, options.weights)
         if options.rescore is not None:
             _rescore(found, options)
-    print(visible(_text(found), lines=True), flush=True)
+    print(_text(found), flush=True)
     return not found.problems
 
 
@@ -107,9 +106,11 @@ def _ask_above(found: Checked) -> None:
 def _weights(found: Checked, weights: Path | None) -> None:
     """Whether the weights that an archive knows are those of its digests."""
     kept = [run for run, _ in found.runs if isinstance(run, KeptRun) and run.entry.weights]
-    if kept and weights is None:
-        found.notes.add(f"the weights of {len(kept)} runs are kept elsewhere: name their folder by --weights")
-    for run in kept if weights is not None else ():
+    if weights is None:
+        if kept:
+            found.notes.add(f"the weights of {len(kept)} runs are kept elsewhere: name their folder by --weights")
+        return
+    for run in kept:
         recorded, path = run.entry.weights, weights_at(weights, run.entry.folder)
         if not path.is_file():
             found.problems.add(f"weights that are not in {weights}", found.name(run))
@@ -153,10 +154,11 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
 def _text(found: Checked) -> str:
     """What was found, for a terminal."""
     settings = Counter(record.config.setting for _, record in found.runs)
-    what = ", ".join(f"{count} run{'s' * (count != 1)} of {setting}" for setting, count in settings.items()) or "nothing that can be read"
+    parts = [f"{count} run{'s' * (count != 1)} of {visible(setting)}" for setting, count in settings.items()]
+    what = ", ".join(parts) or "nothing that can be read"
     states = Counter(run.status.state for run, _ in found.runs)
     counted = ", ".join(f"{count} {state}" for state, count in states.items() if state != State.DONE)
-    lines = [f"{found.folder}: {what}{f' ({counted})' * bool(counted)}."]
+    lines = [f"{visible(found.folder)}: {what}{f' ({counted})' * bool(counted)}."]
     lines += [f"  problem: {line}" for line in found.problems.told(len(found.runs))]
     lines += [f"  note: {line}" for line in found.notes.told(len(found.runs))]
     kind = "archive" if found.kept else "output folder"

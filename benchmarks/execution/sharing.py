@@ -89,7 +89,7 @@ def _is_ours(baseline: str) -> bool:
 def _setting(config: Config) -> Setting | Remark:
     """The run's setting, or why there is none."""
     if config.setting_place or config.setting_digest:
-        return Remark(False, f"the setting {config.setting} is a file from outside; its tasks and test sets are unknown")
+        return Remark(False, f"the setting {config.setting} is from outside; its tasks and test sets are unknown")
     try:
         setting = settings.load(config.setting if config.setting in settings.names() else "?")
         return setting.only(config.tasks) if config.tasks else setting
