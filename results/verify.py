@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from results.above import Missing, Sought, Unusable, above
+from results.above import Missing, Remark, Sought, Unusable, above
 from results.checks import Checked, check, weights_of
 from results.command import announce, command, leave
 from results.kept import KeptRun, sha256, weights_at
@@ -46,7 +47,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="score the weights again, of all runs that have some, or of N spread over them",
     )
-    add("--data-root", type=Path, metavar="DIR", help="the images of runs on files, for --rescore")
+    add(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="the images of runs on files: compare their digests, or score on them",
+    )
     add("--device", default="auto", help="for --rescore: auto, cpu, cuda, cuda:N or mps")
     return result
 
@@ -88,6 +94,8 @@ def _verified(folder: Path, options: argparse.Namespace) -> bool:
         _weights(found, options.weights)
         if options.rescore is not None:
             _rescore(found, options)
+        elif options.data_root:
+            _images(found, options.data_root)
     print(_text(found), flush=True)
     return not found.problems
 
@@ -120,6 +128,17 @@ def _weights(found: Checked, weights: Path | None) -> None:
             found.problems.add("weights that are not those of the digest in the archive", found.name(run))
 
 
+def _images(found: Checked, data_root: Path) -> None:
+    sought = [Sought(run, record, run.data) for run, record in found.ended]
+    with tempfile.TemporaryDirectory() as cache:
+        _say(found, sought, above("--data-root").images(sought, data_root, Path(cache)))
+
+
+def _say(found: Checked, sought: Sequence[Sought], remarks: Sequence[tuple[int, Remark]]) -> None:
+    for place, remark in remarks:
+        (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
+
+
 def _rescore(found: Checked, options: argparse.Namespace) -> None:
     """Score again what has weights, unless something is wrong already: a stranger's file is opened whole or not."""
     if found.problems:
@@ -144,8 +163,7 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
     knows = above("--rescore")
     with tempfile.TemporaryDirectory() as cache:
         done = knows.rescore(sought, options.data_root, Path(cache), options.device, TOLERANCE)
-    for place, remark in done.remarks:
-        (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
+    _say(found, sought, done.remarks)
     if done.done:
         runs = f"{done.done} run{'s' * (done.done != 1)}"
         found.notes.add(f"scored again: {runs}; every image as recorded, to {done.psnr:.1g} dB and {done.ssim:.1g}")

@@ -2,22 +2,27 @@
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import load
 from benchmarks.execution.job import ExecutionContext, execute
 from benchmarks.execution.plan import Plan
+from benchmarks.run import parser as run_parser
+from reports.build import _parsed as build_parsed
 from results.archive import main as keep
 from results.archive import write_runs
 from results.kept import kept_runs
 from results.verify import main as verify
+from results.verify import parser
 
 EMA = Path(__file__).parents[2] / "results" / "measured" / "ema"
 
@@ -251,6 +256,34 @@ def test_weights_beside_the_archive_give_its_scores_again(kept, output, three_ta
     assert "restored images with another psnr than recorded, by up to 0.02" in told
     assert keep([str(output), str(folder), "--setting", "three_task", "--add"]) == 0  # what is there stays
     assert all(run.entry.weights for run in kept_runs(folder))
+
+
+def test_the_images_of_runs_on_files_are_those_of_a_folder(kept, three_task_root, tmp_path, capsys):
+    folder, _ = kept
+    command = [str(folder), "--data-root"]
+    assert verify([*command, str(three_task_root)]) == 0
+    other = Path(shutil.copytree(three_task_root, tmp_path / "other"))
+    name = next((other / "CBSD68").rglob("*.*"))
+    with Image.open(name) as picture:
+        changed = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    changed.save(name)
+    assert verify([*command, str(other)]) == 1
+    assert f"test images that are not those in {other}: CBSD68-s15, CBSD68-s25" in capsys.readouterr().out
+    assert verify([*command, str(tmp_path)]) == 2
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_on_submissions_are_understood():
+    page = (EMA.parents[1] / "SUBMITTING.md").read_text("utf-8")
+    blocks = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    lines = [line.split("#")[0].split() for block in blocks for line in block.splitlines()]
+    understood = {
+        "results.verify": parser().parse_args,
+        "benchmarks.run": run_parser().parse_args,
+        "reports.build": build_parsed,
+    }
+    told = [line[2] for line in lines if line[2] in understood and understood[line[2]](line[3:])]
+    assert sorted(set(told)) == sorted(understood)
 
 
 def test_other_weights_and_places_are_named(kept, output, tmp_path, capsys):
