@@ -46,12 +46,12 @@ class Rescored:
 
 @dataclass(frozen=True)
 class Sought:
-    """A run to be scored again: its record, the sets it used, its recorded scores and the file of its weights."""
+    """A run to be looked at again: its record, the sets it used and, to be scored, the file of its weights."""
 
     run: Run
     record: RunRecord
     data: Sequence[DataRecord]
-    weights: Path
+    weights: Path | None = None
 
 
 class Above(Protocol):
@@ -63,6 +63,10 @@ class Above(Protocol):
 
     def write_weights(self, run: Path, path: Path) -> None:
         """Write the final weights of the run in a folder, and nothing else of its checkpoint, to a file."""
+        ...
+
+    def images(self, runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[int, Remark]]:
+        """Whether runs on files were scored on the images below a folder; remarks by place."""
         ...
 
     def rescore(

@@ -135,13 +135,14 @@ def _keep_searches(output: Path, setting: str, folder: Path, add: bool) -> None:
 
 
 def _entry(run: Run, record: RunRecord, root: Path) -> Entry:
-    content: dict[str, object] = {"weights": run.entry.weights} if isinstance(run, KeptRun) and run.entry.weights else {}
-    content |= {
+    known = run.entry.weights if isinstance(run, KeptRun) else None
+    content = {
         "folder": _place(run, root),
         "status": [run.status.state, run.status.words],
         schema.CONFIG: _placeless(record),
         schema.ENVIRONMENT: run.environment,
         schema.DATA: run.data,
+        **({"weights": known} if known else {}),
     }
     return Entry.model_validate(content)
 

@@ -15,8 +15,9 @@ from results import integrity, schema
 from results.find import find_runs
 from results.integrity import Damaged
 from results.kept import RUNS, TABLES, KeptRun, opened, weights_at
-from results.records import SINGLE, DataRecord, Fault, Role, RunRecord, State
+from results.records import SINGLE, DataRecord, Fault, Origin, Role, RunRecord, State
 from results.store import Run
+from results.visible import visible
 
 REFERENCE = "mix"
 NAMED = 3  # runs, images or files that a sentence names
@@ -32,8 +33,8 @@ class Said:
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def add(self, text: str, *where: str) -> None:
-        """Say it, of a run if one is named."""
-        self.lines.setdefault(text, []).extend(where)
+        """Say it, of a run if one is named; whatever comes from files cannot look like a line of its own."""
+        self.lines.setdefault(_one_line(text), []).extend(map(_one_line, where))
 
     def __bool__(self) -> bool:
         return bool(self.lines)
@@ -43,6 +44,10 @@ class Said:
         for text, where in self.lines.items():
             names = "all runs" if every > NAMED and len(where) == every else listed(where)
             yield f"{text} ({names})" if where else text
+
+
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.splitlines()))
 
 
 @dataclass
@@ -161,18 +166,9 @@ def _tables_fit(found: Checked, count: int) -> bool:
 def _look(found: Checked, run: Run, record: RunRecord) -> None:
     """One run by itself."""
     name, status = found.name(run), run.status
-    if record.store > schema.STORE:
-        newer = f"store {record.store}, this one knows {schema.STORE}"
-        found.problems.add(f"runs of a newer version of this project ({newer}); update it", name)
-    elif record.store < schema.STORE:
-        older = "runs of an older version, which recorded no digests of images and had other identities"
-        found.notes.add(f"{older}: neither is checked", name)
     if run.folder.name != f"{record.config.seed}-{record.hash}" or run.folder.parts[-4] != record.config.setting:
         found.problems.add("runs whose place is not that of their setting, seed and hash", name)
-    for kind, part in (("configuration", record), ("environment", run.environment), ("data", run.data)):
-        for key in _unknown(part):
-            said = found.problems if record.store >= schema.STORE else found.notes
-            said.add(f"unknown key {key} in the {kind}", name)
+    _records(found, run, record)
     for table in TABLES:
         for reason in integrity.ODD[table](rows) if len(rows := getattr(run, table)()) else ():
             found.problems.add(f"{table}: {reason}", name)
@@ -184,6 +180,25 @@ def _look(found: Checked, run: Run, record: RunRecord) -> None:
         found.notes.add("runs that are not finished", name)
     if status.fault:
         found.notes.add(f"runs that do not count: {status.fault}", name)
+
+
+def _records(found: Checked, run: Run, record: RunRecord) -> None:
+    """Version, keys and sets of a run."""
+    name, today = found.name(run), record.store >= schema.STORE
+    if record.store > schema.STORE:
+        newer = f"store {record.store}, this one knows {schema.STORE}"
+        found.problems.add(f"runs of a newer version of this project ({newer}); update it", name)
+    elif not today:
+        older = "runs of an older version, which recorded no digests of images and had other identities"
+        found.notes.add(f"{older}: neither is checked", name)
+    for kind, part in (("configuration", record), ("environment", run.environment), ("data", run.data)):
+        for key in _unknown(part):
+            (found.problems if today else found.notes).add(f"unknown key {key} in the {kind}", name)
+    for one in run.data:
+        if one.role not in set(Role) or one.origin not in set(Origin):
+            found.problems.add(f"{one.dataset}: a set of unknown role or origin ({one.role}, {one.origin})", name)
+        elif today and not one.digest and one.origin != Origin.ABSENT:
+            found.problems.add(f"{one.dataset}: no digest of its {one.role} images", name)
 
 
 def _unknown(part: BaseModel | Sequence[BaseModel], place: str = "") -> list[str]:
@@ -227,7 +242,7 @@ def _same_images(found: Checked) -> None:
     for members in _by_cohort(found.ended):
         _alike(found, members)
         first: dict[str, tuple[str, pd.DataFrame]] = {}
-        digests: dict[tuple[Role, str], tuple[str, str]] = {}
+        digests: dict[tuple[str, str], tuple[str, str]] = {}
         for run, _ in members:
             if run.folder in found.damaged:
                 continue
@@ -257,12 +272,12 @@ def _alike(found: Checked, members: Sequence[tuple[Run, RunRecord]]) -> None:
 
 
 def _same_digests(
-    found: Checked, name: str, data: Iterable[DataRecord], known: dict[tuple[Role, str], tuple[str, str]]
+    found: Checked, name: str, data: Iterable[DataRecord], known: dict[tuple[str, str], tuple[str, str]]
 ) -> None:
     for one in data:
         if not one.digest or one.role == Role.VALIDATION:
             continue
-        key = Role(one.role), f"{one.dataset} {one.digest[0]}"  # of what the digest was made
+        key = one.role, f"{one.dataset} {one.digest[0]}"  # of what the digest was made
         before, digest = known.setdefault(key, (name, one.digest))
         if digest != one.digest:
             found.problems.add(f"{one.dataset}: other {one.role} images than those of {before}, by their digest", name)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 J = TypeVar("J", dict[str, JsonValue], list[JsonValue])
 
 LARGEST = 2**30  # bytes of a file that is read whole
+MOST_ROWS = 3 * 10**7  # of a table; a small file can unpack to any number
 DIGITS = 32  # of a digest, hexadecimal
 PSNR = (-200.0, 200.0)  # dB, of what a score may be; infinite where nothing differs
 SSIM = (-1.0, 1.0)
@@ -246,10 +248,20 @@ def of_several(path: Path, found: bytes, columns: Sequence[str], numbers: Iterab
     Raises:
         Damaged: where it cannot be read, or lacks one.
     """
+    import pandas as pd
+
+    rows = _read(path, lambda: _rows_of_parquet(found))
+    if rows > MOST_ROWS:
+        raise Damaged(path, f"{rows:,} rows are too many")
     table = _read(path, lambda: _from_parquet(found))
     if "pixels" in columns and "pixels" not in table:  # kept by an older version
         table["pixels"] = ""
-    return _with_columns(path, table, ["run", *columns], ["run", *numbers])
+    numbers = ["run", *numbers]
+    table = _with_columns(path, table, ["run", *columns], numbers)
+    kinds = {name: pd.api.types.infer_dtype(table[name], skipna=True) for name in columns if name not in numbers}
+    if strange := [name for name, kind in kinds.items() if kind not in ("string", "empty") and len(table)]:
+        raise Damaged(path, f"the column {', '.join(strange)} holds other things than text")
+    return table
 
 
 def _checked(path: Path, table: pd.DataFrame, odd: Callable[[pd.DataFrame], list[str]], sure: bool) -> pd.DataFrame:
@@ -262,13 +274,19 @@ def _parquet(path: Path, found: bytes, columns: Sequence[str], numbers: Iterable
     return _with_columns(path, _read(path, lambda: _from_parquet(found)), columns, numbers)
 
 
+def _rows_of_parquet(found: bytes) -> int:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(io.BytesIO(found)).num_rows
+
+
 def _from_parquet(found: bytes) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_parquet(io.BytesIO(found))  # pyarrow opens no path that is not UTF-8
 
 
-def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _read(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (MemoryError, KeyboardInterrupt):

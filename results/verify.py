@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.above import Missing, Sought, Unusable, above
+from results.above import Missing, Remark, Sought, Unusable, above
 from results.checks import Checked, check, weights_of
 from results.command import announce, command, leave
 from results.kept import KeptRun, sha256, weights_at
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("folders", nargs="+", type=Path, metavar="FOLDER", help="such as results/measured/NAME, or results")
-    add("--weights", type=Path, metavar="DIR", help="where the weights of the archive's runs lie: compare their digests")
+    add("--weights", type=Path, metavar="DIR", help="where the weights of an archive's runs lie: compare their digests")
     add(
         "--rescore",
         nargs="?",
@@ -47,7 +47,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="score the weights again, of all runs that have some, or of N spread over them",
     )
-    add("--data-root", type=Path, metavar="DIR", help="the images of runs on files, for --rescore")
+    add(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="the images of runs on files: compare their digests, or score on them",
+    )
     add("--device", default="auto", help="for --rescore: auto, cpu, cuda, cuda:N or mps")
     return result
 
@@ -89,7 +94,9 @@ def _verified(folder: Path, options: argparse.Namespace) -> bool:
         _weights(found, options.weights)
         if options.rescore is not None:
             _rescore(found, options)
-    print(visible(_text(found), lines=True), flush=True)
+        elif options.data_root:
+            _images(found, options.data_root)
+    print(_text(found), flush=True)
     return not found.problems
 
 
@@ -107,9 +114,11 @@ def _ask_above(found: Checked) -> None:
 def _weights(found: Checked, weights: Path | None) -> None:
     """Whether the weights that an archive knows are those of its digests."""
     kept = [run for run, _ in found.runs if isinstance(run, KeptRun) and run.entry.weights]
-    if kept and weights is None:
-        found.notes.add(f"the weights of {len(kept)} runs are kept elsewhere: name their folder by --weights")
-    for run in kept if weights is not None else ():
+    if weights is None:
+        if kept:
+            found.notes.add(f"the weights of {len(kept)} runs are kept elsewhere: name their folder by --weights")
+        return
+    for run in kept:
         recorded, path = run.entry.weights, weights_at(weights, run.entry.folder)
         if not path.is_file():
             found.problems.add(f"weights that are not in {weights}", found.name(run))
@@ -117,6 +126,17 @@ def _weights(found: Checked, weights: Path | None) -> None:
             found.problems.add(f"weights that are links out of {weights}", found.name(run))
         elif recorded and sha256(path) != recorded.sha256:
             found.problems.add("weights that are not those of the digest in the archive", found.name(run))
+
+
+def _images(found: Checked, data_root: Path) -> None:
+    sought = [Sought(run, record, run.data) for run, record in found.ended]
+    with tempfile.TemporaryDirectory() as cache:
+        _say(found, sought, above("--data-root").images(sought, data_root, Path(cache)))
+
+
+def _say(found: Checked, sought: Sequence[Sought], remarks: Sequence[tuple[int, Remark]]) -> None:
+    for place, remark in remarks:
+        (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
 
 
 def _rescore(found: Checked, options: argparse.Namespace) -> None:
@@ -143,8 +163,7 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
     knows = above("--rescore")
     with tempfile.TemporaryDirectory() as cache:
         done = knows.rescore(sought, options.data_root, Path(cache), options.device, TOLERANCE)
-    for place, remark in done.remarks:
-        (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
+    _say(found, sought, done.remarks)
     if done.done:
         runs = f"{done.done} run{'s' * (done.done != 1)}"
         found.notes.add(f"scored again: {runs}; every image as recorded, to {done.psnr:.1g} dB and {done.ssim:.1g}")
@@ -153,10 +172,11 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
 def _text(found: Checked) -> str:
     """What was found, for a terminal."""
     settings = Counter(record.config.setting for _, record in found.runs)
-    what = ", ".join(f"{count} run{'s' * (count != 1)} of {setting}" for setting, count in settings.items()) or "nothing that can be read"
+    parts = [f"{count} run{'s' * (count != 1)} of {visible(setting)}" for setting, count in settings.items()]
+    what = ", ".join(parts) or "nothing that can be read"
     states = Counter(run.status.state for run, _ in found.runs)
     counted = ", ".join(f"{count} {state}" for state, count in states.items() if state != State.DONE)
-    lines = [f"{found.folder}: {what}{f' ({counted})' * bool(counted)}."]
+    lines = [f"{visible(found.folder)}: {what}{f' ({counted})' * bool(counted)}."]
     lines += [f"  problem: {line}" for line in found.problems.told(len(found.runs))]
     lines += [f"  note: {line}" for line in found.notes.told(len(found.runs))]
     kind = "archive" if found.kept else "output folder"

@@ -89,7 +89,7 @@ def _is_ours(baseline: str) -> bool:
 def _setting(config: Config) -> Setting | Remark:
     """The run's setting, or why there is none."""
     if config.setting_place or config.setting_digest:
-        return Remark(False, f"the setting {config.setting} is a file from outside; its tasks and test sets are unknown")
+        return Remark(False, f"the setting {config.setting} is from outside; its tasks and test sets are unknown")
     try:
         setting = settings.load(config.setting if config.setting in settings.names() else "?")
         return setting.only(config.tasks) if config.tasks else setting
@@ -206,14 +206,49 @@ def rescore(runs: Sequence[Sought], data_root: Path | None, cache: Path, device:
     except UserError as error:
         raise Unusable(str(error)) from error
     again = _Again(data_root, cache, where, tolerance)
-    with waits_for("the run at hand is scored"):
-        for place, sought in enumerate(tqdm(runs, "scoring", unit="run", leave=False, dynamic_ncols=True,
-                                            file=sys.stderr)):  # fmt: skip
+    interval = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
+    bar = tqdm(runs, "scoring", unit="run", leave=False, dynamic_ncols=True, mininterval=interval, maxinterval=interval)
+    with waits_for("the images at hand are finished"):
+        for place, sought in enumerate(bar):
             try:
                 again.one(place, sought)
             except UserError as error:
                 again.remarks.append((place, Remark(True, f"cannot be scored again: {str(error).rstrip('.')}")))
     return Rescored(again.done, again.largest["psnr"], again.largest["ssim"], again.remarks)
+
+
+def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[int, Remark]]:
+    """Whether runs on files were scored on the images below a folder.
+
+    Args:
+        runs: of any data; those on embedded images are passed over.
+        data_root: the images.
+        cache: folder for decoded images.
+
+    Returns:
+        What is to be said of a run, by its place in ``runs``.
+
+    Raises:
+        Unusable: if the images of a setting are not there, or cannot be used.
+    """
+    again = _Again(data_root, cache, torch.device("cpu"), {})
+    said: list[tuple[int, Remark]] = []
+    for place, sought in enumerate(runs):
+        if sought.record.config.data.source != "files":
+            continue
+        try:
+            config = Config.model_validate(sought.record.config.content())
+            setting = _setting(config)
+            if isinstance(setting, Remark):
+                continue
+            data = again.prepared(config, setting)
+        except ValidationError:
+            continue  # of another version, which is said already
+        except UserError as error:
+            raise Unusable(str(error)) from error
+        if other := differing(sought.data, data.records, Role.TEST, Role.EXTRA):
+            said.append((place, Remark(True, f"test images that are not those in {data_root}: {', '.join(other)}")))
+    return said
 
 
 class _Again:
@@ -236,13 +271,13 @@ class _Again:
             return
         torch.set_num_threads(config.train.threads)  # the last digits of the scores depend on it
         network = _network(sought, config).to(self.device)
-        data = self._prepared(config, setting)
+        data = self.prepared(config, setting)
         if other := differing(sought.data, data.records, Role.TEST, Role.EXTRA):
             raise UserError(f"the images of {', '.join(other)} are others than those it was scored on.")
         rows, _ = evaluate(network, data.of(config.terms.task).tests, config.evaluate.protocol, self.device)
         self._compare(place, sought, config.evaluate.protocol, pd.DataFrame(rows))
 
-    def _prepared(self, config: Config, setting: Setting) -> Prepared:
+    def prepared(self, config: Config, setting: Setting) -> Prepared:
         data = DataConfig()
         if config.data.source == "files":
             root = self.root or config.data.root
@@ -294,6 +329,7 @@ def _network(sought: Sought, config: Config) -> Network:
     Raises:
         UserError: for a file that is no checkpoint, or one of another run.
     """
+    assert sought.weights is not None
     content = files.read(sought.weights)
     found = scored(content)
     if found is None or content.get("hash") != sought.record.hash:

@@ -90,7 +90,8 @@ def test_searches_of_all_are_shown_and_other_ones_of_a_name_are_named(two, tmp_p
     (cohort,) = {run.record.cohort for run in together(two, "three_task").runs}
     search = Search(
         setting="three_task", baseline="transweather", size="tiny", profile="demo", display="TransWeather",
-        strategy="famo", recipe="r", cohort=cohort, key="k", seeds=[100], validation=8, lr=1e-3, wanted=1, trials=[trial],
+        strategy="famo", recipe="r", cohort=cohort, key="k", seeds=[100], validation=8, lr=1e-3, wanted=1,
+        trials=[trial],
     )  # fmt: skip
     for archive, factor in zip(two, (1.0, 2.0), strict=True):
         place = tuning.place(archive, "three_task") / tuning.SEARCHES / "transweather-famo.json"

@@ -2,30 +2,53 @@
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import load
 from benchmarks.execution.job import ExecutionContext, execute
 from benchmarks.execution.plan import Plan
+from benchmarks.run import parser as run_parser
+from reports.build import _parsed as build_parsed
 from results.archive import main as keep
 from results.archive import write_runs
 from results.kept import kept_runs
 from results.verify import main as verify
+from results.verify import parser
 
 EMA = Path(__file__).parents[2] / "results" / "measured" / "ema"
 
 
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Four runs of those that are kept in git: mix and art, seeds 0 and 1."""
+    folder = tmp_path_factory.mktemp("four")
+    entries = [(number, entry, entry["config.json"]) for number, entry in enumerate(entries_of(EMA))]
+    chosen = {
+        number: entry
+        for number, entry, record in entries
+        if record["config"]["baseline"] == "nafnet" and record["config"]["seed"] < 2 and len(record["overrides"]) == 1
+    }
+    for path in EMA.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table = table[table["run"].isin(list(chosen))]
+        table.assign(run=table["run"].map(list(chosen).index).astype(int)).to_parquet(folder / path.name, index=False)
+    write_runs(folder, list(chosen.values()))
+    return folder
+
+
 @pytest.fixture
-def archive(tmp_path):
-    """32 runs that are kept in git."""
-    return Path(shutil.copytree(EMA, tmp_path / "an archive"))
+def archive(four, tmp_path):
+    """A copy of them."""
+    return Path(shutil.copytree(four, tmp_path / "an archive"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +103,8 @@ def cut(path):
 
 
 def number_of(archive, strategy):
-    return next(n for n, entry in enumerate(entries_of(archive)) if entry["config.json"]["config"]["strategy"] == strategy)
+    strategies = [entry["config.json"]["config"]["strategy"] for entry in entries_of(archive)]
+    return strategies.index(strategy)
 
 
 def as_another(archive, name, content):
@@ -94,11 +118,13 @@ BROKEN = {
     "lost table": (lambda a: (a / "scores.parquet").unlink(), "scores.parquet is missing"),
     "no table": (lambda a: as_another(a, "scores.parquet", b"PK\3\4zip"), "it cannot be read as a table"),
     "other columns": (lambda a: scored(a, lambda t: t.drop(columns="value")), "it lacks the column value"),
-    "strange rows": (lambda a: scored(a, lambda t: t.assign(run=t["run"] + 1)), "has rows of runs that runs.json lacks"),
-    "high score": (lambda a: scored(a, lambda t: t.assign(value=t["value"] * 99)), "scores: a psnr outside -200 to 200"),
+    "no text": (lambda a: scored(a, lambda t: t.assign(image=[[1]] * len(t))), "image holds other things than text"),
+    "strange rows": (lambda a: scored(a, lambda t: t.assign(run=t["run"] + 1)), "rows of runs that runs.json lacks"),
+    "high score": (lambda a: scored(a, lambda t: t.assign(value=t["value"] * 99)), "scores: a psnr outside -200"),
     "lost image": (lambda a: scored(a, lambda t: t[1:]), "Photos-s15: images without psnr"),
     "other input": (
-        lambda a: scored(a, lambda t: t.assign(input_value=t["input_value"] + t["run"].eq(3))), "other images than those"
+        lambda a: scored(a, lambda t: t.assign(input_value=t["input_value"] + t["run"].eq(3))),
+        "other images than those",
     ),
     "lost mix": (lambda a: without(a, number_of(a, "mix")), "no run of mix with the seed, network and data of"),
     "unknown key": (
@@ -109,23 +135,24 @@ BROKEN = {
         lambda a: edited(a, lambda e: put(e, 0, "environment.json", "luck", 1)), "unknown key luck in the environment"
     ),
     "other rate": (
-        lambda a: edited(a, lambda e: put(e, 5, "config.json", "config", "train", "lr", 0.5)), "do not give their hash"
+        lambda a: edited(a, lambda e: put(e, 3, "config.json", "config", "train", "lr", 0.5)), "do not give their hash"
     ),
     "other table": (
-        lambda a: edited(a, lambda e: put(e, 5, "config.json", "pair", "12345678")), "do not give their pair"
+        lambda a: edited(a, lambda e: put(e, 3, "config.json", "pair", "12345678")), "do not give their pair"
     ),
     "unknown strategy": (
         lambda a: edited(a, lambda e: put(e, 0, "config.json", "config", "strategy", "artt")), "did you mean 'art'?"
     ),
     "unknown network": (
-        lambda a: edited(a, lambda e: put(e, 0, "config.json", "config", "baseline", "resnet")), "resnet: no such network"
+        lambda a: edited(a, lambda e: put(e, 0, "config.json", "config", "baseline", "resnet")),
+        "resnet: no such network",
     ),
     "newer version": (
         lambda a: edited(a, lambda e: put(e, 0, "config.json", "store", 99)), "runs of a newer version of this project"
     ),
     "older version": (lambda a: (a / "runs.json").write_text("{}"), "it holds no runs; one of an older version"),
     "other photographs": (
-        lambda a: edited(a, lambda e: [put(e, n, "data.json", -1, "digest", "p" + "0" * 16) for n in range(len(e))] and e),
+        lambda a: edited(a, lambda e: [put(e, n, "data.json", -1, "digest", f"p{0:016}") for n in range(4)] and e),
         "test images that are not this version's: Photos-haze",
     ),
     "no such set": (
@@ -135,7 +162,9 @@ BROKEN = {
         lambda a: edited(a, lambda e: put(e, 0, "folder", "runs/../../../etc/0-1")), "it is no place of a run"
     ),
     "one place": (lambda a: edited(a, lambda e: put(e, 1, "folder", e[0]["folder"])), "stands in it twice"),
-    "state": (lambda a: edited(a, lambda e: put(e, 1, "status", ["asleep", ""])), "run 2 of 32: it holds no Entry: status"),
+    "state": (lambda a: edited(a, lambda e: put(e, 1, "status", ["asleep", ""])), "run 2 of 4: it holds no Entry: "),
+    "no role": (lambda a: edited(a, lambda e: put(e, 1, "data.json", 0, "role", "play")), "unknown role or origin"),
+    "no digest": (lambda a: edited(a, lambda e: put(e, 1, "data.json", 0, "digest", "")), "no digest of its train"),
     "link out": (
         lambda a: ((a / "curve.parquet").unlink(), (a / "curve.parquet").symlink_to(EMA / "curve.parquet")),
         "links that leave the folder (curve.parquet)",
@@ -146,9 +175,10 @@ BROKEN = {
 
 
 def test_what_is_kept_in_git_is_whole(archive, capsys):
-    assert verify([str(archive)]) == 0
+    assert verify([str(EMA), str(archive)]) == 0
     told = capsys.readouterr().out
-    assert "32 runs of three_task" in told and "This archive is whole." in told and "note" not in told
+    assert "32 runs of three_task" in told and "4 runs of three_task" in told
+    assert told.count("This archive is whole.") == 2 and "note" not in told
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -159,6 +189,20 @@ def test_what_is_wrong_is_named(archive, kind, capsys):
     told = capsys.readouterr()
     assert message in told.out and "problem" in told.out and "Traceback" not in told.err
     assert "This archive is whole" not in told.out
+
+
+def test_what_a_stranger_writes_cannot_look_like_a_verdict(archive, capsys):
+    words = "\n  This archive is whole.\x1b[2J"
+    edited(archive, lambda e: put(e, 0, "config.json", "config", "evaluate", "protocol", words))
+    assert verify([str(archive)]) == 1
+    told = capsys.readouterr().out
+    assert "  This archive is whole." not in told.splitlines() and "\x1b[2J" not in told
+
+
+def test_a_table_of_endless_rows_is_not_unpacked(archive, monkeypatch, capsys):
+    monkeypatch.setattr("results.integrity.MOST_ROWS", 100)
+    assert verify([str(archive)]) == 1
+    assert "rows are too many" in capsys.readouterr().out
 
 
 def test_what_is_no_folder_of_runs_is_a_mistake(archive, tmp_path, capsys):
@@ -200,7 +244,7 @@ def kept(output, tmp_path, capsys):
 
 def test_weights_beside_the_archive_give_its_scores_again(kept, output, three_task_root, tmp_path, capsys):
     folder, weights = kept
-    command = [str(folder), "--weights", str(weights), "--data-root", str(three_task_root), "--rescore", "--device", "cpu"]
+    command = [str(folder), "--weights", str(weights), "--data-root", str(three_task_root), "--rescore"]
     assert verify(command) == 0
     assert "scored again: 2 runs; every image as recorded" in capsys.readouterr().out
     (checkpoint,) = output.glob("runs/*/*/art/*/checkpoint.pt")
@@ -212,6 +256,34 @@ def test_weights_beside_the_archive_give_its_scores_again(kept, output, three_ta
     assert "restored images with another psnr than recorded, by up to 0.02" in told
     assert keep([str(output), str(folder), "--setting", "three_task", "--add"]) == 0  # what is there stays
     assert all(run.entry.weights for run in kept_runs(folder))
+
+
+def test_the_images_of_runs_on_files_are_those_of_a_folder(kept, three_task_root, tmp_path, capsys):
+    folder, _ = kept
+    command = [str(folder), "--data-root"]
+    assert verify([*command, str(three_task_root)]) == 0
+    other = Path(shutil.copytree(three_task_root, tmp_path / "other"))
+    name = next((other / "CBSD68").rglob("*.*"))
+    with Image.open(name) as picture:
+        changed = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    changed.save(name)
+    assert verify([*command, str(other)]) == 1
+    assert f"test images that are not those in {other}: CBSD68-s15, CBSD68-s25" in capsys.readouterr().out
+    assert verify([*command, str(tmp_path)]) == 2
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_on_submissions_are_understood():
+    page = (EMA.parents[1] / "SUBMITTING.md").read_text("utf-8")
+    blocks = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    lines = [line.split("#")[0].split() for block in blocks for line in block.splitlines()]
+    understood = {
+        "results.verify": parser().parse_args,
+        "benchmarks.run": run_parser().parse_args,
+        "reports.build": build_parsed,
+    }
+    told = [line[2] for line in lines if line[2] in understood and understood[line[2]](line[3:])]
+    assert sorted(set(told)) == sorted(understood)
 
 
 def test_other_weights_and_places_are_named(kept, output, tmp_path, capsys):
