@@ -54,7 +54,7 @@ class JacobianStrategy(Strategy):
         add_to_gradients(update / self.processes, trained)
 
     def rows(
-        self, losses: TaskLosses, trained: Parameters, others: Sequence[Scalar] = (), retain: bool = False
+        self, losses: TaskLosses, trained: Sequence[nn.Parameter], others: Sequence[Scalar] = (), retain: bool = False
     ) -> Rows:
         """The gradient of every task's loss over the whole batch, 0 for absent tasks, then those of further scalars.
 

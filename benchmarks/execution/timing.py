@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, float]:
+def interleaved(
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of each way over ``rounds`` rounds after ``warm`` unmeasured ones; every round runs each way once,
-    in an order that turns, since the first of a round can be slower."""
+    in an order that turns, since the first of a round can be slower. The ``clock`` gives seconds."""
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(warm + rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            started = time.perf_counter()
+            started = clock()
             ways[name]()
             if number >= warm:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return {name: median(measured) for name, measured in seconds.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
@@ -98,10 +99,16 @@ def strategies(
         for spec in specs:
             made = trainings(baseline, spec)
             ours = {way: bench.stepper(training) for way, training in made.items()}
-            medians = interleaved(mix | ours, rounds, warm=2)
+            medians = interleaved(mix | ours, rounds, 2, clock(bench.device))
             mix_ms, ours_ms = (1000 * mean(medians[way] for way in ways) for ways in (mix, ours))
             values = {"mix_ms": mix_ms, "ours_ms": ours_ms, "kept": _kept(next(iter(made.values())))}
             yield Measure(what, f"{spec} over mix, {baseline} {size}", ours_ms / mix_ms, _goal(spec), values, rounds)
+
+
+def clock(device: torch.device) -> Callable[[], float]:
+    """The time of a step: where one thread of the host computes, that which it had a processor, so that other work on
+    the machine does not count; else the time that went by."""
+    return time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 
 
 def _kept(training: Training) -> float:

@@ -54,10 +54,9 @@ class SharedBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:  # its name in torch
         """Any number of dimensions."""
 
-    @torch.compiler.disable
     def forward(self, input: Tensor) -> Tensor:  # its name in torch
         """(B, C, ...) normalised, of the same shape and data type."""
-        if not (self.training or self.running_mean is None):
+        if not self.training:
             return super().forward(input)
         features = input.to(torch.promote_types(input.dtype, torch.float32))
         axes = [0, *range(2, features.ndim)]
@@ -69,10 +68,10 @@ class SharedBatchNorm(_BatchNorm):
         centred = features - mean.view(shape)
         variance = _total(centred.square().sum(axes), self.group) / count
         self._follow(mean, variance, count)
-        scale = (variance + self.eps).rsqrt()
-        scale = scale if self.weight is None else scale * self.weight
-        result = centred * scale.view(shape)
-        return (result if self.bias is None else result + self.bias.view(shape)).to(input.dtype)
+        result = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            result = result * self.weight.view(shape) + self.bias.view(shape)
+        return result.to(input.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -85,7 +84,6 @@ class SharedBatchNorm(_BatchNorm):
         self.running_var += pace * (variance * (count / (count - 1)) - self.running_var)
 
 
-@torch.compiler.disable
 def gathered(group: Group, rows: Tensor) -> Tensor:
     """(B, ...), the rows of all processes' samples, in the order of the whole batch (:meth:`Group.share`).
 

@@ -14,7 +14,15 @@ TEXT = (Path(art.__file__).parent / "README.md").read_text()
 
 
 def test_the_table_is_the_registrys():
-    assert art.__main__.table() in TEXT
+    assert art.__main__.table() in TEXT and art.__main__.likenesses() in TEXT
+
+
+def test_the_page_names_those_that_need_every_task():
+    (named,) = re.findall(r"^\*\*Absent tasks\.\*\*.*?but for (.*?):", TEXT, re.MULTILINE | re.DOTALL)
+    tasks = ["denoise_25", "derain", "dehaze"]
+    lacking = art.Conditions(absent_tasks=True)
+    refusing = {name for name in art.names() if art.make(name, tasks).unsupported(lacking)}
+    assert set(re.findall(r"`(\w+)`", named)) == refusing
 
 
 def test_the_examples_conform_and_train_beside_the_others(three_task_root, tmp_path, monkeypatch, capsys):
