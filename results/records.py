@@ -172,7 +172,7 @@ class Terms(Record):
     task: str = ""
 
 
-class Origin(Record):
+class Ancestor(Record):
     """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Origin``)."""
 
     folder: str = ""
@@ -195,7 +195,7 @@ class RunConfig(Record):
     evaluate: EvaluateConfig = EvaluateConfig()
     tasks: list[str] = []
     terms: Terms = Terms()
-    origin: Origin = Origin()
+    origin: Ancestor = Ancestor()
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""A command's report holds what earlier ones made: rows are never taken away, and sweeps of the recipe share a table."""
+"""A command's report holds what earlier ones made: no row is taken away; sweeps of the recipe share a table."""
 
 import pytest
 from synthetic_store import write_run
@@ -135,7 +135,7 @@ def test_columns_of_latex_are_chosen_by_name_and_in_that_order(tmp_path):
     assert r" & n & verdict \\" in text and "delta-m" not in text
     build("three_task", tmp_path, formats=["tex"], columns=["average"])
     assert "verdict" not in (tmp_path / "reports/three_task/gains.tex").read_text().partition(r"\begin")[2]
-    with pytest.raises(NothingToReport, match="No column 'Rain100'; there are: CBSD68-s15, .*average gain"):
+    with pytest.raises(NothingToReport, match=r"No column 'Rain100'; there are: CBSD68-s15, .*average gain"):
         build("three_task", tmp_path, formats=["tex"], columns=["Rain100"])
     with pytest.raises(NothingToReport, match="add tex to --format"):
         build("three_task", tmp_path, formats=["md"], columns=["average"])
