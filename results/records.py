@@ -172,7 +172,7 @@ class Terms(Record):
     task: str = ""
 
 
-class Origin(Record):
+class Ancestor(Record):
     """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Origin``)."""
 
     folder: str = ""
@@ -197,7 +197,7 @@ class RunConfig(Record):
     tasks: list[str] = []
     terms: Terms = Terms()
     data_sets: dict[str, dict[str, JsonValue]] = {}
-    origin: Origin = Origin()
+    origin: Ancestor = Ancestor()
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -33,14 +33,44 @@ from results.integrity import differing
 from results.records import DataRecord, Role
 from results.schema import CHECKPOINT
 
-if TYPE_CHECKING:
-    from benchmarks.execution.request import GridRequest
-
 ALSO = tuple(f"train.{key}" for key in OBSERVING)
 """Keys that may be set beside ``train.steps`` and those of ``evaluate``: training is the same with other values."""
 
 
-def setting(request: GridRequest) -> Setting:
+class _Options(Protocol):
+    """The options of a command, as far as continuing runs needs them."""
+
+    @property
+    def setting(self) -> str | None: ...
+    @property
+    def tasks(self) -> Sequence[str] | None: ...
+    @property
+    def baselines(self) -> Sequence[str]: ...
+    @property
+    def strategies(self) -> Sequence[str]: ...
+    @property
+    def seeds(self) -> Sequence[int]: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def size(self) -> str | None: ...
+    @property
+    def data_root(self) -> Path | None: ...
+    @property
+    def overrides(self) -> Sequence[str]: ...
+    @property
+    def all_overrides(self) -> Sequence[str]: ...
+    @property
+    def by_cost(self) -> bool: ...
+    @property
+    def cost_ratios(self) -> Sequence[str]: ...
+    @property
+    def tuned(self) -> bool: ...
+    @property
+    def continued(self) -> Sequence[Path]: ...
+
+
+def setting(request: _Options) -> Setting:
     """The setting of the runs that a request continues, after its options were checked.
 
     Raises:
@@ -53,7 +83,7 @@ def setting(request: GridRequest) -> Setting:
     return setting_of(next(iter(found.values())))
 
 
-def configs(request: GridRequest, setting: Setting) -> list[Config]:
+def configs(request: _Options, setting: Setting) -> list[Config]:
     """The continued runs of a request.
 
     Raises:
@@ -81,7 +111,7 @@ def _config(folder: Path) -> Config:
         raise UserError(f"{folder}: {error}; take another run, or do this one anew.") from error
 
 
-def _check_options(request: GridRequest) -> None:
+def _check_options(request: _Options) -> None:
     """Refuse what cannot stand beside ``--continue``."""
     terms = ["--budget"] * request.by_cost + ["--tuned"] * request.tuned + ["--cost-ratio"] * bool(request.cost_ratios)
     if terms:
@@ -97,7 +127,7 @@ def _check_options(request: GridRequest) -> None:
         raise UserError("--continue needs to know to how many steps: --set train.steps=N.")
 
 
-def _continued(request: GridRequest, setting: Setting, folder: Path) -> Config:
+def _continued(request: _Options, setting: Setting, folder: Path) -> Config:
     """A run's configuration, to be continued.
 
     Raises:
@@ -113,9 +143,9 @@ def _continued(request: GridRequest, setting: Setting, folder: Path) -> Config:
     if art.definition(config.strategy) != config.definition:
         raise UserError(f"{folder}: {config.strategy} has another definition since; do the run anew.")
     content = load_checkpoint(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else {}
-    if content.get("hash") != config.hash:
+    if content.get("hash") != config.hash or not isinstance(content.get("step"), int):
         raise UserError(f"{folder} has no {CHECKPOINT} of its own; it cannot be continued.")
-    done, wanted = content.get("step"), _with_overrides(request, config)
+    done, wanted = int(content["step"]), _with_overrides(request, config)
     if wanted.train.steps <= config.train.steps:
         raise UserError(
             f"{folder} has done {config.train.steps} steps; train.steps={wanted.train.steps} is no more than that."
@@ -130,7 +160,7 @@ def _continued(request: GridRequest, setting: Setting, folder: Path) -> Config:
     return _with_images(request, setting, wanted.model_copy(update={"origin": origin}), folder)
 
 
-def _check_agreement(request: GridRequest, config: Config, folder: Path) -> None:
+def _check_agreement(request: _Options, config: Config, folder: Path) -> None:
     """Whether the options that name runs, where they are given, name this one."""
     given = {
         "--setting": (request.setting, [config.setting, config.setting_place]),
@@ -144,13 +174,13 @@ def _check_agreement(request: GridRequest, config: Config, folder: Path) -> None
     for option, (value, own) in given.items():
         if value in (None, USUAL.get(option)):
             continue
-        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        if not (any(one in own for one in values) or list(values) in own):
+        values = [value] if isinstance(value, str) else list(value)
+        if not (any(one in own for one in values) or values in own):
             what = " ".join(map(str, values))
             raise UserError(f"{folder} is a run of {own[0]}, not of {option} {what}; leave that option out.")
 
 
-def _with_overrides(request: GridRequest, config: Config) -> Config:
+def _with_overrides(request: _Options, config: Config) -> Config:
     content = config.model_dump(mode="json")
     for override in request.all_overrides:
         apply(content, override, {"train": TrainConfig, "evaluate": EvaluateConfig})
@@ -160,7 +190,7 @@ def _with_overrides(request: GridRequest, config: Config) -> Config:
         raise UserError("the configuration is not valid:", mistakes(error, Config)) from error
 
 
-def _with_images(request: GridRequest, setting: Setting, config: Config, folder: Path) -> Config:
+def _with_images(request: _Options, setting: Setting, config: Config, folder: Path) -> Config:
     """The run on its images, wherever they are now."""
     if request.data_root and config.data.source == "embedded":
         raise UserError(f"{folder} is a run on embedded data; leave out --data-root.")

@@ -93,8 +93,10 @@ def by_value(text: str) -> list[tuple[int, float, str]]:
 def _cohort(key: str, outcomes: list[Outcome], protocol: str | None) -> Cohort:
     newest = max(outcomes, key=lambda outcome: outcome.ended).record
     names: dict[str, list[pd.Index[str]]] = {}
+    common = frozenset.intersection(*(frozenset(outcome.record.overrides) for outcome in outcomes))
     for outcome in outcomes:
         outcome.protocol, outcome.names = protocol or newest.config.evaluate.protocol, names
+        outcome.common = common
     _supersede([outcome for outcome in outcomes if outcome.counts])
     for outcome in outcomes:
         if outcome.counts:

@@ -57,7 +57,9 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
     source = DATA.get(config.data.source or "", "not recorded")
     if config.data.missing == "synthesise":
         source += "; missing sets synthesised from clean images"
-    overrides = max((varied(outcome.record.overrides, swept=False) for outcome in cohort.outcomes), key=len)
+    longest = max(cohort.outcomes, key=lambda outcome: len(outcome.record.overrides))
+    apart = [text for text in varied(longest.record.overrides) if text not in longest.common]
+    overrides = [text for text in longest.record.overrides if text not in apart]
     lines = [
         ("setting", title(cohort)),
         ("data", source),

@@ -87,9 +87,10 @@ def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
         first = parts[0]
         found.append(
             SingleTask(
-                first.run, first.record, protocol=first.protocol, names=first.names, labels=first.labels, parts=parts
+                first.run, first.record, protocol=first.protocol, names=first.names, labels=first.labels,
+                common=first.common, parts=parts,
             )
-        )
+        )  # fmt: skip
     return found
 
 

@@ -82,6 +82,7 @@ class Outcome:
         apart: test sets whose scores do not compare, and why.
         labels: names for strategies, by spec (:mod:`reports.numbers.naming`).
         own: whether it is a run of the command that asks.
+        common: departures from the recipe that all runs of the cohort have.
     """
 
     run: Run
@@ -93,6 +94,7 @@ class Outcome:
     apart: dict[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     own: bool = False
+    common: frozenset[str] = frozenset()
 
     @property
     def config(self) -> RunConfig:
@@ -116,8 +118,8 @@ class Outcome:
 
     @cached_property
     def varied(self) -> list[str]:
-        """Departures from the recipe that are swept."""
-        return [text.removeprefix("train.") for text in varied(self.record.overrides)]
+        """Departures from the recipe that are swept, where runs of the cohort differ in them."""
+        return [text.removeprefix("train.") for text in varied(self.record.overrides) if text not in self.common]
 
     @property
     def strategy(self) -> str:

@@ -127,5 +127,5 @@ def test_a_set_that_is_wholly_leaked_is_told_and_so_are_few_images_and_mix_below
     told = text(tmp_path)
     assert "the clean versions of all images of Rain100L are in the training data" in told
     assert "Fewer than 10 images: CBSD68-s15 (5)" in told
-    assert "Rain100L (5 of 100, all leaked)" in told
+    assert "5 of 100, all leaked" in told
     assert "SOTS-outdoor (input 15.40 dB): TransWeather, all 2 strategies (14.40)" in told

@@ -80,6 +80,15 @@ def test_identities():
     assert config(data=here).hash != config(data=here).with_fingerprint("g").hash
 
 
+@pytest.mark.parametrize(
+    "swept", ["train.lr=2e-3", "train.weight_decay=0.1", "train.schedule=constant", "train.ema=0.9"]
+)
+def test_what_is_swept_of_a_recipe_shares_a_table_and_pairs_with_its_own_mix(swept):
+    mix, other, both = (config(name, *more).identity(SETTING) for name, more in
+                        (("mix", ()), ("mix", (swept,)), ("art", (swept,))))  # fmt: skip
+    assert mix["cohort"] == other["cohort"] == both["cohort"] and mix["pair"] != other["pair"] == both["pair"]
+
+
 def test_mixing_belongs_to_the_recipe():
     """A baseline's own is no departure; a typed one is, and wins."""
     promptir, airnet = (resolve(SETTING, name, "mix", profile="paper") for name in ("promptir", "airnet"))
