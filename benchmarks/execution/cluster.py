@@ -35,7 +35,10 @@ from results import schema as names
 from results.records import DataRecord, Progress, State
 from results.visible import visible
 
-START = "dask scheduler --host ADDRESS  and on every machine  dask worker tcp://ADDRESS:8786 --nworkers N --nthreads 1"
+START = (
+    "dask scheduler --host ADDRESS  and on every machine  dask worker tcp://ADDRESS:8786 --host OWN --nworkers N "
+    "--nthreads 1  (benchmarks/CLUSTERS.md)"
+)
 LONELY = 60  # seconds without any worker after which the runs that are left are given up
 _PATIENCE = 60  # seconds that interrupted workers have for the step at hand and their checkpoint
 _INTERVAL = 2  # seconds between two messages of a worker on its progress
