@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 from pydantic import BaseModel
 
 from results import integrity, schema
@@ -18,6 +17,9 @@ from results.kept import RUNS, TABLES, KeptRun, opened, weights_at
 from results.records import SINGLE, DataRecord, Fault, Origin, Role, RunRecord, State
 from results.store import Run
 from results.visible import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REFERENCE = "mix"
 NAMED = 3  # runs, images or files that a sentence names
@@ -287,7 +289,7 @@ def _difference(known: pd.DataFrame, rows: pd.DataFrame) -> str:
     if len(known) != len(rows) or not known.index.equals(rows.index):
         return f"{len(rows)} images, {len(known)} there"
     recorded = (known["pixels"] != "") & (rows["pixels"] != "")
-    apart = (np.abs(known["input_value"] - rows["input_value"]) > DIFFERENCE["psnr"]) | (
+    apart = ((known["input_value"] - rows["input_value"]).abs() > DIFFERENCE["psnr"]) | (
         recorded & (known["pixels"] != rows["pixels"])
     )
     return listed([str(image) for image in known.index[apart]])

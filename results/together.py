@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from results.integrity import differing
 from results.kept import KeptRun, kept_runs
 from results.records import DataRecord, Fault, Note, Role, Severity, State
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRAINED_AND_TESTED = (Role.TRAIN, Role.TEST, Role.EXTRA)
 EQUAL = 1e-5  # of scores, which archives keep with six decimals
@@ -134,9 +135,8 @@ def _difference(known: KeptRun, run: KeptRun) -> str:
     shared = one.index.intersection(two.index)
     if len(one) and len(two) and not len(shared):
         return "scored by other protocols or metrics"
-    with np.errstate(invalid="ignore"):
-        apart = (one[shared] - two[shared]).abs()
-        other = (apart > EQUAL) | (one[shared].isna() != two[shared].isna())
+    apart = (one[shared] - two[shared]).abs()
+    other = (apart > EQUAL) | (one[shared].isna() != two[shared].isna())
     if not other.any():
         return ""
     psnr = shared.get_level_values("metric") == "psnr"
