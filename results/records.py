@@ -173,7 +173,7 @@ class Terms(Record):
 
 
 class Ancestor(Record):
-    """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Origin``)."""
+    """``config.origin``: the finished run that this one went on from (``benchmarks.config.sections.Ancestor``)."""
 
     folder: str = ""
     run: str = ""

@@ -15,7 +15,7 @@ from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, DataConfig, EvaluateConfig, Origin, Section, Terms, TrainConfig
+from benchmarks.config.sections import OBSERVING, Ancestor, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
 from benchmarks.config.settings import Profile, Recipe, Setting, load
 from results.records import varied
 
@@ -51,7 +51,7 @@ class Config(Section):
     evaluate: EvaluateConfig
     tasks: tuple[str, ...] = ()  # of the setting, where not all of them are trained
     terms: Terms = Field(default_factory=lambda: Terms.model_validate({}))
-    origin: Origin = Field(default_factory=lambda: Origin.model_validate({}))
+    origin: Ancestor = Field(default_factory=lambda: Ancestor.model_validate({}))
 
     def __hash__(self) -> int:
         return hash((self.setting, self.baseline, self.strategy, self.seed, self.data, self.train, self.terms))

@@ -157,7 +157,7 @@ class Terms(Section):
     task: str = ""  # the one task that this network trains on (strategy single)
 
 
-class Origin(Section):
+class Ancestor(Section):
     """The end of a finished run, from where this one goes on to more steps; at its defaults there is none.
 
     ``folder`` is a place, not a choice: identities leave it out, ``weights`` (a digest) stands for what lies there.

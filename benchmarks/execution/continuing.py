@@ -18,7 +18,7 @@ import art
 from benchmarks.config.configuration import Config, setting_of
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, EvaluateConfig, Origin, TrainConfig
+from benchmarks.config.sections import OBSERVING, Ancestor, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import Setting
 from benchmarks.data import locating
 from benchmarks.execution.options import USUAL
@@ -153,7 +153,7 @@ def _continued(request: _Options, setting: Setting, folder: Path) -> Config:
     if (wrong := problem(content, wanted, len(setting.tasks))) or done != config.train.steps:
         raise UserError(f"{folder / CHECKPOINT} cannot be used: {wrong or f'it is after step {done}'}.")
     identity = config.identity(setting)
-    origin = Origin(
+    origin = Ancestor(
         folder=str(folder), run=config.hash, step=done, weights=starts.digest(content["network"]),
         pair=identity["pair"], cohort=identity["cohort"],
     )  # fmt: skip
