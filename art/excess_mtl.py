@@ -65,7 +65,8 @@ class ExcessMTL(JacobianStrategy):
         self.squares.addcmul_(rows, rows)
         excess = [(row**2 / (squares + _TINY).sqrt()).sum() for row, squares in zip(rows, self.squares, strict=True)]
         self._learn(torch.stack(excess), present)
-        self.weights = among(self.logarithms, present)
+        weights = among(self.logarithms, present)
+        self.weights = self.revise(weights, present) if self.revise else weights
         return self.weights @ rows
 
     def _learn(self, excess: PerTask, present: Present) -> None:

@@ -27,6 +27,8 @@ class TrackedGradients(JacobianStrategy):
         tasks: names of the K tasks.
     """
 
+    weighs = False
+
     tracked: Tensor  #: (K, P) running means y, made by :meth:`bind`
     steps: Tensor  #: (K,) steps of each task so far
 

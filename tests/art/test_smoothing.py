@@ -145,3 +145,18 @@ class OfOnesOwn(Strategy):
 def test_ones_own_strategy_that_keeps_its_weights_is_named():
     with pytest.raises(ValueError, match="does not call backward_weighted"):
         step(art.make(f"crmogm:of={__name__}:OfOnesOwn", TASKS), LOSSES[0])
+
+
+@pytest.mark.parametrize("name", art.names())
+def test_whatever_it_does_not_refuse_it_smooths(name):
+    if name in ("cagrad", "nash_mtl", "dualproj", "upgrad"):
+        pytest.importorskip("cvxpy", reason="an optional solver")
+        pytest.importorskip("quadprog", reason="an optional solver")
+    try:
+        loop = conformance._Loop(f"crmogm:of={name}")
+    except ValueError as error:
+        assert "works without any" in str(error)
+        assert name in ("tur", "graddrop", "config", "db_mtl", "moco", "adatask")
+        return
+    first, *_, last = loop.steps(range(4))
+    assert first.isfinite().all() and last.isfinite().all() and loop.parameters().isfinite().all()

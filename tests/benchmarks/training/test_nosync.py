@@ -17,7 +17,7 @@ SETTING = load("three_task")
 STRATEGIES = (
     "mix", "equal", "fixed:derain=2", "art", "uw", "imtl_l", "dwa", "famo", "stch", "rlw", "tur", "gradnorm",
     "graddrop", "torchjd.aggregation:Mean",
-    "log", "uw_so", "db_mtl", "moco", "excess_mtl", "go4align", "ldc_mtl",
+    "log", "uw_so", "db_mtl", "moco", "adatask", "excess_mtl", "go4align", "ldc_mtl",
 )  # fmt: skip
 DEVICES = (
     "cpu",
