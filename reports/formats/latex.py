@@ -65,12 +65,15 @@ def escape(text: str) -> str:
 
 
 def column_names(findings: Findings) -> list[str]:
-    """Names of the columns that can be chosen: test sets, then what else tables have."""
+    """Names that can be chosen: test sets, metrics, then what else tables have."""
     table = findings.table
     columns = [column.heading for column in shown([*MEASURES, P_VALUE, *COSTS], table.compared)]
     columns += [column.heading for column in CONTROLS if findings.held.rows]
     columns += [column.heading for column in POOLED if findings.across]
-    return list(dict.fromkeys([*table.datasets, *(name for name in columns if name and name != SEEDS.heading)]))
+    titles = [facts.title for facts in table.metrics.values()]
+    return list(
+        dict.fromkeys([*table.datasets, *titles, *(name for name in columns if name and name != SEEDS.heading)])
+    )
 
 
 class _Choice:
@@ -95,7 +98,8 @@ def latex(findings: Findings, columns: Sequence[str] = ()) -> str:
 
     Args:
         findings: of a cohort.
-        columns: only these of :func:`column_names`, in this order; a table of which none is named is left out.
+        columns: only these of :func:`column_names`, in this order; a table of which none is named is left out. Of
+            metrics those that are named have tables, or all where none is.
     """
     chosen = _Choice(columns)
     table, held, across = findings.table, findings.held, findings.across or ()
@@ -111,7 +115,9 @@ def latex(findings: Findings, columns: Sequence[str] = ()) -> str:
     ]
     comments = [f"% {visible(' '.join(line.split()))}" for line in lines]
     datasets = chosen(table.datasets, str)
-    tables = [text for metric in table.cohort.metrics if datasets for text in _tables(table, metric, datasets)]
+    named = [name for name, facts in table.metrics.items() if facts.title.casefold() in chosen.names]
+    metrics = [metric for metric in table.cohort.metrics if datasets and metric in (named or table.metrics)]
+    tables = [text for metric in metrics for text in _tables(table, metric, datasets)]
     measures = chosen.of(shown([*MEASURES, P_VALUE], table.compared))
     if measures and any(row.pairs for row in table.compared):
         tables += _comparison(table, "comparison", "comparison with mix, PSNR", [SEEDS, *measures])

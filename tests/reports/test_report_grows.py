@@ -133,6 +133,8 @@ def test_columns_of_latex_are_chosen_by_name_and_in_that_order(tmp_path):
     )
     assert text.count(r" & $n$ & average & Rain100L \\") == 2 and "SOTS" not in text  # PSNR, SSIM
     assert r" & n & verdict \\" in text and "delta-m" not in text
+    build("three_task", tmp_path, formats=["tex"], columns=["average", "psnr"])
+    assert (tmp_path / "reports/three_task/gains.tex").read_text().count(r"\begin{table}") == 1
     build("three_task", tmp_path, formats=["tex"], columns=["average"])
     assert "verdict" not in (tmp_path / "reports/three_task/gains.tex").read_text().partition(r"\begin")[2]
     with pytest.raises(NothingToReport, match=r"No column 'Rain100'; there are: CBSD68-s15, .*average gain"):
