@@ -84,7 +84,13 @@ def _main(given: argparse.Namespace) -> int:
         from benchmarks.execution import before
 
         before.check(request, plans)
-        told = listing(plans, before.device_kind(request), here=not request.elsewhere)
+        kind = before.device_kind(request)
+        if before.needs_torch(request, plans):
+            from benchmarks.execution import grid
+
+            here = grid.check_runs(request, plans)
+            kind = kind if request.elsewhere else here
+        told = listing(plans, kind, here=not request.elsewhere)
         print("\n".join([told, *_seeds_needed(request.output, plans)]))
         return 0
     from benchmarks.execution import grid

@@ -146,12 +146,12 @@ def test_options_that_exclude_each_other_are_one_sentence(more, told, tmp_path, 
 def test_several_gpus_are_those_that_are_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert environment.numbered("0, 2") == ["cuda:0", "cuda:2"]
+    assert environment.used("auto", [0, 2]) == ["cuda:0", "cuda:2"]
     with pytest.raises(UserError, match="no 3 is there; this machine has 3 CUDA devices"):
-        environment.numbered("0,3")
+        environment.used("auto", [0, 3])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="no 0 and no 2 is there; this machine has no CUDA device"):
-        environment.numbered("0,2")
+        environment.used("auto", [0, 2])
 
 
 ANSWERS = {

@@ -15,12 +15,13 @@ import art
 import baselines
 from benchmarks.config.errors import UserError
 from benchmarks.data import locating
+from benchmarks.execution import slurm_queues
 from benchmarks.execution.plan import Plan
 from benchmarks.execution.request import GridRequest
 
 
 def check(request: GridRequest, plans: Sequence[Plan]) -> None:
-    """Check what a dry run can: folder, device, data by their names, networks, strategies, metrics.
+    """Check what needs no torch: the folder, Slurm, the data by their names.
 
     Raises:
         UserError: for what would fail later.
@@ -28,35 +29,25 @@ def check(request: GridRequest, plans: Sequence[Plan]) -> None:
     _check_folder(request.output)
     config, setting = plans[0].config, plans[0].setting
     if request.jobs_of_slurm:
-        from benchmarks.execution import slurm
-
-        slurm.check(request.jobs_of_slurm, request.output)
+        slurm_queues.check(request.jobs_of_slurm, request.output)
     if problems := locating.problems(setting, config.data, config.evaluate.extra):
         raise UserError(f"the data below {config.data.root or 'no --data-root'} cannot be used as they are:", problems)
-    if _needs_torch(request, plans):
-        from benchmarks.execution import grid
-
-        grid.check_runs(request, plans)
 
 
 def device_kind(request: GridRequest) -> str:
-    """``cuda`` or ``cpu``: where the runs will train."""
+    """``cuda`` or ``cpu``: where the runs will train, as far as that can be told without torch."""
     jobs = request.jobs_of_slurm
     asked = jobs.device(request.device) if jobs else request.device
-    if request.devices is not None or asked.startswith("cuda"):
-        return "cuda"
-    if asked == "auto" and not request.elsewhere and shutil.which("nvidia-smi"):
-        return "cuda" if request.used_devices()[0].startswith("cuda") else "cpu"
-    return "cpu"
+    return "cuda" if request.gpus or asked.startswith("cuda") else "cpu"
 
 
-def _needs_torch(request: GridRequest, plans: Sequence[Plan]) -> bool:
-    """Whether something is asked for that no test of this project has built."""
+def needs_torch(request: GridRequest, plans: Sequence[Plan]) -> bool:
+    """Whether something is asked for that no test of this project has built, or there may be a GPU."""
     names = {art.parse(plan.config.strategy)[0] for plan in plans}
     outside = set(baselines.plugins()) | {plan.config.baseline for plan in plans if ":" in plan.config.baseline}
     return bool(
-        (request.device not in ("auto", "cpu") and not request.elsewhere)
-        or request.devices
+        (not request.elsewhere and (request.device not in ("auto", "cpu") or shutil.which("nvidia-smi")))
+        or request.gpus
         or request.metrics
         or request.overrides
         or any(plan.config.profile == "paper" or plan.config.size == "paper" for plan in plans)

@@ -55,7 +55,7 @@ def measure(request: GridRequest) -> None:
     plans = [Plan.of(setting, config, request.output) for config in lacking]
     feasible.check(plans)
     feasible.check_networks(plans)
-    device = environment.device(request.used_devices()[0])
+    device = environment.device(environment.used(request.device, request.gpus)[0])
     for plan in plans:
         precision.check(plan.config.train, device)
     with locked(request.cache / ".lock"):  # two commands must not make the same cache at once

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,6 @@ from pydantic import JsonValue
 
 from benchmarks.config.errors import UserError
 from results.records import Environment
-from results.visible import visible
 
 KNOWN = "auto, cpu, cuda, cuda:N or mps"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -54,22 +54,21 @@ def devices(chosen: torch.device) -> list[str]:
     return [str(chosen)]
 
 
-def numbered(text: str) -> list[str]:
-    """``0,2`` as CUDA devices of this machine, ``["cuda:0", "cuda:2"]``.
+def used(name: str, gpus: Sequence[int] = ()) -> list[str]:
+    """What runs are shared out among: the GPUs of these numbers, ``["cuda:0", "cuda:2"]``, else :func:`devices`.
 
     Raises:
-        UserError: for what are no numbers, and for a device that is not there.
+        UserError: for a device that is not there.
     """
-    numbers = [piece.strip() for piece in text.split(",")]
-    if not all(number.isascii() and number.isdigit() for number in numbers):
-        raise UserError(f"--devices {visible(text)}: numbers of GPUs with commas between them are meant, such as 0,2.")
-    if len(set(map(int, numbers))) < len(numbers):
-        raise UserError(f"--devices {text}: a GPU is named twice; --jobs says how many runs are at work.")
+    if not gpus:
+        return devices(device(name))
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if absent := [number for number in numbers if int(number) >= there]:
+    if absent := [str(number) for number in gpus if number >= there]:
         what = f"has {there} CUDA device{'s' * (there > 1)}" if there else "has no CUDA device that torch can use"
-        raise UserError(f"--devices {text}: no {' and no '.join(absent)} is there; this machine {what}.")
-    return [f"cuda:{int(number)}" for number in numbers]
+        raise UserError(
+            f"--devices {','.join(map(str, gpus))}: no {' and no '.join(absent)} is there; this machine {what}."
+        )
+    return [f"cuda:{number}" for number in gpus]
 
 
 def describe(chosen: torch.device) -> Environment:

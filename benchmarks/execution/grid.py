@@ -16,7 +16,17 @@ from benchmarks.config import protocols
 from benchmarks.config.errors import UserError, tell_notes
 from benchmarks.data import sources
 from benchmarks.data.pools import Prepared
-from benchmarks.execution import aside, cluster, continuing, environment, feasible, local, slurm, tracking
+from benchmarks.execution import (
+    aside,
+    cluster,
+    continuing,
+    environment,
+    feasible,
+    local,
+    slurm,
+    slurm_queues,
+    tracking,
+)
 from benchmarks.execution.addresses import shown
 from benchmarks.execution.job import ExecutionContext, forget_other_scores
 from benchmarks.execution.locks import Busy, locked
@@ -75,7 +85,7 @@ def run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
 def _run(request: GridRequest, plans: Sequence[Plan], reporter: Reporter) -> int:
     check_output(request.output)
     if request.jobs_of_slurm:
-        slurm.check(request.jobs_of_slurm, request.output)
+        slurm_queues.check(request.jobs_of_slurm, request.output)
     leads = not distributed.is_follower()
     if request.fresh and leads:
         aside.put([plan.folder for plan in plans], request.output)
@@ -168,18 +178,22 @@ def check(request: GridRequest, plans: Sequence[Plan], data: Prepared | None) ->
     return data
 
 
-def check_runs(request: GridRequest, plans: Sequence[Plan]) -> None:
+def check_runs(request: GridRequest, plans: Sequence[Plan]) -> str:
     """Check what needs no images: device, precision, metrics, networks, strategies.
+
+    Returns:
+        The kind of this machine's device, ``cpu`` or ``cuda``; ``cpu`` where the runs are done elsewhere.
 
     Raises:
         UserError: for what cannot be.
     """
-    device = environment.device("cpu" if request.elsewhere else request.used_devices()[0])
+    device = environment.device("cpu" if request.elsewhere else environment.used(request.device, request.gpus)[0])
     for plan in () if request.elsewhere else plans:
         precision.check(plan.config.train, device)
         arithmetic.check(protocols.get(plan.config.evaluate.protocol), device)
     metrics.further(plans[0].config.evaluate.metrics, device)
     feasible.check_networks(plans)
+    return device.type
 
 
 def prepared_store(request: GridRequest, experiment: str) -> str:
@@ -218,7 +232,7 @@ def execute(
         if request.jobs_of_slurm:
             return _as_jobs(request.jobs_of_slurm, request, plans, uri, data, command)
         context = ExecutionContext(request.cache, request.device, uri, command, data=data)
-        return local.run_all(plans, jobs(request, plans), request.used_devices(), context)
+        return local.run_all(plans, jobs(request, plans), environment.used(request.device, request.gpus), context)
 
 
 def _as_jobs(
@@ -240,7 +254,7 @@ def _as_jobs(
 def jobs(request: GridRequest, plans: Sequence[Plan]) -> int:
     """How many runs are at work at a time: as asked for, else one on a GPU, or as many as have their threads on a
     CPU."""
-    devices = request.used_devices()
+    devices = environment.used(request.device, request.gpus)
     return request.jobs or (_cpu_jobs(plans) if devices == ["cpu"] else len(devices))
 
 

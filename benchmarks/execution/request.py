@@ -25,6 +25,7 @@ from benchmarks.execution.slurm_options import SlurmOptions
 from benchmarks.execution.step_cost import StepCosts, given_ratios
 from benchmarks.training import distributed, starts
 from results.records import passes
+from results.visible import visible
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,20 @@ class GridRequest:
         """Whether runs are done by other processes than this command's own, perhaps on other machines."""
         return bool(self.cluster or self.jobs_of_slurm)
 
-    def used_devices(self) -> list[str]:
-        """What runs are shared out among.
+    @cached_property
+    def gpus(self) -> list[int]:
+        """Numbers of the GPUs of this machine that are named; whether they are there is another question.
 
         Raises:
-            UserError: for a device that is not there.
+            UserError: for what are no numbers, and where one is named twice.
         """
-        from benchmarks.execution import environment  # which imports torch
-
-        if self.devices is not None:
-            return environment.numbered(self.devices)
-        return environment.devices(environment.device(self.device))
+        numbers = [piece.strip() for piece in self.devices.split(",")] if self.devices is not None else []
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            told = f"--devices {visible(self.devices)}"
+            raise UserError(f"{told}: numbers of GPUs with commas between them are meant, such as 0,2.")
+        if len(set(map(int, numbers))) < len(numbers):
+            raise UserError(f"--devices {self.devices}: a GPU is named twice; --jobs says how many runs are at work.")
+        return [int(number) for number in numbers]
 
     def words(self, *what: str) -> str:
         """The options that all its trainings have alike, with those of ``what`` among them."""
@@ -267,13 +271,10 @@ class GridRequest:
             raise UserError(f"{' and '.join(chosen)} are ways to use several machines; take one.")
         if self.jobs_of_slurm and self.jobs is not None:
             raise UserError("--jobs is of this machine; with --slurm it is at_once: --slurm ...,at_once=N.")
-        if self.devices is None:
-            return
-        if chosen:
+        if self.gpus and chosen:
             raise UserError(f"--devices names GPUs of this machine; leave it out with {chosen[0]}.")
-        if self.device not in ("auto", "cuda"):
+        if self.gpus and self.device not in ("auto", "cuda"):
             raise UserError(f"--devices {self.devices} names CUDA devices; leave out --device {self.device}.")
-        self.used_devices()
 
 
 def _is_reference(config: Config) -> bool:

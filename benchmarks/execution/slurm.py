@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from benchmarks.config.errors import UserError
-from benchmarks.execution import shared_folder
 from benchmarks.execution.job import ExecutionContext, mend, write_failure
 from benchmarks.execution.locks import Busy, locked
 from benchmarks.execution.plan import Plan, Todo
@@ -73,22 +71,6 @@ class Submitted:
         for path in (self.over, self.folder / f"{self.name}_submitted.pkl"):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def check(options: SlurmOptions, output: Path) -> None:
-    """Whether there is Slurm here, and a folder that submitit can use; a folder that may not be shared is told.
-
-    Raises:
-        UserError: if not.
-    """
-    if find_spec("submitit") is None:
-        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".')
-    if "%" in str(output.absolute()):
-        raise UserError(f"the output folder {output} has a % in its name, which Slurm takes for a pattern; rename it.")
-    if problem := QUEUES[options.executor].lacking():
-        raise UserError(f"{problem}; --slurm executor=local tries the same with processes of this machine.")
-    if options.executor == "slurm" and (doubt := shared_folder.doubt(output)):
-        print(f"note: {doubt}", file=sys.stderr, flush=True)
 
 
 def run_all(

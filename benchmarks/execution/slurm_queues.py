@@ -12,17 +12,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import joblib
 
-from benchmarks.execution.slurm_job import SlurmJob
+from benchmarks.config.errors import UserError
+from benchmarks.execution import shared_folder
 from benchmarks.execution.slurm_options import SlurmOptions
 from results.visible import visible
 
 if TYPE_CHECKING:
     from submitit import Job
+
+    from benchmarks.execution.slurm_job import SlurmJob
 
 _REQUEUES = 1000  # times that a job may reach the end of its time; each time it has saved what it has done
 _ARRAY = 1000  # jobs of one array: Slurm's own limit, MaxArraySize, is 1001
@@ -271,6 +275,22 @@ class Debug(Queue):
 
 
 QUEUES: dict[str, type[Queue]] = {"slurm": Slurm, "local": Local, "debug": Debug}
+
+
+def check(options: SlurmOptions, output: Path) -> None:
+    """Whether there is Slurm here, and a folder that submitit can use; a folder that may not be shared is told.
+
+    Raises:
+        UserError: if not.
+    """
+    if find_spec("submitit") is None:
+        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".')
+    if "%" in str(output.absolute()):
+        raise UserError(f"the output folder {output} has a % in its name, which Slurm takes for a pattern; rename it.")
+    if problem := QUEUES[options.executor].lacking():
+        raise UserError(f"{problem}; --slurm executor=local tries the same with processes of this machine.")
+    if options.executor == "slurm" and (doubt := shared_folder.doubt(output)):
+        print(f"note: {doubt}", file=sys.stderr, flush=True)
 
 
 @contextmanager

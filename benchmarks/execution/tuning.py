@@ -17,7 +17,7 @@ import baselines
 from benchmarks.config.configuration import Config
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Setting
-from benchmarks.execution import asking, before, feasible, grid, slurm, tracking, tuned
+from benchmarks.execution import asking, before, feasible, grid, slurm_queues, tracking, tuned
 from benchmarks.execution.asking import Told, Values
 from benchmarks.execution.cost import estimate
 from benchmarks.execution.locks import locked
@@ -276,7 +276,7 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
     options = request.grid
     grid.check_output(options.output)
     if options.jobs_of_slurm:
-        slurm.check(options.jobs_of_slurm, options.output)
+        slurm_queues.check(options.jobs_of_slurm, options.output)
     studies = request.studies()
     announce(f"{studies[0].setting.title}: {len(studies)} searches of {request.trials} trials.")
     with ExitStack() as locks:
@@ -327,11 +327,14 @@ def _print_failures(studies: Sequence[Study]) -> None:
 def listing(request: TuneRequest) -> str:
     """The searches with what they vary, their state and cost, for ``--dry-run``."""
     lines: list[str] = []
-    total, kind = 0.0, before.device_kind(request.grid)
+    total = 0.0
     studies = request.studies()
     for study in studies:
         study.load()
-    before.check(request.grid, [plan for study in studies for plan in study.plans(0, study.ask(0))])
+    plans = [plan for study in studies for plan in study.plans(0, study.ask(0))]
+    before.check(request.grid, plans)
+    here = grid.check_runs(request.grid, plans)
+    kind = before.device_kind(request.grid) if request.grid.elsewhere else here
     for study in studies:
         left = max(0, study.search.wanted - len(study.search.trials))
         seconds = left * sum(estimate(plan, kind) for plan in study.plans(0, study.ask(0)))

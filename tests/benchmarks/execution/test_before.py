@@ -121,8 +121,7 @@ def test_the_stores_own_runs_count_on_the_device_that_they_ran_on(plan):
     [({}, "cpu"), ({"slurm": "gpus=1"}, "cuda"), ({"slurm": "hours=1"}, "cpu"), ({"device": "cuda"}, "cuda"),
      ({"cluster": "tcp://a:1", "device": "cuda"}, "cuda"), ({"slurm": "gpus=1", "device": "cpu"}, "cpu")],
 )  # fmt: skip
-def test_it_speaks_of_the_device_that_is_asked_for(options, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(before.shutil, "which", lambda name: None)
+def test_it_speaks_of_the_device_that_is_asked_for(options, kind, tmp_path):
     place = {"setting": "three_task", "tasks": None, "baselines": ["nafnet"], "strategies": ["mix"], "seeds": [0]}
     place |= {"profile": "demo", "size": None, "data_root": None, "missing": "error", "overrides": []}
     place |= {"output": tmp_path, "tracking_uri": None, "device": "auto", "jobs": None, "cluster": None}
