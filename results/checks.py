@@ -14,7 +14,7 @@ from results import integrity, schema
 from results.find import find_runs
 from results.integrity import Damaged
 from results.kept import RUNS, TABLES, KeptRun, opened, weights_at
-from results.records import SINGLE, DataRecord, Fault, Origin, Role, RunRecord, State
+from results.records import SINGLE, DataRecord, Fault, Origin, Role, RunRecord, State, varied
 from results.store import Run
 from results.visible import visible
 
@@ -267,7 +267,7 @@ def _alike(found: Checked, members: Sequence[tuple[Run, RunRecord]]) -> None:
             ("profile", first.config.profile, record.config.profile),
             ("source of images", first.config.data.source, record.config.data.source),
             ("tasks", first.config.tasks, record.config.tasks),
-            ("changes of the recipe", first.overrides, record.overrides),
+            ("changes of the recipe", varied(first.overrides, swept=False), varied(record.overrides, swept=False)),
         ):
             if one != other:
                 found.problems.add(f"one table (cohort {record.cohort}) with another {what}", found.name(run))
@@ -321,7 +321,8 @@ def _gaps(found: Checked, members: Iterable[tuple[Run, RunRecord]]) -> None:
     for _, record in members:
         config = record.config
         label = f"{config.label} on {config.terms.task}" if config.strategy.startswith(SINGLE) else config.label
-        seeds.setdefault(config.baseline, {}).setdefault(label, set()).add(config.seed)
+        network = " ".join([config.baseline, *varied(record.overrides)])
+        seeds.setdefault(network, {}).setdefault(label, set()).add(config.seed)
     for baseline, strategies in seeds.items():
         every = set[int]().union(*strategies.values())
         lacking: Mapping[str, set[int]] = {label: every - own for label, own in strategies.items() if every - own}

@@ -57,6 +57,8 @@ def remarks(record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
     except ValidationError as error:
         return [Remark(today, f"configuration: {wrong}") for wrong in mistakes(error, Config)]
     said = [*_of_names(config)]
+    if config.data_sets:
+        said.append(Remark(False, f"data sets from outside, which are not looked up: {', '.join(config.data_sets)}"))
     setting = _setting(config)
     if isinstance(setting, Remark):
         return [*said, setting]
@@ -126,7 +128,8 @@ def _of_identity(record: RunRecord, config: Config, setting: Setting) -> Iterato
     if identity["pair"] != record.pair:
         yield Remark(True, "configurations that do not give their pair, by which runs are compared")
     if identity["cohort"] != record.cohort:
-        yield Remark(False, "configurations whose table is another today: a recipe has changed, or this field")
+        why = "a recipe has changed since, or what one table holds, or this field was edited"
+        yield Remark(False, f"runs whose table (cohort) is another today: {why}")
 
 
 def _of_tests(config: Config, setting: Setting, data: Sequence[DataRecord]) -> Iterator[Remark]:
@@ -239,7 +242,7 @@ def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[i
         try:
             config = Config.model_validate(sought.record.config.content())
             setting = _setting(config)
-            if isinstance(setting, Remark):
+            if isinstance(setting, Remark) or config.data_sets:
                 continue
             data = again.prepared(config, setting)
         except ValidationError:
@@ -264,10 +267,9 @@ class _Again:
         except ValidationError as error:
             raise UserError("its configuration is not one of this version:", mistakes(error, Config)) from error
         setting = _setting(config)
-        outside = isinstance(setting, Remark) or not _is_ours(config.baseline)
-        if isinstance(setting, Remark) or outside:
-            what = "setting" if isinstance(setting, Remark) else "network"
-            self.remarks.append((place, Remark(False, f"not scored again: the {what} is from outside")))
+        if isinstance(setting, Remark) or config.data_sets or not _is_ours(config.baseline):
+            what = "a setting" if isinstance(setting, Remark) else "data sets" if config.data_sets else "a network"
+            self.remarks.append((place, Remark(False, f"not scored again: {what} from outside")))
             return
         torch.set_num_threads(config.train.threads)  # the last digits of the scores depend on it
         network = _network(sought, config).to(self.device)
