@@ -382,7 +382,7 @@ KNOWN = {
         {"scale": 1.0},
         "gradients",
         universal=True,
-        search={"scale": Range(0.05, 1, log=True)},  # from a small part of Adam's step to K times it
+        search={"scale": Range(0.05, 2, log=True)},  # from a small part of Adam's step to more than the authors'
         family="balanced gradients",
     ),
     "excess_mtl": Entry(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGE, MEASURED = ROOT / "art/README.md", ROOT / "results/measured/speed-cpu.csv"
 TABLE = re.compile(r"<!-- cost -->\n.*?<!-- end of cost -->", re.DOTALL)
 CASE = re.compile(r"(?P<spec>\S+) over mix, (?P<network>\w+) tiny")
-NETWORKS = {"transweather": "TransWeather", "nafnet": "NAFNet"}
+NETWORKS = {"transweather": "TransWeather", "nafnet": "NAFNet", "airnet": "AirNet"}
 
 
 def measured():
