@@ -96,7 +96,7 @@ def test_jobs_outlive_the_command_and_are_requeued_from_where_they_were(three_ta
     assert far.keys() == whole.keys() and far_scores.equals(scores)
     assert all(torch.equal(far[key], whole[key]) for key in far if isinstance(far[key], torch.Tensor))
     (log,) = tmp_path.glob("far/slurm/*/*.out")
-    assert "requeued and goes on from there" in log.read_text()
+    assert "requeued and goes on from the last checkpoint" in log.read_text()
 
 
 def wait_for(found, seconds=60):

@@ -47,9 +47,9 @@ class SlurmJob:
         except KeyboardInterrupt:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm ends the processes of a job that is requeued
             if callable(requeue) and (signal.SIGUSR2 in asked or _still_wanted()):
-                print("saved; the job is requeued and goes on from there.", flush=True)
+                print("stopped; the job is requeued and goes on from the last checkpoint.", flush=True)
                 requeue(signal.SIGUSR2, None)  # submitit's: calls checkpoint(), asks Slurm for the job again, and exits
-            print("saved; the job ends.", flush=True)
+            print("stopped; the job ends.", flush=True)
             sys.exit(1)
 
     def checkpoint(self) -> Any:
