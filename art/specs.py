@@ -270,11 +270,16 @@ def load(spec: str) -> object:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # a user's module may raise anything
-        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({reason(error)}).") from error
+        raise ValueError(f"strategy {spec!r}: cannot import {target!r} ({reason(error, module)}).") from error
 
 
-def reason(error: BaseException) -> str:
-    """An error in words: its own where they are meant for people, else with its type."""
+def reason(error: BaseException, module: str = "") -> str:
+    """An error in words: its own where they are meant for people, else with its type.
+
+    Where the package of the ``module`` that was to be imported is not found, with what to do.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return f"{error}; call the command in the folder that it lies in, or name that in PYTHONPATH"
     usual = isinstance(error, ImportError | AttributeError | TypeError | ValueError) and str(error)
     return str(error) if usual else f"{type(error).__name__}: {error}".rstrip(": ")
 

@@ -124,7 +124,7 @@ def _beside(name: str, module: str) -> Path:
     try:
         spec = importlib.util.find_spec(module)
     except (Exception, SystemExit) as error:  # the package around it is imported and may raise anything
-        raise ValueError(f"baseline {name!r}: cannot import {module!r} ({_reason(error)}).") from error
+        raise ValueError(f"baseline {name!r}: cannot import {module!r} ({_reason(error, module)}).") from error
     if spec is None or spec.origin is None:
         raise ValueError(f"baseline {name!r}: there is no module {module!r}.")
     return Path(spec.origin).with_suffix(".toml")
@@ -137,7 +137,7 @@ def _imported(name: str, target: str) -> type[Network]:
     try:
         found = getattr(importlib.import_module(module), class_name)
     except (Exception, SystemExit) as error:  # a module of one's own may raise anything
-        raise ValueError(f"baseline {name!r}: cannot import {target!r} ({_reason(error)}).") from error
+        raise ValueError(f"baseline {name!r}: cannot import {target!r} ({_reason(error, module)}).") from error
     if not isinstance(found, type) or not issubclass(found, Network):
         raise ValueError(f"baseline {name!r}: {target} is no class derived from baselines.network.Network.")
     return found
@@ -157,5 +157,7 @@ def _chosen(name: str, kind: str, wanted: str, known: Mapping[Any, _Value]) -> _
     return known[wanted]
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, module: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return f"{error}; call the command in the folder that it lies in, or name that in PYTHONPATH"
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"

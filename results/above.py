@@ -54,6 +54,15 @@ class Sought:
     weights: Path | None = None
 
 
+@dataclass(frozen=True)
+class Own:
+    """What the person at the command brings along: files of ``data_sets``, and ``networks`` (``mypkg.net:Plain``) that
+    may be imported."""
+
+    data_sets: Sequence[Path] = ()
+    networks: Sequence[str] = ()
+
+
 class Above(Protocol):
     """What :data:`MODULE` offers."""
 
@@ -70,8 +79,9 @@ class Above(Protocol):
         ...
 
     def rescore(
-        self, runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float]
-    ) -> Rescored:
+        self, runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float],
+        own: Own,
+    ) -> Rescored:  # fmt: skip
         """Score the weights of runs again and compare with what is recorded."""
         ...
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.above import Missing, Remark, Sought, Unusable, above
+from results.above import Missing, Own, Remark, Sought, Unusable, above
 from results.checks import Checked, check, weights_of
 from results.command import announce, command, leave
 from results.kept import KeptRun, sha256, weights_at
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the images of runs on files: compare their digests, or score on them",
     )
+    add("--data-sets", nargs="+", type=Path, default=[], metavar="FILE",
+        help="for --rescore: where test sets from outside lie (benchmarks/README.md)")  # fmt: skip
+    add("--trust", nargs="+", default=[], metavar="PACKAGE.MODULE:CLASS",
+        help="for --rescore: networks from outside that may be imported, which runs their code")  # fmt: skip
     add("--device", default="auto", help="for --rescore: auto, cpu, cuda, cuda:N or mps")
     return result
 
@@ -158,15 +162,18 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
         found.notes.add(f"not scored again: {missing} runs without weights")
     wanted = options.rescore or len(sought)
     if wanted < len(sought):
-        found.notes.add(f"scored again: {wanted} of the {len(sought)} runs that have weights")
+        found.notes.add(f"chosen to be scored again: {wanted} of the {len(sought)} runs that have weights")
         sought = [sought[place * len(sought) // wanted] for place in range(wanted)]
     knows = above("--rescore")
     with tempfile.TemporaryDirectory() as cache:
-        done = knows.rescore(sought, options.data_root, Path(cache), options.device, TOLERANCE)
+        own = Own(options.data_sets, options.trust)
+        done = knows.rescore(sought, options.data_root, Path(cache), options.device, TOLERANCE, own)
     _say(found, sought, done.remarks)
     if done.done:
         runs = f"{done.done} run{'s' * (done.done != 1)}"
         found.notes.add(f"scored again: {runs}; every image as recorded, to {done.psnr:.1g} dB and {done.ssim:.1g}")
+    elif not found.problems:
+        found.notes.add("no run was scored again")
 
 
 def _text(found: Checked) -> str:

@@ -153,7 +153,8 @@ def _check_given(options: argparse.Namespace) -> int:
     sets: dict[str, DataSet] = options.given
     below = [name for name, data_set in sets.items() if not data_set.root]
     if below or not sets:
-        raise UserError(f"--data-root missing: below it {' and '.join(below) or 'the sets'} should lie.")
+        absolute = "; or give their folders in --data-sets as absolute paths" if below else ""
+        raise UserError(f"--data-root missing: below it {' and '.join(below) or 'the sets'} should lie{absolute}.")
     loaded = [settings.load(options.setting, options.given)] if options.setting else []
     catalogue = Catalogue({**known().sets, **options.given})
     return _checked(check(_given_names(options), catalogue, None, _least(loaded)), options)

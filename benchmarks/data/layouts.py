@@ -75,16 +75,18 @@ def locate(data_set: DataSet, root: Path | None) -> Located | None:
     if root is None:
         return None
     tree = Tree(root, whole=bool(data_set.root))
-    folders, found = [], []
+    folders, found, lone = [], [], []
     for folder, layouts in _places(data_set, tree):
         folders.append(folder)
         pairings = [Pairing(data_set, layout, folder, tree) for layout in layouts]
+        lone += [problem for pairing in pairings if not pairing.pairs for problem in pairing.problems]
         found += sorted((pairing for pairing in pairings if pairing.pairs), key=lambda pairing: -len(pairing.pairs))
     if not found:
         problems = [f"{place}: a link that leads nowhere" for place in data_set.folders if _lost(root / place)]
         if folders:
+            such = f". Such as {lone[0]} (input_name and target_name say how names pair)" if lone else ""
             problems = [
-                f"{tree.shown(folders[0])}: no image that fits the layout of {data_set.name}. {data_set.where()}"
+                f"{tree.shown(folders[0])}: no image that fits the layout of {data_set.name}. {data_set.where()}{such}"
             ]
         problems += tree.problems
         return Located(data_set, root, (), tuple(problems), tuple(tree.notes)) if problems else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache as remembered
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +23,9 @@ import baselines
 from art import specs
 from art.registry import entries
 from baselines.network import Network
-from benchmarks.config import protocols, settings
+from benchmarks.config import data_sets, protocols, settings
 from benchmarks.config.configuration import Config
+from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.sections import DataConfig
 from benchmarks.config.settings import Setting
@@ -36,7 +37,7 @@ from benchmarks.scoring import weights as files
 from benchmarks.scoring.scores import evaluate
 from benchmarks.scoring.unpacking import load_checkpoint, scored
 from results import schema, write_atomically
-from results.above import Remark, Rescored, Sought, Unusable
+from results.above import Own, Remark, Rescored, Sought, Unusable
 from results.command import waits_for
 from results.integrity import differing
 from results.records import DataRecord, Role, RunRecord
@@ -88,12 +89,12 @@ def _is_ours(baseline: str) -> bool:
     return baseline in set(baselines.names()) - set(baselines.plugins())
 
 
-def _setting(config: Config) -> Setting | Remark:
+def _setting(config: Config, given: Mapping[str, DataSet] | None = None) -> Setting | Remark:
     """The run's setting, or why there is none."""
     if config.setting_place or config.setting_digest:
         return Remark(False, f"the setting {config.setting} is from outside; its tasks and test sets are unknown")
     try:
-        setting = settings.load(config.setting if config.setting in settings.names() else "?")
+        setting = settings.load(config.setting if config.setting in settings.names() else "?", given)
         return setting.only(config.tasks) if config.tasks else setting
     except UserError as error:
         return Remark(True, f"setting {config.setting!r}: {str(error).rstrip('.')}")
@@ -190,8 +191,9 @@ def write_weights(run: Path, path: Path) -> None:
     write_atomically(path, write)
 
 
-def rescore(runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float]
-            ) -> Rescored:  # fmt: skip
+def rescore(
+    runs: Sequence[Sought], data_root: Path | None, cache: Path, device: str, tolerance: dict[str, float], own: Own
+) -> Rescored:
     """Score the weights of runs again, and compare every image with what is recorded.
 
     Args:
@@ -200,15 +202,16 @@ def rescore(runs: Sequence[Sought], data_root: Path | None, cache: Path, device:
         cache: folder for decoded images.
         device: ``auto``, ``cpu``, ``cuda:1``, ...
         tolerance: the largest difference of an image by metric.
+        own: test sets and networks from outside that may be used; what is not named is left out, with a note.
 
     Raises:
-        Unusable: for a device that is not there.
+        Unusable: for a device that is not there, or a file of data sets with mistakes.
     """
     try:
-        where = environment.device(device)
+        where, given = environment.device(device), data_sets.read(own.data_sets)
     except UserError as error:
         raise Unusable(str(error)) from error
-    again = _Again(data_root, cache, where, tolerance)
+    again = _Again(data_root, cache, where, tolerance, given, own.networks)
     interval = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
     bar = tqdm(runs, "scoring", unit="run", leave=False, dynamic_ncols=True, mininterval=interval, maxinterval=interval)
     with waits_for("the images at hand are finished"):
@@ -244,7 +247,7 @@ def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[i
             setting = _setting(config)
             if isinstance(setting, Remark) or config.data_sets:
                 continue
-            data = again.prepared(config, setting)
+            data = again.prepared(config, setting, config.evaluate.extra)
         except ValidationError:
             continue  # of another version, which is said already
         except UserError as error:
@@ -255,8 +258,17 @@ def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[i
 
 
 class _Again:
-    def __init__(self, root: Path | None, cache: Path, device: torch.device, tolerance: dict[str, float]):
+    def __init__(
+        self,
+        root: Path | None,
+        cache: Path,
+        device: torch.device,
+        tolerance: dict[str, float],
+        given: Mapping[str, DataSet] | None = None,
+        networks: Sequence[str] = (),
+    ):
         self.root, self.cache, self.device, self.tolerance = root, cache, device, tolerance
+        self.given, self.networks = given or {}, networks
         self.done, self.largest = 0, dict.fromkeys(tolerance, 0.0)
         self.remarks: list[tuple[int, Remark]] = []
         self._data: dict[str, Prepared] = {}
@@ -266,20 +278,37 @@ class _Again:
             config = Config.model_validate(sought.record.config.content())
         except ValidationError as error:
             raise UserError("its configuration is not one of this version:", mistakes(error, Config)) from error
-        setting = _setting(config)
-        if isinstance(setting, Remark) or config.data_sets or not _is_ours(config.baseline):
-            what = "a setting" if isinstance(setting, Remark) else "data sets" if config.data_sets else "a network"
-            self.remarks.append((place, Remark(False, f"not scored again: {what} from outside")))
+        setting = _setting(config, self.given)
+        if isinstance(setting, Remark) or (why := self._why_not(config, setting)):
+            why = "a setting from outside" if isinstance(setting, Remark) else why
+            self.remarks.append((place, Remark(False, f"not scored again: {why}")))
             return
+        left = [name for name in config.evaluate.extra if self._is_unknown(name, config)]
+        if left:
+            words = f"not scored again: test sets from outside, {', '.join(left)} (--data-sets says where they lie)"
+            self.remarks.append((place, Remark(False, words)))
         torch.set_num_threads(config.train.threads)  # the last digits of the scores depend on it
         network = _network(sought, config).to(self.device)
-        data = self.prepared(config, setting)
+        data = self.prepared(config, setting, [name for name in config.evaluate.extra if name not in left])
         if other := differing(sought.data, data.records, Role.TEST, Role.EXTRA):
             raise UserError(f"the images of {', '.join(other)} are others than those it was scored on.")
         rows, _ = evaluate(network, data.of(config.terms.task).tests, config.evaluate.protocol, self.device)
-        self._compare(place, sought, config.evaluate.protocol, pd.DataFrame(rows))
+        recorded = sought.run.scores()
+        self._compare(place, recorded[~recorded["dataset"].isin(left)], config.evaluate.protocol, pd.DataFrame(rows))
 
-    def prepared(self, config: Config, setting: Setting) -> Prepared:
+    def _why_not(self, config: Config, setting: Setting) -> str:
+        """Why a run cannot be scored at all: code that nobody allowed, or test sets that lie elsewhere."""
+        if not _is_ours(config.baseline) and config.baseline not in self.networks:
+            return f"a network from outside (--trust {config.baseline} imports it)"
+        elsewhere = [test.set for task in setting.tasks for test in task.test if self._is_unknown(test.set, config)]
+        return f"data sets from outside, {', '.join(dict.fromkeys(elsewhere))} (--data-sets)" if elsewhere else ""
+
+    def _is_unknown(self, name: str, config: Config) -> bool:
+        """Whether a run took the set from a table of its user's that nobody has given here."""
+        whole = name.partition(":")[0]
+        return whole in config.data_sets and whole not in self.given
+
+    def prepared(self, config: Config, setting: Setting, extra: Sequence[str]) -> Prepared:
         data = DataConfig()
         if config.data.source == "files":
             root = self.root or config.data.root
@@ -287,15 +316,14 @@ class _Again:
                 raise UserError("its images lie in files: name their folder by --data-root.")
             data = DataConfig(source="files", root=str(Path(root).resolve()), missing=config.data.missing)
         evaluation = config.evaluate
-        key = f"{setting.name} {setting.task_names} {data} {evaluation.extra} {evaluation.protocol}"
+        key = f"{setting.name} {setting.task_names} {data} {extra} {evaluation.protocol}"
         if key not in self._data:
             self._data = {
-                key: sources.prepare(setting, data, evaluation.extra, self.cache, (), evaluation.protocol)
+                key: sources.prepare(setting, data, extra, self.cache, (), evaluation.protocol)
             }  # of one kind at a time: images take memory
         return self._data[key]
 
-    def _compare(self, place: int, sought: Sought, protocol: str, now: pd.DataFrame) -> None:
-        recorded = sought.run.scores()
+    def _compare(self, place: int, recorded: pd.DataFrame, protocol: str, now: pd.DataFrame) -> None:
         recorded = recorded[(recorded["protocol"] == protocol) & recorded["metric"].isin(self.tolerance)]
         both = recorded.merge(now, "outer", KEYS, suffixes=("", "_now"), indicator=True)
         if len(lone := both[both["_merge"] != "both"]):

@@ -262,6 +262,10 @@ def search_all(studies: Sequence[Study], jobs: int, execute: Execute) -> None:
             study.drop_weights()
 
 
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
+
+
 def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> int:
     """Search, and print what was found; returns the exit code, 1 where all trials of a search failed.
 
@@ -278,7 +282,8 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
     if options.jobs_of_slurm:
         slurm_queues.check(options.jobs_of_slurm, options.output)
     studies = request.studies()
-    announce(f"{studies[0].setting.title}: {len(studies)} searches of {request.trials} trials.")
+    searches, trials = _count(len(studies), "search", "searches"), _count(request.trials, "trial", "trials")
+    announce(f"{studies[0].setting.title}: {searches} of {trials}.")
     with ExitStack() as locks:
         for study in sorted(studies, key=lambda study: study.path):  # in one order, so that no two commands wait
             locks.enter_context(locked(study.path.with_suffix(".lock")))
@@ -292,7 +297,7 @@ def run(request: TuneRequest, reporter: Callable[[Sequence[Search]], str]) -> in
             def execute(plans: Sequence[Plan]) -> Mapping[Path, Status]:
                 ended = sum(len(study.search.trials) for study in studies)
                 wanted = sum(study.search.wanted for study in studies)
-                announce(f"{ended} of {wanted} trials done; {len(plans)} runs next.")
+                announce(f"{ended} of {wanted} trials done; {_count(len(plans), 'run', 'runs')} next.")
                 return grid.execute(options, plans, uri, data, request.command)
 
             jobs = (options.jobs or _QUEUED) if options.elsewhere else grid.jobs(options, first)

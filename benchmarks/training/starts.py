@@ -52,6 +52,8 @@ def resolved(config: Config) -> Config:
     if not config.train.init:
         return config
     place = Path(config.train.init).expanduser().resolve()
+    if "*" in place.name and not place.exists():
+        raise UserError(f"train.init: {place} is not there; behind an = shells fill in no *: write the whole name.")
     path = place / CHECKPOINT if place.is_dir() else place
     written = path.stat().st_mtime_ns if path.exists() else 0
     return config.with_weights(str(place), _digest(place, config.baseline, config.size, written))

@@ -128,7 +128,8 @@ def text(reports: Sequence[Report], everything: bool = False) -> str:
             lines += _described(report, width, everything)
     states = [report.state for report in reports]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    return "\n".join([*lines, f"{len(reports)} sets and parts of sets: {counted}."])
+    what = "sets and parts of sets" if len(reports) > 1 else "set"
+    return "\n".join([*lines, f"{len(reports)} {what}: {counted}."])
 
 
 def _whole(report: Report) -> tuple[str, bool]:
