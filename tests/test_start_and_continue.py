@@ -148,6 +148,8 @@ def test_runs_that_are_none_or_not_finished_are_no_start(finished, tmp_path, cap
     assert go_on(finished, tmp_path) == 2 and run(finished, overrides=[f"train.init={tmp_path / 'no.pt'}"]) == 2
     told = capsys.readouterr().err
     assert "is not the folder of a run" in told and "no.pt is not there; name a checkpoint file" in told
+    assert run(finished, overrides=[f"train.init={of(finished).folder.parent / '0-*'}"]) == 2
+    assert "0-* is not there; behind an = shells fill in no *" in capsys.readouterr().err
     assert run(finished, network="nafnet", overrides=[f"train.init={of(finished).folder}"]) == 2
     assert run(finished, network="nafnet", overrides=[f"train.init={of(finished).folder / 'checkpoint.pt'}"]) == 2
     told = capsys.readouterr().err

@@ -79,6 +79,7 @@ def test_every_command_of_the_page_does_what_it_says(work, capsys):
     assert "2 runs, 2 to do" in said("--dry-run") and "4 runs, 2 done already" in said("--slurm")
     assert "Continued after step 20, up to 30" in said("--continue")
     assert "1 search of 2 trials" in said("benchmarks.tune")
+    checked_by_others(capsys)
     verified = said("--rescore")
     assert "scored again: 8 runs; every image as recorded" in verified and "not scored" not in verified
     assert "This archive is whole." in verified
@@ -94,6 +95,25 @@ def test_every_command_of_the_page_does_what_it_says(work, capsys):
     assert any("Ours" in table and "Street" in table and "Late" not in table for table in tables)
     assert all(Path(f"sheets/{name}/comparison.png").is_file() for name in ("tests", "street"))
     assert json.loads(next(Path("results/tuning").rglob("best.json")).read_text())
+
+
+def checked_by_others(capsys):
+    """Without leave, nothing from outside is imported or looked up; what that leaves out is told."""
+    command = ["kept/mine", "--weights", "kept/weights", "--rescore", "1"]
+    verify = importlib.import_module("results.verify").main
+    assert verify(command) == 0
+    told = capsys.readouterr().out
+    assert "not scored again: a network from outside (--trust mypkg.net:Plain imports it)" in told
+    assert "no run was scored again" in told
+    assert verify([*command, "--trust", "mypkg.net:Plain"]) == 0
+    told = capsys.readouterr().out
+    assert "not scored again: test sets from outside, Street (--data-sets" in told and "scored again: 1 run; " in told
+
+
+def test_files_are_as_long_as_the_page_says():
+    said = re.findall(r"^`([\w/]+\.\w+)`, (\d+) lines", PAGE, re.MULTILINE)
+    assert {name: int(lines) for name, lines in said} == {name: len(text.splitlines()) for name, text in FILES.items()}
+    assert f"{sum(int(lines) for _, lines in said)} lines of files" in PAGE
 
 
 def test_every_feature_of_the_walk_is_on_the_page():

@@ -166,7 +166,8 @@ def test_canonical_spelling(spec, expected):
         ("art:momentm=1", "did you mean 'momentum'"),
         ("art:=1", "expected parameter=value"),
         ("art:tau=", "expected parameter=value"),
-        ("no.such.module:Thing", "cannot import"),
+        ("no.such.module:Thing", "cannot import .*in the folder that it lies in, or name that in PYTHONPATH"),
+        ("imports_what_is_not_there:Thing", r"\(No module named 'nowhere'\)"),
         ("exits_at_import:Thing", r"cannot import 'exits_at_import:Thing' \(SystemExit: bye\)"),
         ("raises_at_import:Thing", r"cannot import 'raises_at_import:Thing' \(ZeroDivisionError: division by zero\)"),
         ("exits_when_made:Thing", "SystemExit: 3"),
@@ -179,6 +180,7 @@ def test_canonical_spelling(spec, expected):
 )
 def test_refuses_what_it_does_not_know(spec, message, tmp_path, monkeypatch):
     (tmp_path / "exits_at_import.py").write_text("raise SystemExit('bye')")
+    (tmp_path / "imports_what_is_not_there.py").write_text("import nowhere")
     (tmp_path / "raises_at_import.py").write_text("1 / 0")
     (tmp_path / "exits_when_made.py").write_text(
         "import sys, torch\nfrom torchjd.scalarization import Mean\n"

@@ -92,7 +92,10 @@ def said(change, new, code=CODE):
         (("nafnett", CODE, ""), "unknown baseline 'nafnett'; did you mean 'nafnet'"),
         (("mypkg.wrong", CODE, ""), "unknown baseline 'mypkg.wrong'.*package.module:Class"),
         (("mypkg.absent:Plain", CODE, ""), "there is no module 'mypkg.absent'"),
-        (("nopkg.wrong:Plain", CODE, ""), "cannot import 'nopkg.wrong'"),
+        (
+            ("nopkg.wrong:Plain", CODE, ""),
+            "cannot import 'nopkg.wrong' .*in the folder that it lies in, or .* PYTHONPATH",
+        ),
         (("mypkg.wrong:Plane", CODE, DESCRIPTION), "cannot import 'mypkg.wrong:Plane'"),
         (("mypkg.wrong:Plain", CODE, None), "has no recipe: neither .*wrong.toml nor"),
         (("mypkg.wrong:Plain", CODE, 'class = "Other"'), "has no recipe"),

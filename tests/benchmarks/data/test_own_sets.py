@@ -107,6 +107,17 @@ def test_three_lines_are_checked_scored_and_scored_again_from_the_run_alone(
     assert not list(pairs.rglob(".*")) and sorted(path.name for path in pairs.iterdir()) == ["clear", "night"]
 
 
+def test_names_that_pair_with_none_are_told_with_the_way_out(file, tmp_path, capsys):
+    file.write_text(file.read_text().replace("{key}_rain", "{key}"))
+    assert main(["check", "--data-sets", str(file)]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"Such as \S.*/1.png: no input with that name \(input_name and target_name say how", told)
+    assert "1 set: 1 defective." in told
+    below = written(tmp_path / "below.toml", '[Harbour]\ntask = "derain"\ninput = "rain"\ntarget = "clear"\n')
+    assert main(["check", "--data-sets", str(below)]) == 2
+    assert "below it Harbour should lie; or give their folders in --data-sets as absolute" in capsys.readouterr().err
+
+
 def test_workers_and_clusters_are_sent_them(file, tmp_path):
     setting = settings.load("three_task", data_sets.read([file]))
     config = resolve(setting, "nafnet", "mix", overrides=["evaluate.extra=Harbour"])
