@@ -11,7 +11,7 @@ run: $(STAMP)
 	$(BIN)/python -m benchmarks.run --setting three_task
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -90,7 +90,7 @@ def _connected(address: str) -> Generator[Any]:
         try:
             client = stack.enter_context(transport.client(address, timeout=15))
         except ImportError:
-            raise UserError('--cluster needs Dask: pip install "restoration-optimizers[cluster]".') from None
+            raise UserError('--cluster needs Dask; in this project: pip install -e ".[cluster]".') from None
         except TypeError as error:
             raise UserError(
                 f"{address} needs certificates, and Dask's configuration names none ({error}); see the section on "

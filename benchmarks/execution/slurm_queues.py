@@ -284,7 +284,7 @@ def check(options: SlurmOptions, output: Path) -> None:
         UserError: if not.
     """
     if find_spec("submitit") is None:
-        raise UserError('--slurm needs submitit: pip install "restoration-optimizers[cluster]".')
+        raise UserError('--slurm needs submitit; in this project: pip install -e ".[cluster]".')
     if "%" in str(output.absolute()):
         raise UserError(f"the output folder {output} has a % in its name, which Slurm takes for a pattern; rename it.")
     if problem := QUEUES[options.executor].lacking():

@@ -152,7 +152,7 @@ def test_registered_parameters_are_those_of_the_classes():
         ("art:tau=1.0:momentum=0.5", "art:momentum=0.5:tau=1"),
         ("art:released=true", "art:released"),
         ("art:released", "art:released"),
-        ("mypkg.opt:Mine:gamma=0.5", "mypkg.opt:Mine:gamma=0.5"),
+        ("nowhere.opt:Mine:gamma=0.5", "nowhere.opt:Mine:gamma=0.5"),
     ],
 )
 def test_canonical_spelling(spec, expected):

@@ -19,7 +19,7 @@ from results import find_runs
 TEXT = (Path(baselines.__file__).parent / "README.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)[1]
 (DESCRIPTION,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-RUNTIME = {"threads", "log_every", *OBSERVING}  # no part of a recipe
+RUNTIME = {"threads", "log_every", "init", "weights", *OBSERVING}  # no part of a recipe
 
 
 @pytest.fixture

@@ -89,12 +89,12 @@ def plan(tmp_path):
 
 
 def test_a_strategy_costs_what_was_measured_here_else_by_this_project_else_as_mix(plan, tmp_path):
-    mix, pcgrad, log = plan(), plan("pcgrad"), plan("log")
+    mix, pcgrad, unmeasured = plan(), plan("pcgrad"), plan("torchjd.scalarization:Sum")
     project = strategy_cost.ratio(pcgrad.config, pcgrad.output)
     assert project.value > 1.5 and "TransWeather" in project.source
     assert cost.estimate(pcgrad) == pytest.approx(project.value * cost.estimate(mix))
     assert strategy_cost.ratio(mix.config, mix.output).value == 1
-    assert strategy_cost.ratio(log.config, log.output) == (1.0, "")
+    assert strategy_cost.ratio(unmeasured.config, unmeasured.output) == (1.0, "")
     train = mix.config.train
     place = f"three_task, nafnet, tiny, {train.batch} x {train.patch}, fp32"
     (tmp_path / "out").mkdir()
@@ -129,8 +129,8 @@ def test_it_speaks_of_the_device_that_is_asked_for(options, kind, tmp_path):
 
 
 def test_a_dry_run_tells_scoring_memory_records_and_whose_measurement_it_is(tmp_path, capsys):
-    _, out, _ = told(capsys, tmp_path / "out", "--strategies", "mix", "pcgrad", "log")
+    _, out, _ = told(capsys, tmp_path / "out", "--strategies", "mix", "pcgrad", "torchjd.scalarization:Sum")
     assert "of scoring one after another on this CPU" in out
     assert "A step costs, over mix's (tiny TransWeather on" in out and "pcgrad 2." in out
-    assert "What a step costs with log is not measured" in out
+    assert "What a step costs with torchjd.scalarization:Sum is not measured" in out
     assert "Each run takes, of main memory: NAFNet about" in out and "of curves, scores and samples" in out
