@@ -279,8 +279,8 @@ class _Again:
         except ValidationError as error:
             raise UserError("its configuration is not one of this version:", mistakes(error, Config)) from error
         setting = _setting(config, self.given)
-        if isinstance(setting, Remark) or (why := self._why_not(config, setting)):
-            why = "a setting from outside" if isinstance(setting, Remark) else why
+        why = "a setting from outside" if isinstance(setting, Remark) else self._why_not(config, setting)
+        if isinstance(setting, Remark) or why:
             self.remarks.append((place, Remark(False, f"not scored again: {why}")))
             return
         left = [name for name in config.evaluate.extra if self._is_unknown(name, config)]
