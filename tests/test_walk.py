@@ -108,6 +108,10 @@ def checked_by_others(capsys):
     told = capsys.readouterr().out
     assert "not scored again: a network from outside (--trust mypkg.net:Plain imports it)" in told
     assert "no run was scored again" in told
+    assert verify([*command, "--trust", "mypkg.nets:Plain"]) == 2
+    assert "error: baseline 'mypkg.nets:Plain': there is no module 'mypkg.nets'." in capsys.readouterr().err
+    assert verify([*command, "--data-sets", "mypkg/net.toml"]) == 2
+    assert "mypkg/net.toml has mistakes" in capsys.readouterr().err
     assert verify([*command, "--trust", "mypkg.net:Plain"]) == 0
     told = capsys.readouterr().out
     assert "not scored again: test sets from outside, Street (--data-sets" in told and "scored again: 1 run; " in told

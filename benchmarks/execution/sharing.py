@@ -205,11 +205,13 @@ def rescore(
         own: test sets and networks from outside that may be used; what is not named is left out, with a note.
 
     Raises:
-        Unusable: for a device that is not there, or a file of data sets with mistakes.
+        Unusable: for a device that is not there, a file of data sets with mistakes, a network that is not found.
     """
     try:
         where, given = environment.device(device), data_sets.read(own.data_sets)
-    except UserError as error:
+        for name in own.networks:
+            baselines.describe(name)
+    except (UserError, ValueError) as error:
         raise Unusable(str(error)) from error
     again = _Again(data_root, cache, where, tolerance, given, own.networks)
     interval = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
@@ -364,9 +366,9 @@ def _network(sought: Sought, config: Config) -> Network:
     found = scored(content)
     if found is None or content.get("hash") != sought.record.hash:
         raise UserError(f"{sought.weights.name} has the weights of another run.")
-    network = baselines.build(config.baseline, config.size)
     try:
+        network = baselines.build(config.baseline, config.size)
         network.load_published(found[0])
     except ValueError as error:
-        raise UserError(f"{sought.weights.name}: {error}.") from error
+        raise UserError(f"{sought.weights.name}: {str(error).rstrip('.')}.") from error
     return network.eval()
