@@ -1,6 +1,7 @@
 """On systems that lack what Linux has, and for names and terminals that are not UTF-8."""
 
 import ast
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -148,3 +149,19 @@ def test_names_that_are_not_utf_8_are_kept(tmp_path):
     run.write_rhythm(pd.DataFrame([dict.fromkeys(RHYTHM_COLUMNS, 1) | {"task": "derain"}]))
     assert len(run.rhythm()) == 1
     assert b"\r" not in b"".join((run.folder / file).read_bytes() for file in ("mlflow.json", "status", "digests.json"))
+
+
+def test_folders_named_as_the_packages_are_hide_none_of_them(tmp_path):
+    """A command leaves ``results`` where it is called, and the next one is called there too."""
+    try:
+        importlib.metadata.distribution("restoration-optimizers")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the project is not installed here")
+    for name in ("art", "baselines", "benchmarks", "reports", "results"):
+        (tmp_path / name).mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    for module in ("benchmarks.run", "reports.build", "results.archive"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
