@@ -74,7 +74,8 @@ def test_the_kept_reports_are_those_of_the_files(tmp_path):
     from results.kept import kept_runs
 
     for folder in KEPT:
-        with mock.patch("reports.numbers.findings.find", lambda cohort, searched, pool, at=folder: findings_of(at)):
+        found = findings_of(folder)
+        with mock.patch("reports.numbers.findings.find", lambda cohort, searched, pool, found=found: found):
             build("three_task", tmp_path / folder, kept_runs(MEASURED / folder), formats=["md", "csv"])
         for name in ("gains.md", "gains.csv"):
             ours = (tmp_path / folder / "reports/three_task" / name).read_text(encoding="utf-8")
