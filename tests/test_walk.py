@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from miniature import picture, rainy, save
 
+from baselines import registry
 from results import find_runs
 
 PAGE = (Path(__file__).parents[1] / "benchmarks/WALK.md").read_text("utf-8")
@@ -58,7 +59,13 @@ def work(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))  # as python -m does
+    forget_mypkg()  # other tests have a package of that name too
     yield folder
+    forget_mypkg()
+
+
+def forget_mypkg():
+    registry._described.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "mypkg"]:
         del sys.modules[name]
 
