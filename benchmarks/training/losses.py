@@ -19,9 +19,8 @@ EPSILON = 1e-3  # where Charbonnier's loss turns from a square into an absolute 
 
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda restored, clean: (restored - clean).abs(),
-    "smooth_l1": lambda restored, clean: F.smooth_l1_loss(
-        restored, clean, reduction="none"
-    ),  # below 1: half the square
+    # half the square below 1
+    "smooth_l1": lambda restored, clean: F.smooth_l1_loss(restored, clean, reduction="none"),
     "mse": lambda restored, clean: (restored - clean).square(),
     "charbonnier": lambda restored, clean: ((restored - clean).square() + EPSILON**2).sqrt(),
 }
