@@ -10,6 +10,7 @@ from reports.numbers.contest import Contest, contest
 from reports.numbers.curves import Curve, curves
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import Pooled, pooled
+from reports.numbers.score_noise import ScoreNoise, score_noise
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
 from reports.numbers.tuning import Tunings, of_cohort
@@ -28,6 +29,7 @@ class Findings:
         tunings: searches for parameters, by baseline.
         held: strategies against the fixed weightings of their baseline.
         across: verdicts over baselines; ``None`` where they are not asked for.
+        noises: what Art's weights follow.
     """
 
     table: GainTable
@@ -37,6 +39,7 @@ class Findings:
     tunings: Tunings = field(default_factory=dict)
     held: Contest = field(default_factory=lambda: Contest([], []))
     across: Sequence[Pooled] | None = None
+    noises: Sequence[ScoreNoise] = ()
 
     @property
     def cohort(self) -> Cohort:
@@ -62,4 +65,5 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         of_cohort(cohort, searched),
         contest(cohort),
         pooled(table.rows) if pool else None,
+        score_noise(cohort),
     )
