@@ -37,6 +37,7 @@ def places():
 
 PAGES = sorted(name for name in files() if name.endswith(".md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`((?:art|baselines|benchmarks|reports|results|tests)/[\w/]+\.(?:py|toml|csv|md))`")
 LINK = re.compile(r"\]\(([^()\s]+)\)|<(?:img|a)\b[^>]*?\b(?:src|href)=\"([^\"]+)\"")
 
 
@@ -87,9 +88,11 @@ def test_links_and_anchors_lead_somewhere(name):
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path, monkeypatch):
     (tmp_path / "one.md").write_text(
-        "# A `b`: c_d, e\n## Twice\n## Twice\n[a](#a-b-c_d-e) [b](#twice-1) [c](sub/two.md#deep) [d](sub) ![e](sub/e.png)\n"
+        "# A `b`: c_d, e\n## Twice\n## Twice\n"
+        "[a](#a-b-c_d-e) [b](#twice-1) [c](sub/two.md#deep) [d](sub) ![e](sub/e.png)\n"
         '```\n# no heading, [no link](nowhere)\n```\n`[nor](this)` [out](https://example.org) <img src="sub/e.png">\n'
-        '[1](#twice-2) [2](sub/two.md#no-heading) [3](three.md) ![4](sub/f.png) [5](../out.md) <img alt="" src="6.png">\n'
+        "[1](#twice-2) [2](sub/two.md#no-heading) [3](three.md) ![4](sub/f.png) [5](../out.md)\n"
+        '<img alt="" src="6.png">\n'
     )
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/two.md").write_text("### Deep\n[up](../one.md#twice) [a space](a%20b.txt)\n")
@@ -111,7 +114,7 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_files_that_pages_name_are_there(name):
-    for target in re.findall(r"`((?:art|baselines|benchmarks|reports|results)/[\w/]+\.(?:py|toml|csv|md))`", page(name)):
+    for target in re.findall(NAMED, page(name)):
         assert (ROOT / target).exists() or (ROOT / name).parent.joinpath(target).exists(), target
 
 
