@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,13 @@ METHOD = "art"
 WINDOWS = 10
 """Equal parts of the second half in which a task's mean score is taken; the levels it follows move over 100 steps."""
 
+STILL = 4000
+"""Steps of a training in which nothing moves, of which the second half counts."""
+
 LEAST = 5
 """Recorded steps of a task that a window needs."""
 
 _LOWEST, _HIGHEST = 1e-8, 1 - 1e-3  # as art.Art reads logarithms
-_START = 0.1  # of Art's running level and minimum, where a record has none
 
 Array = NDArray[np.float64]
 
@@ -40,22 +43,28 @@ class TaskNoise:
     Attributes:
         task: its name.
         samples: that a batch holds of it, expected; NaN in records of older versions.
+        present: the share of the steps whose batch holds it at all.
+        level: its running level.
         loss_noise: standard deviation of its loss from batch to batch, over its running level.
         score_noise: the same of its score.
         score: its mean.
         best: its smallest loss over its running level, at the end.
         weight: its share of the weights, mean over the steps.
         steady: the share that its mean scores would give.
+        still: the share that it would have if nothing moved (:func:`if_nothing_moved`).
     """
 
     task: str
     samples: float
+    present: float
+    level: float
     loss_noise: float
     score_noise: float
     score: float
     best: float
     weight: float
     steady: float
+    still: float
 
 
 @dataclass(frozen=True)
@@ -150,23 +159,70 @@ def _of_method(outcome: Outcome) -> bool:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """Parameters of :class:`art.Art`."""
+
+    tau: float = 0.1
+    momentum: float = 0.01
+    start: float = 0.1
+    best: str = "batch"
+
+    @staticmethod
+    def of(outcome: Outcome) -> Rule:
+        """Those of a run, with the defaults where its record has none."""
+        parameters = outcome.record.parameters or {}
+        numbers = {key: value for key in ("tau", "momentum", "start") if _is_number(value := parameters.get(key))}
+        return Rule(**numbers, best="level" if parameters.get("best") == "level" else "batch")
+
+    def weights(self, losses: Array) -> Array:
+        """Weights (steps, tasks) on losses (steps, tasks), NaN where a task is absent; as :class:`art.Art` has them."""
+        level = np.full(losses.shape[1], self.start)
+        best, found = level.copy(), np.zeros_like(losses)
+        for row, weights in zip(losses, found, strict=True):
+            present = np.isfinite(row)
+            score = _score(row[present], level[present], best[present]) / self.tau
+            powers = np.exp(score - score.max(initial=-np.inf))
+            weights[present] = powers / powers.sum() if present.any() else powers
+            level = np.where(present, self.momentum * row + (1 - self.momentum) * level, level)
+            best = np.fmin(best, row if self.best == "batch" else level)
+        return found
+
+
+def if_nothing_moved(rule: Rule, level: Array, noise: Array, present: Array) -> Array:
+    """Mean shares (tasks,) of the weights on losses that stand still: with these levels and, from batch to batch, this
+    noise (both (tasks,), log-normal), a task being there in such a share of the steps. No task is ahead or behind in
+    it, so whatever is not alike in the shares is from the noise and the levels alone."""
+    chance = np.random.default_rng(0)
+    losses = level * np.exp(noise * chance.standard_normal((STILL, len(level))))
+    losses[chance.random(losses.shape) >= present] = np.nan
+    return rule.weights(losses)[STILL // 2 :].mean(axis=0)
+
+
+def _score(losses: Array, level: Array, best: Array) -> Array:
+    """Before the division by tau."""
+    logs = [np.log10(np.clip(values, _LOWEST, _HIGHEST)) for values in (best, losses)]
+    return losses / level * logs[0] / logs[1]
+
+
+@dataclass(frozen=True)
 class _Scores:
     """The second half of a run: tables of step x task, NaN where a task was absent; ``scores`` before the division by
-    tau, ``loss`` over the running level before the step, ``weight`` as shares; ``best`` (tasks,) at the end."""
+    tau, ``loss`` over the running level before the step, ``weight`` as shares; ``level`` and, at the end, ``best``
+    (tasks,)."""
 
     tasks: list[str]
-    tau: float
+    rule: Rule
     scores: Array
     loss: Array
     weight: Array
+    level: Array
     best: Array
 
     @staticmethod
     def of(outcome: Outcome) -> _Scores | None:
         """From a rhythm; ``None`` where it is too short."""
         table = outcome.rhythm()
-        parameters = outcome.record.parameters or {}
-        start, tau = (_number(parameters.get(key), usual) for key, usual in (("start", _START), ("tau", 0.1)))
+        rule = Rule.of(outcome)
         if table.empty:
             return None
         tasks = list(dict.fromkeys(table["task"]))
@@ -175,17 +231,17 @@ class _Scores:
             for name in ("loss", "running", "pace", "weight")
         }
         loss, pace = (wide[name].to_numpy("float64") for name in ("loss", "pace"))
-        low = wide["running"] if parameters.get("best") == "level" else wide["loss"]
-        best = np.fmin.accumulate(np.vstack([np.full(len(tasks), start), low.to_numpy("float64")]))
-        logs = [np.log10(np.clip(values, _LOWEST, _HIGHEST)) for values in (best[:-1], loss)]
-        scores = np.where(np.isfinite(pace), pace * logs[0] / logs[1], np.nan)
+        low = wide["running"] if rule.best == "level" else wide["loss"]
+        best = np.fmin.accumulate(np.vstack([np.full(len(tasks), rule.start), low.to_numpy("float64")]))
+        scores = _score(loss, loss / pace, best[:-1])
         half = slice(len(loss) // 2, None)
         if len(loss[half]) < WINDOWS * LEAST or (np.isfinite(scores[half]).sum(axis=0) < WINDOWS * LEAST).any():
             return None
         weight = wide["weight"].fillna(0).to_numpy("float64")
         share = weight / np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-        ends = best[-1] / wide["running"].ffill().to_numpy("float64")[-1]
-        return _Scores(tasks, tau, scores[half], pace[half], share[half], ends)
+        levels = wide["running"].ffill().to_numpy("float64")
+        level, ends = levels[half].mean(axis=0), best[-1] / levels[-1]
+        return _Scores(tasks, rule, scores[half], pace[half], share[half], level, ends)
 
     @cached_property
     def noise(self) -> Array:
@@ -200,7 +256,7 @@ class _Scores:
     @cached_property
     def steady(self) -> Array:
         """(windows, tasks) weights of the mean scores."""
-        powers = np.exp((self.means - self.means.max(axis=1, keepdims=True)) / self.tau)
+        powers = np.exp((self.means - self.means.max(axis=1, keepdims=True)) / self.rule.tau)
         return powers / powers.sum(axis=1, keepdims=True)
 
     @property
@@ -226,21 +282,26 @@ def _joined(measured: Sequence[tuple[Outcome, _Scores]]) -> ScoreNoise:
     def mean(values: Sequence[Array]) -> list[float]:
         return [float(value) for value in np.mean(values, axis=0)]
 
+    present = [np.isfinite(part.loss).mean(axis=0) for part in parts]
+    noises = [_from_step_to_step(part.loss) for part in parts]
     columns = (
         [_samples(first, name) for name in names],
-        mean([_from_step_to_step(part.loss) for part in parts]),
+        mean(present),
+        mean([part.level for part in parts]),
+        mean(noises),
         mean([part.noise for part in parts]),
         mean([np.nanmean(part.scores, axis=0) for part in parts]),
         mean([part.best for part in parts]),
         mean([part.weight.mean(axis=0) for part in parts]),
         mean([part.steady.mean(axis=0) for part in parts]),
+        mean([if_nothing_moved(p.rule, p.level, *rest) for p, *rest in zip(parts, noises, present, strict=True)]),
     )
     return ScoreNoise(
         first.baseline,
         first.display,
         first.strategy,
         tuple(one.seed for one in outcomes),
-        parts[0].tau,
+        parts[0].rule.tau,
         first.config.train.batch or 0,
         tuple(TaskNoise(name, *values) for name, *values in zip(names, *columns, strict=True)),
         noise=float(np.mean([math.sqrt(float((part.noise**2).mean())) for part in parts])),
@@ -268,5 +329,5 @@ def _samples(outcome: Outcome, task: str) -> float:
     return passes * images / steps if steps else math.nan
 
 
-def _number(value: object, usual: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else usual
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

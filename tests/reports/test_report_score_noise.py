@@ -9,7 +9,7 @@ from synthetic_store import records, simulate, write_run
 from art import Art
 from reports.build import build
 from reports.numbers.cohorts import gather
-from reports.numbers.score_noise import _Scores, score_noise, score_table
+from reports.numbers.score_noise import Rule, _Scores, score_noise, score_table
 from results import find_runs
 
 LEVELS, NOISE = np.array([0.02, 0.05, 0.1]), np.array([0.05, 0.1, 0.2])
@@ -51,17 +51,34 @@ def found_in(folder, strategy="art", rhythm=None, **parameters):
 def test_the_scores_are_those_that_weighed(tmp_path, parameters):
     (outcome,) = found_in(tmp_path, rhythm=weighed(absent=0.2, **parameters), **parameters).counted()
     scores = _Scores.of(outcome)
-    powers = np.nan_to_num(np.exp(scores.scores / scores.tau - np.nanmax(scores.scores / scores.tau, 1, keepdims=True)))
+    powers = np.nan_to_num(
+        np.exp(scores.scores / scores.rule.tau - np.nanmax(scores.scores / scores.rule.tau, 1, keepdims=True))
+    )
     shares = powers / np.maximum(powers.sum(axis=1, keepdims=True), 1e-300)
     np.testing.assert_allclose(shares, scores.weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"tau": 1.0, "best": "level"}, {"start": 0.05, "momentum": 0.1}], ids=str)
+def test_the_rule_without_a_network_is_that_of_art(parameters):
+    chance = np.random.default_rng(1)
+    losses = 0.1 * np.exp(0.5 * chance.standard_normal((300, 4)))
+    present = chance.random(losses.shape) > 0.2
+    criterion, expected = Art(4, **parameters), []
+    for row, held in zip(torch.tensor(losses), torch.tensor(present), strict=True):
+        criterion(row.float(), present=held)
+        expected.append(criterion.weights.clone())
+    found = Rule(**parameters).weights(np.where(present, losses, np.nan))
+    np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-4)
 
 
 def test_noise_is_found_and_decides_on_the_weight(tmp_path):
     (one,) = score_noise(found_in(tmp_path))
     losses = [task.loss_noise for task in one.tasks]
     assert losses == pytest.approx(NOISE, rel=0.15) and one.by_noise > 0.9
+    assert [task.level for task in one.tasks] == pytest.approx(LEVELS, rel=0.1)
     assert [task.samples for task in one.tasks] == pytest.approx([5, 4.5, 0.5])
     assert one.tasks[2].weight > 0.5 and one.tasks[2].best < 0.65 < one.tasks[0].best
+    assert [task.still for task in one.tasks] == pytest.approx([task.weight for task in one.tasks], abs=0.1)
     assert one.noise > one.signal and 0 < one.shared < 0.7
 
 

@@ -1,0 +1,274 @@
+"""Pages on the runs kept in git, written from the files: every number in them is computed, every claim is checked.
+
+python tests/results/measured_pages.py      # after a change of the runs or of a template
+
+``results/measured/README.md.jinja`` becomes ``results/measured/README.md``; ``results/measured/front.md.jinja`` becomes
+the part of the front page between its two marks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from functools import cache, cached_property
+from pathlib import Path
+
+import jinja2
+
+ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "results" / "measured"
+FRONT = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end of measured -->)", re.DOTALL)
+VERDICTS = ("gain", "loss")
+
+
+class Claim(AssertionError):
+    """A sentence of a template does not hold for the files."""
+
+
+@cache
+def cohorts_of(folder):
+    """The findings of every cohort of a kept grid."""
+    from reports.numbers.cohorts import gather
+    from reports.numbers.findings import find
+    from results.kept import kept_runs
+    from results.tuning import searches
+
+    found = gather(kept_runs(MEASURED / folder))
+    return [find(cohort, searches(MEASURED / folder, cohort.setting)) for cohort in found]
+
+
+class Grid:
+    """One cohort of a kept grid, for templates; ``baseline`` is needed where it has several."""
+
+    def __init__(self, findings):
+        self.findings, self.table = findings, findings.table
+
+    @property
+    def baselines(self):
+        return list(dict.fromkeys(row.display for row in self.table.rows))
+
+    def row(self, strategy, baseline=None):
+        rows = [row for row in self.table.rows if row.strategy == strategy and baseline in (None, row.display)]
+        if len(rows) != 1:
+            raise Claim(f"{len(rows)} rows of {strategy!r} on {baseline or 'any baseline'}")
+        return rows[0]
+
+    def cell(self, strategy, dataset="average", baseline=None):
+        return self.row(strategy, baseline).cells[dataset, "psnr"]
+
+    def value(self, strategy, dataset="average", baseline=None):
+        """The mean gain, dB."""
+        return self.cell(strategy, dataset, baseline).gain.mean
+
+    def gain(self, strategy, dataset="average", baseline=None):
+        """``-1.28 ±0.06``, bold where it has a verdict."""
+        return told(self.cell(strategy, dataset, baseline))
+
+    def psnr(self, strategy, dataset="average", baseline=None):
+        return self.cell(strategy, dataset, baseline).score.mean
+
+    def input(self, dataset="average"):
+        return self.table.inputs[dataset, "psnr"]
+
+    def verdict(self, strategy, baseline=None):
+        return self.cell(strategy, baseline=baseline).verdict
+
+    def score(self, strategy, baseline=None):
+        """What Art's weights follow (:mod:`reports.numbers.score_noise`)."""
+        (one,) = (o for o in self.findings.noises if o.strategy == strategy and baseline in (None, o.display))
+        return one
+
+    def seeds_for(self, effect, baseline=None):
+        """Seeds that it takes to see an average gain of so many dB, as the first of all comparisons."""
+        from reports.numbers.power import pooled_deviation, seeds_needed
+
+        gains = [row.average.gain for row in self.table.rows if baseline in (None, row.display)]
+        return seeds_needed(pooled_deviation(gains), effect, self.table.comparisons)
+
+    def gains(self, *baselines, omit=()):
+        """The Markdown table of the average gains, by falling gain of the last baseline."""
+        baselines, rows = baselines or self.baselines, {}
+        for row in self.table.rows:
+            if not (row.is_reference or row.control or row.strategy in omit):
+                rows.setdefault(row.strategy, {})[row.display] = row.average
+        rows = {name: cells for name, cells in rows.items() if baselines[-1] in cells}
+        lines = [f"| strategy | n | {' | '.join(baselines)} |", f"|---|--:|{'--:|' * len(baselines)}"]
+        for name in sorted(rows, key=lambda name: -rows[name][baselines[-1]].gain.mean):
+            cells = [rows[name].get(baseline) for baseline in baselines]
+            count = next(cell.gain.n for cell in cells if cell)
+            lines.append(f"| `{name}` | {count} | {' | '.join(told(cell) if cell else '' for cell in cells)} |")
+        return "\n".join([*lines, "", f"Bold: a verdict, corrected for {self.table.comparisons} comparisons."])
+
+    def sets(self, *strategies, baseline=None):
+        """The Markdown table of the gains on every test set, and of what they are over."""
+        names = [*self.table.cohort.tested, "average"]
+        lines = [f"| | n | {' | '.join(names)} |", f"|---|--:|{'--:|' * len(names)}"]
+        lines.append(f"| degraded input | | {' | '.join(f'{self.input(name):.2f}' for name in names)} |")
+        mix = [f"{self.psnr('mix', name, baseline):.2f}" for name in names]
+        lines.append(f"| mix | {self.row('mix', baseline).n} | {' | '.join(mix)} |")
+        for strategy in strategies:
+            cells = [self.gain(strategy, name, baseline) for name in names]
+            lines.append(f"| `{strategy}` | {self.cell(strategy, baseline=baseline).gain.n} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    def weights(self, strategy="art", baseline=None):
+        """The Markdown table of what each task's losses do and what it weighs."""
+        head = "| task | samples a batch | noise of the loss | easiest batch | mean score | share | if nothing moved |"
+        lines = [head, "|---|" + "--:|" * 6]
+        for task in self.score(strategy, baseline).tasks:
+            numbers = (task.loss_noise, task.best, task.score, task.weight, task.still)
+            lines.append(f"| {task.task} | {task.samples:.3g} | {' | '.join(f'{n:.2f}' for n in numbers)} |")
+        return "\n".join(lines)
+
+    def spread(self, strategy, baseline):
+        """``23.54 ±0.25``, of the average PSNR."""
+        score = self.cell(strategy, baseline=baseline).score
+        return f"{score.mean:.2f} ±{score.std:.2f}"
+
+    @property
+    def variance(self):
+        """Of the average PSNR over the seeds, mean over the rows."""
+        variances = [row.average.score.std**2 for row in self.table.rows]
+        return sum(variances) / len(variances)
+
+    def best_trial(self, strategy, baseline):
+        searches = [one for several in self.findings.tunings.values() for one in several]
+        (search,) = (one for one in searches if (one.strategy, one.display) == (strategy, baseline))
+        return max((trial for trial in search.trials if trial.state == "done"), key=lambda trial: trial.score)
+
+    def rate(self, baseline):
+        """The learning rate that a search found for mix, over the recipe's."""
+        return f"{self.best_trial('mix', baseline).factor:.1f}"
+
+    def found(self, strategy, parameter, baseline):
+        return f"{self.best_trial(strategy, baseline).values[parameter]:.3g}"
+
+    def apart(self, baseline):
+        """Cells of one network a task over mix, by test set."""
+        from reports.numbers.race import together
+
+        (one,) = (one for one in together(self.table) if one.display == baseline)
+        return one.cells
+
+    @cached_property
+    def hours(self):
+        return hours(self.findings.cohort.outcomes)
+
+
+def told(cell):
+    if not cell.gain.n:
+        return ""
+    bold = "**" if cell.verdict in VERDICTS else ""
+    spread = "" if math.isnan(cell.gain.std) else f" ±{cell.gain.std:.2f}"
+    return f"{bold}{cell.gain.mean:+.2f}{spread}{bold}"
+
+
+def hours(outcomes):
+    """Hours of one core that runs took: training, validation and scoring."""
+    environments = [outcome.run.environment for outcome in outcomes]
+    names = ("train_seconds", "validation_seconds", "evaluate_seconds")
+    return sum(getattr(one, name) or 0 for one in environments for name in names) / 3600
+
+
+def grid(folder, **fields):
+    """The one cohort of a kept grid whose configuration has these values (``steps``, ``batch``, ``mixing``)."""
+    found = [Grid(one) for one in cohorts_of(folder) if _has(one.cohort.config, fields)]
+    if len(found) != 1:
+        raise Claim(f"{len(found)} cohorts of {folder} with {fields}")
+    return found[0]
+
+
+def _has(config, fields):
+    values = config.train.model_dump() | {"mixing": config.data.mixing}
+    return all(values[key] == value for key, value in fields.items())
+
+
+def recipe(ours, baseline, setting, published, data):
+    """The Markdown table of what these runs are and what the published recipe is.
+
+    Args:
+        ours: the grid.
+        baseline: name of the network.
+        setting, published: of the runs, a file below ``results/measured/settings``, and as the field has it.
+        data: what the two columns say of their images.
+    """
+    from baselines import registry
+    from benchmarks.config import settings
+
+    config = next(one.config for one in ours.findings.cohort.outcomes if one.config.baseline == baseline)
+    train, paper, cost = config.train.model_dump(), registry.recipe(baseline, "paper"), registry.describe(baseline).cost
+    lists = [settings.load(str(MEASURED / "settings" / setting)), settings.load(published)]
+    rows = [
+        ("images", *data),
+        ("list", *(", ".join(f"{task.name} {task.list_length:,}" for task in one.tasks) for one in lists)),
+        ("mixing", config.data.mixing, paper.get("mixing", lists[1].mixing)),
+        *((key, *(f"{one[key]:,}" for one in (train, paper))) for key in ("batch", "patch", "steps")),
+        ("learning rate", _rate(train), _rate(paper)),
+        ("clipping", _clipping(train), _clipping(paper)),
+        ("weight average", *(one["ema"] or "none" for one in (train, paper))),
+        ("parameters", *(f"{cost.parameters[size]:,}" for size in ("tiny", "paper"))),
+        (
+            "a training on this processor",
+            f"{_minutes(ours, baseline):.0f} minutes, one core",
+            f"{_days(paper, cost):,.0f} days, two cores, by the time of a step",
+        ),
+    ]
+    lines = ["| | these runs | published |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {one} | {other} |" for name, one, other in rows)])
+
+
+def _minutes(ours, baseline):
+    runs = [one.run for one in ours.findings.cohort.counted(baseline, "mix")]
+    return sum(run.environment.train_seconds for run in runs) / len(runs) / 60
+
+
+def _days(paper, cost):
+    """Of the published training: a step of one sample with a patch of 64 was measured."""
+    return paper["steps"] * paper["batch"] * (paper["patch"] / 64) ** 2 * cost.step_ms["paper"] / 1000 / 86400
+
+
+def _rate(train):
+    return f"{train['lr']:g}, {train['schedule']}".replace("_", " ")
+
+
+def _clipping(train):
+    return "yes" if train.get("clip_norm") or train.get("clip_percentile") else "none"
+
+
+def all_hours(*folders):
+    return sum(Grid(one).hours for folder in folders for one in cohorts_of(folder))
+
+
+def holds(claim, *numbers):
+    """Nothing, where the sentence it stands in is true."""
+    if not claim:
+        raise Claim(f"a sentence does not hold any more {numbers}")
+    return ""
+
+
+def rendered(name):
+    """A template below ``results/measured`` with what the files say."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(MEASURED), undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.globals.update(grid=grid, holds=holds, recipe=recipe, all_hours=all_hours)
+    environment.filters.update(db=lambda value: f"{value:+.2f}", two=lambda value: f"{value:.2f}")
+    return environment.get_template(name).render()
+
+
+def pages():
+    """Every page by its path, as it is to be."""
+    front = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = rendered("front.md.jinja")
+    return {
+        MEASURED / "README.md": rendered("README.md.jinja"),
+        ROOT / "README.md": FRONT.sub(lambda _: text, front),
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    for path, content in pages().items():
+        path.write_text(content, encoding="utf-8", newline="\n")
