@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reports.numbers.conflicts import Conflict, conflicts
 from reports.numbers.contest import Contest, contest
 from reports.numbers.curves import Curve, curves
+from reports.numbers.lengths import Lengths, lengths
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import Pooled, pooled
 from reports.numbers.sweeps import Sweep, sweeps
@@ -28,6 +29,7 @@ class Findings:
         tunings: searches for parameters, by baseline.
         held: strategies against the fixed weightings of their baseline.
         across: verdicts over baselines; ``None`` where they are not asked for.
+        lengths: gains against the length of the training, of the first cohort of a family.
     """
 
     table: GainTable
@@ -37,6 +39,7 @@ class Findings:
     tunings: Tunings = field(default_factory=dict)
     held: Contest = field(default_factory=lambda: Contest([], []))
     across: Sequence[Pooled] | None = None
+    lengths: Lengths = field(default_factory=Lengths)
 
     @property
     def cohort(self) -> Cohort:
@@ -63,3 +66,8 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         contest(cohort),
         pooled(table.rows) if pool else None,
     )
+
+
+def beside(findings: Findings, family: Sequence[Cohort]) -> Findings:
+    """With the other lengths of these trainings (:func:`reports.numbers.lengths.families`) beside it."""
+    return replace(findings, lengths=lengths(findings.table, family)) if family else findings
