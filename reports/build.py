@@ -60,10 +60,10 @@ def build(
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``lengths.csv``, ``front.csv``, ``curves.csv``, ``targets.csv``, ``tuning.csv``, ``pooled.csv``, ``conflicts.csv``, and as
-    ``.png``/``.svg`` ``length-<baseline>``, ``front-<baseline>``, ``curve-<baseline>``, ``tuning-<baseline>``, ``conflicts-<baseline>`` and
-    ``sweep-<strategy>-<parameter>``; older cohorts get the same names with ``-<cohort>`` at the end. The same runs give
-    byte-identical files.
+    show, ``lengths.csv``, ``front.csv``, ``curves.csv``, ``targets.csv``, ``tuning.csv``, ``pooled.csv``,
+    ``conflicts.csv``, and as ``.png``/``.svg`` ``length-<baseline>``, ``front-<baseline>``, ``curve-<baseline>``,
+    ``tuning-<baseline>``, ``conflicts-<baseline>`` and ``sweep-<strategy>-<parameter>``; older cohorts get the same
+    names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.

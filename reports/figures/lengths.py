@@ -11,7 +11,7 @@ from reports.figures import style
 from reports.figures.labels import label_ends
 from reports.numbers import header
 from reports.numbers.lengths import GROWS, LEVELS, SHRINKS, TURNS, Course, Point
-from reports.numbers.model import Cohort
+from reports.numbers.model import REFERENCE, Cohort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 MOST = 8
 """Strategies in a figure; of more there are several."""
 
+GREY = "#8A8A8A"
+"""Of the eighth, which would have the colour of the first."""
+
 BANDED = 3
 """Strategies up to which intervals are bands; those of more would hide each other and are bars side by side."""
 
-ASIDE, WIDEST = 0.035, 0.16
+ASIDE, WIDEST = 0.03, 0.13
 """Between bars side by side, and of all of them at most: shares of a tenfold length."""
 
 
@@ -32,6 +35,7 @@ def length_figures(
     """The rows of a baseline; writes ``<stem>.png``/``.svg``, of more than :data:`MOST` strategies further ones as
     ``<stem>-part2``, ..."""
     looks = style.strategy_styles([course.strategy for course in courses])
+    looks |= {course.strategy: (GREY, looks[course.strategy][1]) for course in courses[len(style.COLOURS) :: MOST]}
     parts = -(-len(courses) // MOST)
     size = -(-len(courses) // parts)
     paths: list[Path] = []
@@ -54,9 +58,9 @@ def _figure(
         for course, aside in zip(courses, _asides(len(courses)), strict=True):
             _draw(axis, course, looks[course.strategy], aside, banded=len(courses) <= BANDED)
         style.headline(figure, *_title(cohort, courses))
-        ends = {name: course.last.gain.mean for name, course in zip(names, courses, strict=True)}
-        colours = {name: (looks[course.strategy][0], "-") for name, course in zip(names, courses, strict=True)}
-        label_ends(axis, ends, colours)
+        ends = {REFERENCE: 0.0} | {course.strategy: course.last.gain.mean for course in courses}
+        colours: style.Styles = {name: (colour, "-") for name, (colour, _) in looks.items()}
+        label_ends(axis, ends, colours | {REFERENCE: (style.BLACK, "-")}, [REFERENCE, *names])
         return style.save(figure, stem, kinds)
 
 
@@ -73,9 +77,6 @@ def _axes(axis: Axes, courses: Sequence[Course]) -> None:
     room = 0.08 * max(max(values) - min(values), 0.05)
     axis.set_ylim(min(values) - room, max(values) + room)
     axis.axhline(0, color="black", linewidth=0.8, zorder=1.5)
-    axis.text(
-        0.012, 0, "mix", transform=axis.get_yaxis_transform(), fontsize=6.5, va="bottom", color="#222222", zorder=5
-    )
     axis.set_xlabel("length of the training, steps (logarithmic)")
     axis.set_ylabel("average gain over mix, PSNR in dB")
 

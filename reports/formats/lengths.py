@@ -150,7 +150,7 @@ def _shape(row: Course) -> str:
 
 
 def _basis(trend: Trend) -> str:
-    return f"slopes of {trend.count} seeds" if trend.own else f"one line through {trend.count} points"
+    return f"errors of {trend.count} seeds" if trend.clustered else f"errors of {trend.count} single points"
 
 
 def legend(found: Lengths) -> list[str]:
@@ -158,8 +158,8 @@ def legend(found: Lengths) -> list[str]:
     several = len(found.rows)
     meant = "; ".join(f"{column.heading}: {column.about}" for column in TRENDS if column.about)
     rule = (
-        f"trend, bend and longest: by Student's t over seeds where {COMPLETE} or more have all lengths, each with a "
-        "line of its own, else over all points as if each were independent; each Holm-corrected over "
+        f"trend, bend and longest: by Student's t, errors from whole seeds where {COMPLETE} or more have all "
+        "lengths, else from all points as if each were independent; each Holm-corrected over "
         f"{several} {plural(several, 'row')}; intervals: {LEVEL:.0%}, not corrected; no trend seen is not: none there"
     )
     return [f"average gain over mix, PSNR in dB, mean ± standard deviation over n seeds; {meant}", rule]
@@ -200,4 +200,3 @@ def lengths_table(cohort: Cohort, found: Lengths) -> pd.DataFrame:
 
 
 _GAIN = {"gain": "mean", "gain_std": "std", "gain_low": "low", "gain_high": "high"}
-

@@ -53,8 +53,8 @@ from results.visible import visible
 
 
 def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
-    """Header, score tables with gains in brackets, comparison, verdicts over baselines, lengths, small tables, costs, image-
-    level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
+    """Header, score tables with gains in brackets, comparison, verdicts over baselines, lengths, small tables, costs,
+    image-level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
     table, held, across = findings.table, findings.held, findings.across
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [

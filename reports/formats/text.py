@@ -20,8 +20,8 @@ from reports.formats.columns import (
     shown,
 )  # fmt: skip
 from reports.formats.front import control_text
-from reports.formats.lengths import lengths_text
 from reports.formats.layout import blocks, grid, width, wrapped
+from reports.formats.lengths import lengths_text
 from reports.formats.sections import Section, sections
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict

@@ -57,7 +57,8 @@ class Course:
         strategy: its name.
         points: two or more.
         trend: from three lengths on.
-        slope_p, bend_p, last_p: of the slope, the bend, and the gain at the longest training.
+        slope_p, bend_p: of the slope and the bend.
+        first_p, last_p: of the gains at the shortest and the longest training.
     """
 
     baseline: str
@@ -67,6 +68,7 @@ class Course:
     trend: Trend | None = None
     slope_p: float = math.nan
     bend_p: float = math.nan
+    first_p: float = math.nan
     last_p: float = math.nan
 
     @property
@@ -104,14 +106,13 @@ class Course:
     @property
     def word(self) -> str:
         """What the data say of the trend; that a loss turned into a gain, or a gain into a loss, only where both ends
-        are apart from 0."""
+        have that verdict."""
         if self.trend is None:
             return TOO_SHORT
         if not self.slope_p < 1 - LEVEL:
             return NO_TREND
         first, last = self.ends
-        sides = [gain.mean > 0 for gain in (self.points[0].gain, self.last.gain) if gain.low > 0 or gain.high < 0]
-        if len(set(sides)) > 1:
+        if {verdict(self.points[0].gain, self.first_p), self.verdict} == {GAIN, LOSS}:
             return TURNS
         return SHRINKS if abs(last) < abs(first) else GROWS
 
@@ -322,13 +323,13 @@ def _point(one: _Found) -> Point:
 
 
 def _corrected(rows: Sequence[Course]) -> list[Course]:
-    """Holm over the rows: slopes, bends and the longest trainings' gains, each read together."""
+    """Holm over the rows: slopes, bends, and gains at either end, each read together."""
     slopes = holm([row.trend.slope.p if row.trend else math.nan for row in rows])
     bends = holm([row.trend.bend.p if row.trend else math.nan for row in rows])
-    lasts = holm([row.last.gain.p for row in rows])
+    firsts, lasts = (holm([row.points[end].gain.p for row in rows]) for end in (0, -1))
     return [
-        replace(row, slope_p=slope, bend_p=bend, last_p=last)
-        for row, slope, bend, last in zip(rows, slopes, bends, lasts, strict=True)
+        replace(row, slope_p=slope, bend_p=bend, first_p=first, last_p=last)
+        for row, slope, bend, first, last in zip(rows, slopes, bends, firsts, lasts, strict=True)
     ]
 
 

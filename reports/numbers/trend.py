@@ -2,21 +2,28 @@
 the points bend away from it.
 
 What it supposes. Seeds are independent of each other. The gains that one seed has at several lengths need not be: these
-trainings share first weights and the order of the first batches. So where enough seeds have all lengths, every seed has
-a line of its own, and Student's t is taken over the seeds' slopes, which supposes nothing of what happens within a
-seed. Otherwise ordinary least squares goes through all points, which takes them for independent and equally scattered
-at every length: where a seed's gains agree with each other its interval of the slope is too wide, where the lengths
-scatter differently it is only roughly right.
+trainings share first weights and the order of the first batches. So where several seeds have all lengths, errors are
+taken from whole seeds: least squares through all points, with the variance that the seeds' own departures from the line
+show (cluster-robust, CR2) and Student's t with as many degrees of freedom as there are seeds of several lengths, less
+one. Where all seeds have all lengths this is Student's t over the slopes of the seeds' own lines. Where fewer seeds have
+the longest training all seeds still count: of simulated 95 % intervals 92 to 96 % hold the true slope and 89 to 96 %
+the true zero, be the seeds' levels or slopes alike or not.
 
-Source of the interval of the zero: E. C. Fieller, "Some problems in interval estimation", J. R. Statist. Soc. B 16
-(1954) 175-185.
+Where one seed at most has all lengths, errors are those of ordinary least squares, which takes all points for
+independent and equally scattered: if seeds have slopes of their own that differ as much as the points scatter, 88 to
+90 % hold the true slope.
+
+Sources: R. M. Bell, D. F. McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage
+samples", Survey Methodology 28 (2002) 169-181; E. C. Fieller, "Some problems in interval estimation", J. R. Statist.
+Soc. B 16 (1954) 175-185.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +35,12 @@ Array = NDArray[np.float64]
 LEAST = 3
 """Lengths from which there is a trend."""
 
-COMPLETE = 3
-"""Seeds with all lengths from which the seeds' own slopes are taken: of two, Student's t gives an interval 13 standard
-errors long to either side."""
+COMPLETE = 2
+"""Seeds with all lengths from which errors are taken from whole seeds."""
+
+
+SMALL = 1e-9
+"""Share of a residual that the fit has left of it, below which it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +72,15 @@ class Trend:
         zero: log10 of the steps at which the line is 0, with Fieller's interval; NaN where the slope may be 0, for then
             no end of the interval is known. Its ``p`` is the slope's.
         bend: coefficient of the square of log10(steps) beside such a line, dB.
-        own: whether the seeds' own lines were taken.
-        count: of these seeds, or of all points.
+        clustered: whether errors are taken from whole seeds.
+        count: of the seeds that have several lengths then, or of all points.
     """
 
     slope: Estimate
     intercept: float
     zero: Estimate
     bend: Estimate
-    own: bool
+    clustered: bool
     count: int
 
     def at(self, steps: float) -> float:
@@ -87,38 +97,72 @@ def trend(points: Mapping[int, Mapping[int, float]]) -> Trend | None:
     Returns:
         ``None`` for fewer than :data:`LEAST` lengths.
     """
-    lengths = sorted(points)
-    if len(lengths) < LEAST:
+    if len(points) < LEAST:
         return None
-    complete = sorted(set.intersection(*(set(points[steps]) for steps in lengths)))
-    if len(complete) >= COMPLETE:
-        x = np.log10(np.array(lengths, dtype=float))
-        gains = np.array([[points[steps][seed] for seed in complete] for steps in lengths])
-        return _line(x, gains, own=True)
-    pairs = [(steps, gain) for steps in lengths for gain in points[steps].values()]
-    x = np.log10(np.array([steps for steps, _ in pairs], dtype=float))
-    return _line(x, np.array([[gain] for _, gain in pairs]), own=False)
+    several = [seed for seed, count in _counts(points).items() if count > 1]
+    complete = [seed for seed, count in _counts(points).items() if count == len(points)]
+    x = np.array([math.log10(steps) for steps in sorted(points) for _ in points[steps]])
+    gains = np.array([gain for steps in sorted(points) for gain in points[steps].values()])
+    seeds = np.array([seed for steps in sorted(points) for seed in points[steps]])
+    clustered = len(complete) >= COMPLETE
+    centre = float(x.mean())  # far from 0 the powers would be nearly the same
+    line, square = (Fit.of(x - centre, gains, degree, seeds if clustered else None) for degree in (1, 2))
+    if clustered:
+        line, square = (replace(one, free=len(several) - 1) for one in (line, square))
+    return _trend(line, square, centre, clustered, len(several) if clustered else len(x))
 
 
-def fit(x: Array, gains: Array, degree: int) -> tuple[Array, Array, int]:
-    """Polynomial by least squares: coefficients (degree + 1,) by rising power, their covariance, degrees of freedom.
+def _counts(points: Mapping[int, Mapping[int, float]]) -> Counter[int]:
+    return Counter(seed for gains in points.values() for seed in gains)
 
-    Args:
-        x: (P,) places.
-        gains: (P, S) of several seeds, each of which gets a polynomial of its own: the mean of the coefficients, whose
-            covariance is that of the seeds' own; or (P, 1), of one polynomial through all points.
-        degree: of the polynomial.
-    """
-    powers = np.vander(x, degree + 1, increasing=True)
-    own = np.linalg.lstsq(powers, gains, rcond=None)[0]  # (degree + 1, S)
-    mean, seeds = own.mean(axis=1), gains.shape[1]
-    if seeds > 1:
-        return mean, np.cov(own) / seeds, seeds - 1
-    free = len(x) - degree - 1
-    if free < 1:
-        return mean, np.full((degree + 1, degree + 1), math.nan), free
-    rest = gains[:, 0] - powers @ mean
-    return mean, np.linalg.inv(powers.T @ powers) * float(rest @ rest) / free, free
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial by least squares: coefficients (degree + 1,) by rising power, their covariance, and the degrees of
+    freedom of Student's t."""
+
+    coefficients: Array
+    covariance: Array
+    free: int
+
+    @classmethod
+    def of(cls, x: Array, gains: Array, degree: int, seeds: NDArray[np.int_] | None = None) -> Fit:
+        """Through the points.
+
+        Args:
+            x, gains: (P,) places and values.
+            degree: of the polynomial.
+            seeds: (P,) of the points, to take errors from whole seeds; ``None`` for independent points.
+        """
+        powers = np.vander(x, degree + 1, increasing=True)
+        inverse = np.linalg.inv(powers.T @ powers)
+        found = inverse @ powers.T @ gains
+        rest = gains - powers @ found
+        free = len(x) - degree - 1
+        if seeds is None:
+            return cls(found, inverse * (float(rest @ rest) / free if free > 0 else math.nan), free)
+        names = np.unique(seeds)
+        scores = np.stack([_score(powers[seeds == seed], inverse, rest[seeds == seed]) for seed in names])
+        return cls(found, inverse @ scores.T @ scores @ inverse, len(names) - 1)
+
+    def estimate(self, power: int) -> Estimate:
+        """A coefficient with Student's t."""
+        from scipy.special import stdtr
+
+        value, variance = float(self.coefficients[power]), float(self.covariance[power, power])
+        if self.free < 1 or math.isnan(variance):
+            return Estimate(value)
+        error = math.sqrt(max(0.0, variance))
+        half = _quantile(self.free) * error
+        p = 2 * float(stdtr(self.free, -abs(value) / error)) if error > 0 else float(value == 0)
+        return Estimate(value, value - half, value + half, p)
+
+
+def _score(powers: Array, inverse: Array, rest: Array) -> Array:
+    """A seed's part in the variance: its residuals, blown up by what the fit took from them, along the powers."""
+    sizes, axes = np.linalg.eigh(np.eye(len(rest)) - powers @ inverse @ powers.T)
+    blown = np.where(sizes > SMALL, 1 / np.sqrt(np.maximum(sizes, SMALL)), 0.0)
+    return powers.T @ (axes @ (blown * (axes.T @ rest)))
 
 
 def fieller(intercept: float, slope: float, covariance: Array, quantile: float) -> tuple[float, float]:
@@ -142,36 +186,20 @@ def fieller(intercept: float, slope: float, covariance: Array, quantile: float) 
     return (-b - root) / a, (-b + root) / a
 
 
-def _line(x: Array, gains: Array, own: bool) -> Trend:
-    centre = float(x.mean())  # far from 0 the powers would be nearly the same
-    (intercept, slope), covariance, free = fit(x - centre, gains, 1)
-    steep = _estimate(float(slope), float(covariance[1, 1]), free)
-    low, high = fieller(float(intercept), float(slope), covariance, _quantile(free)) if free > 0 else (math.nan,) * 2
-    zero = NONE
-    if not math.isnan(low):
-        zero = Estimate(centre - float(intercept / slope), centre + low, centre + high, steep.p)
-    bent, spread, left = fit(x - centre, gains, 2)
-    bend = _estimate(float(bent[2]), float(spread[2, 2]), left)
-    count = gains.shape[1] if own else len(x)
-    return Trend(steep, float(intercept - slope * centre), zero, bend, own, count)
+def _trend(line: Fit, square: Fit, centre: float, clustered: bool, count: int) -> Trend:
+    intercept, slope = line.coefficients.tolist()
+    steep, zero = line.estimate(1), NONE
+    if line.free > 0:
+        low, high = fieller(intercept, slope, line.covariance, _quantile(line.free))
+        if not math.isnan(low):
+            zero = Estimate(centre - intercept / slope, centre + low, centre + high, steep.p)
+    return Trend(steep, intercept - slope * centre, zero, square.estimate(2), clustered, count)
 
 
 def _quantile(free: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(free, (1 + LEVEL) / 2))
-
-
-def _estimate(value: float, variance: float, free: int) -> Estimate:
-    """A coefficient with Student's t."""
-    from scipy.special import stdtr
-
-    if free < 1 or math.isnan(variance):
-        return Estimate(value)
-    error = math.sqrt(max(0.0, variance))
-    half = _quantile(free) * error
-    p = 2 * float(stdtr(free, -abs(value) / error)) if error > 0 else float(value == 0)
-    return Estimate(value, value - half, value + half, p)
 
 
 def as_steps(exponent: float) -> float:
