@@ -7,7 +7,7 @@ import math
 
 import pandas as pd
 
-from reports.formats.columns import Column, csv_fields
+from reports.formats.columns import Column, csv_fields, meanings, shown
 from reports.formats.layout import blocks, wrapped
 from reports.numbers.lengths import BENDS, GROWS, LEVELS, NO_TREND, SHRINKS, STEEPENS, TURNS, Course, Lengths
 from reports.numbers.model import Cohort
@@ -103,13 +103,14 @@ def cells(found: Lengths) -> tuple[list[str], list[list[str]]]:
     """Headings behind those of the baseline and the strategy, and the rows with both in front: seeds (of the lengths,
     where they differ the least and the most), the gain at every length, and the trend."""
     rows: list[list[str]] = []
+    further = shown(TRENDS, found.rows)
     for row in found.rows:
         pairs = sorted({point.gain.n for point in row.points})
         seeds = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
         gains = {point.steps: with_spread(point.gain, 2, signed=True) for point in row.points}
         lengths = [gains.get(steps, "") for steps in found.steps]
-        rows.append([row.display, row.strategy, seeds, *lengths, *(column.text(row) for column in TRENDS)])
-    return ["n", *(f"{steps:,} steps" for steps in found.steps), *(column.heading for column in TRENDS)], rows
+        rows.append([row.display, row.strategy, seeds, *lengths, *(column.text(row) for column in further)])
+    return ["n", *(f"{steps:,} steps" for steps in found.steps), *(column.heading for column in further)], rows
 
 
 def sentence(row: Course) -> str:
@@ -156,12 +157,13 @@ def _basis(trend: Trend) -> str:
 def legend(found: Lengths) -> list[str]:
     """What the columns mean, and what the words rest on."""
     several = len(found.rows)
-    meant = "; ".join(f"{column.heading}: {column.about}" for column in TRENDS if column.about)
+    words = [column.heading for column in shown(TRENDS, found.rows) if column.heading in ("trend", "bend", "longest")]
     rule = (
-        f"trend, bend and longest: by Student's t, errors from whole seeds where {COMPLETE} or more have all "
+        f"{', '.join(words)}: by Student's t, errors of a line from whole seeds where {COMPLETE} or more have all "
         "lengths, else from all points as if each were independent; each Holm-corrected over "
         f"{several} {plural(several, 'row')}; intervals: {LEVEL:.0%}, not corrected; no trend seen is not: none there"
     )
+    meant = meanings(TRENDS, found.rows)
     return [f"average gain over mix, PSNR in dB, mean ± standard deviation over n seeds; {meant}", rule]
 
 

@@ -191,7 +191,7 @@ def _lengths(found: Lengths) -> PageTable:
         numbers = [_number(gains.get(steps, math.nan), text) for steps, text in zip(found.steps, cells, strict=False)]
         ends = [
             _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
-            for column, text in zip(TRENDS, cells[len(found.steps) :], strict=True)
+            for column, text in zip(shown(TRENDS, found.rows), cells[len(found.steps) :], strict=True)
         ]
         rows.append([*_names(display, strategy), TableCell(seeds), *numbers, *ends])
     return PageTable(LENGTHS, ["baseline", "strategy", *names], rows)

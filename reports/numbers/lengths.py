@@ -23,7 +23,7 @@ from results.records import OBSERVING, Role, varied
 FEWEST = 2
 """Lengths from which a strategy has a row."""
 
-SHRINKS, GROWS, TURNS, NO_TREND, TOO_SHORT = "shrinks", "grows", "turns", "no trend seen", "two lengths: no trend"
+SHRINKS, GROWS, TURNS, NO_TREND, TOO_SHORT = "shrinks", "grows", "turns", "no trend seen", "no trend from two lengths"
 LEVELS, STEEPENS, BENDS, NO_BEND = "levels off", "gets steeper", "bends", "no bend seen"
 
 AVERAGED = "train.ema="
@@ -95,8 +95,12 @@ class Course:
 
     @property
     def what(self) -> str:
-        """What it is that shrinks or grows: that of the line's end which is farther from 0."""
-        return GAIN if max(self.ends, key=abs) > 0 else LOSS
+        """What it is that shrinks or grows: the verdict at that end where the line is farther from 0, or merely a
+        difference where there is none."""
+        first, last = self.ends
+        point, p = (self.last, self.last_p) if abs(last) > abs(first) else (self.points[0], self.first_p)
+        seen = verdict(point.gain, p)
+        return seen if seen in (GAIN, LOSS) else "difference"
 
     @property
     def becomes(self) -> str:
@@ -207,7 +211,7 @@ def lengths(table: GainTable, family: Sequence[Cohort]) -> Lengths:
     if not kept:
         return Lengths()
     notes += [f"Fixed weightings that only make a front are left out: {len(controls)}."] * bool(controls)
-    single = list(dict.fromkeys(line[2] for line, several in chosen.items() if len(several) < FEWEST))
+    single = [several[0].row.name for several in chosen.values() if len(several) < FEWEST]
     notes += [f"At one length only, and not in this table: {listed(single)}."] * bool(single)
     return Lengths(_corrected(_courses(kept)), [*notes, *_averages(kept)])
 
@@ -240,8 +244,8 @@ def _unlike(first: Cohort, other: Cohort) -> str:
         return f"scored by the protocol {other.protocol}, not {first.protocol}"
     if first.tested != other.tested:
         return f"scored on {', '.join(other.tested) or 'no test set'}, not on {', '.join(first.tested)}"
-    records = [max(cohort.outcomes, key=lambda outcome: outcome.ended).data for cohort in (first, other)]
-    if sets := differing(*records, Role.TEST, Role.TRAIN):
+    ours, theirs = (max(cohort.outcomes, key=lambda outcome: outcome.ended).data for cohort in (first, other))
+    if sets := differing(ours, theirs, Role.TEST, Role.TRAIN):
         return f"other images of {', '.join(sets)}"
     return ""
 

@@ -134,7 +134,7 @@ def test_a_known_slope_is_found_with_the_words_for_it(tmp_path):
     write(tmp_path, {
         "art": along(0.3, steps=steps), "art:tau=1": along(0.6, steps=steps), "equal": along(0, 0.0, steps),
         "dwa": along(-0.3, -0.1, steps), "famo": along(0.6, -0.8, steps, -0.25), "uw": along(0.74, -0.5, steps, -0.5),
-    }, seeds=5)  # fmt: skip
+    }, seeds=4)  # fmt: skip
     (every,) = found(tmp_path)
     rows = {row.strategy: row for row in every.rows}
     assert list(rows) == ["equal", "art", "art:tau=1", "dwa", "famo", "uw"] and every.steps == list(steps)
@@ -150,7 +150,7 @@ def test_a_known_slope_is_found_with_the_words_for_it(tmp_path):
     assert "levels off" in sentence(rows["famo"]) and "meets 0" not in sentence(rows["famo"])
     exact = 10 ** (math.log10(BASE) + 0.5 / 0.6)
     low, high = (10 ** getattr(rows["art:tau=1"].trend.zero, end) for end in ("low", "high"))
-    assert low < exact < high and high / low < 1.4
+    assert low < exact < high and high / low < 1.5
     assert zero(rows["equal"]) == "not within reach"
 
 
@@ -200,7 +200,7 @@ def test_the_weight_average_may_follow_the_length(tmp_path):
     assert (short.ema, long.ema) == (0.9, 0.97)  # over 1/60 of the training, as nearly as there is one
     notes = " ".join(every.notes)
     assert "weight average compares better" in notes and "0.9 (600 steps), 0.97 (2,000 steps)" in notes
-    assert every.rows[0].word == TOO_SHORT and "two lengths: no trend" in sentence(every.rows[0])
+    assert every.rows[0].word == TOO_SHORT and "no trend from two lengths" in sentence(every.rows[0])
 
 
 def test_another_recipe_or_other_test_sets_are_left_out_and_named(tmp_path):
