@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         help="the images of runs on files: compare their digests, or score on them",
     )
     add("--data-sets", nargs="+", type=Path, default=[], metavar="FILE",
-        help="for --rescore: where test sets from outside lie (benchmarks/README.md)")  # fmt: skip
+        help="for --rescore: where test sets from outside lie (benchmarks/DATA.md)")  # fmt: skip
     add("--trust", nargs="+", default=[], metavar="PACKAGE.MODULE:CLASS",
         help="for --rescore: networks from outside that may be imported, which runs their code")  # fmt: skip
     add("--device", default="auto", help="for --rescore: auto, cpu, cuda, cuda:N or mps")

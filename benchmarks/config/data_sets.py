@@ -285,7 +285,7 @@ def known() -> Catalogue:
 def add_argument(parser: ArgumentParser) -> None:
     """Let a command take sets that its user brings along: ``--data-sets``, for :func:`read`."""
     parser.add_argument("--data-sets", nargs="+", type=Path, action="extend", default=[], metavar="FILE",
-        help="sets of your own, or where known ones lie: tables by name in TOML (benchmarks/README.md)")  # fmt: skip
+        help="sets of your own, or where known ones lie: tables by name in TOML (benchmarks/DATA.md)")  # fmt: skip
 
 
 def read(files: Iterable[Path]) -> dict[str, DataSet]:

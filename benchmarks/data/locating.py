@@ -160,7 +160,7 @@ def data_root(root: Path | None) -> Path:
         UserError: if it is not.
     """
     if root is None or not os.path.isdir(root):
-        raise UserError(f"the data root {files.text(root)!r} is not a folder; see the data layouts in the README.")
+        raise UserError(f"the data root {files.text(root)!r} is not a folder; benchmarks/DATA.md says what lies in it.")
     if reason := files.look(root).problem:
         raise UserError(f"the data root {files.text(root)} {reason}.")
     return root

@@ -94,7 +94,7 @@ def _connected(address: str) -> Generator[Any]:
         except TypeError as error:
             raise UserError(
                 f"{address} needs certificates, and Dask's configuration names none ({error}); see the section on "
-                "clusters in benchmarks/README.md."
+                "whom a cluster trusts in benchmarks/README.md."
             ) from None
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0].replace("data+", "") if str(error) else type(error).__name__

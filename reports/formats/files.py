@@ -29,12 +29,13 @@ from reports.numbers.conflicts import conflict_table
 from reports.numbers.curves import curve_table
 from reports.numbers.findings import Findings
 from reports.numbers.model import Cohort
+from reports.numbers.score_noise import score_table
 from reports.numbers.targets import target_table
 from reports.numbers.tuning import tuning_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|front|lengths"
+    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|score|front|lengths"
     r"|(?:rhythm|conflicts|sweep|curve|tuning|front|length)-.+?)"
     r"(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
@@ -91,6 +92,7 @@ def _frames(findings: Findings) -> dict[str, pd.DataFrame]:
         "front": control_table(cohort, findings.held),
         "lengths": lengths_table(cohort, findings.lengths),
         "pooled": tidy.pooled_table(cohort, findings.across or ()),
+        "score": score_table(cohort, findings.noises),
     }
 
 

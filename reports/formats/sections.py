@@ -10,6 +10,7 @@ from reports.numbers.contest import Control
 from reports.numbers.findings import Findings
 from reports.numbers.model import Cell, GainTable, Row
 from reports.numbers.race import race, terms_of, together
+from reports.numbers.score_noise import TaskNoise
 from reports.numbers.statistics import GAIN, LOSS
 from reports.numbers.words import EMPTY, number, with_spread
 
@@ -38,6 +39,7 @@ class Section:
         names: headings; the first two are the baseline's and the strategy's.
         rows: baseline, strategy and the other cells.
         caption: how to read it, below.
+        wide: whether it is too wide for a terminal.
     """
 
     anchor: str
@@ -45,11 +47,12 @@ class Section:
     names: Sequence[str]
     rows: Sequence[tuple[str, str, Sequence[Entry]]]
     caption: str
+    wide: bool = False
 
 
 def sections(findings: Findings) -> list[Section]:
-    """What there are runs for: the race first, then what tasks cost each other."""
-    found = [_race(findings), *([_together(findings.table)] if findings.cohort.tested else [])]
+    """What there are runs for: the race first, then what tasks cost each other, and what Art's weights follow."""
+    found = [_race(findings), *([_together(findings.table)] if findings.cohort.tested else []), _score(findings)]
     return [section for section in found if section.rows]
 
 
@@ -115,3 +118,38 @@ def _turned(cell: Cell) -> Entry:
     word = {GAIN: LOSS, LOSS: GAIN}.get(cell.verdict, cell.verdict)
     mean = number(-gain.mean, 2, signed=True)
     return Entry(mean if math.isnan(gain.std) else f"{mean} ± {number(gain.std, 2)}", word, -gain.mean)
+
+
+def _score(findings: Findings) -> Section:
+    names = [
+        "baseline", "strategy", "batch", "signal", "noise", "ratio", "largest share", "steady", "from step to step",
+        "score follows noise", "weight by task (samples a batch)",
+    ]  # fmt: skip
+    rows = [
+        (
+            one.display,
+            one.strategy,
+            [
+                Entry(str(one.batch), value=one.batch),
+                *(Entry(number(value, 2), value=value) for value in (one.signal, one.noise, one.ratio, one.largest)),
+                Entry(number(one.steady, 2), value=one.steady),
+                Entry(EMPTY if math.isnan(one.shared) else f"{1 - one.shared:.0%}", value=1 - one.shared),
+                Entry(number(one.by_noise, 2, signed=True), value=one.by_noise),
+                Entry(", ".join(f"{task.task} {number(task.weight, 2)}{_samples(task)}" for task in one.tasks)),
+            ],
+        )
+        for one in findings.noises
+    ]
+    caption = (
+        "Of Art's score before the division by tau, second half of the training, mean over seeds. Noise: standard "
+        "deviation from batch to batch; signal: between the tasks, of their mean scores; largest share: of a step's "
+        "weights; steady: what the mean scores would give; from step to step: share of the weights' variance that is "
+        "neither between tasks nor between tenths of that half; score follows noise: correlation over the tasks of "
+        "the mean score with the batch noise of the loss. The minimum in the score is a record of the easiest "
+        "batches, so a task whose loss scatters more has the larger score"
+    )
+    return Section("score", "What do Art's weights follow?", names, rows, caption, wide=True)
+
+
+def _samples(task: TaskNoise) -> str:
+    return "" if math.isnan(task.samples) else f" ({task.samples:.3g})"

@@ -11,6 +11,7 @@ from reports.numbers.curves import Curve, curves
 from reports.numbers.lengths import Lengths, lengths
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import Pooled, pooled
+from reports.numbers.score_noise import ScoreNoise, score_noise
 from reports.numbers.sweeps import Sweep, sweeps
 from reports.numbers.tables import gain_table
 from reports.numbers.tuning import Tunings, of_cohort
@@ -29,6 +30,7 @@ class Findings:
         tunings: searches for parameters, by baseline.
         held: strategies against the fixed weightings of their baseline.
         across: verdicts over baselines; ``None`` where they are not asked for.
+        noises: what Art's weights follow.
         lengths: gains against the length of the training, of the first cohort of a family.
     """
 
@@ -39,6 +41,7 @@ class Findings:
     tunings: Tunings = field(default_factory=dict)
     held: Contest = field(default_factory=lambda: Contest([], []))
     across: Sequence[Pooled] | None = None
+    noises: Sequence[ScoreNoise] = ()
     lengths: Lengths = field(default_factory=Lengths)
 
     @property
@@ -65,6 +68,7 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         of_cohort(cohort, searched),
         contest(cohort),
         pooled(table.rows) if pool else None,
+        score_noise(cohort),
     )
 
 

@@ -1,8 +1,9 @@
-"""art/README.md is true: its table is the registry's, its examples conform and train."""
+"""art/README.md is true: its table is the registry's, its loop runs, its examples conform and train."""
 
 import re
 from pathlib import Path
 
+import torch
 from small_network import SMALL
 
 import art.__main__
@@ -11,6 +12,13 @@ from benchmarks.run import main
 from results import find_runs
 
 TEXT = (Path(art.__file__).parent / "README.md").read_text()
+
+
+def code_below(heading):
+    """The one Python block below a heading of the page."""
+    (section,) = re.findall(rf"^#+ {heading}\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return code
 
 
 def test_the_table_is_the_registrys():
@@ -25,8 +33,27 @@ def test_the_page_names_those_that_need_every_task():
     assert set(re.findall(r"`(\w+)`", named)) == refusing
 
 
+def test_art_in_a_foreign_training_loop():
+    loop = code_below("In your own training loop")
+    assert len([line for line in loop.splitlines() if line.strip()]) < 10
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 3, 1)
+    clean = torch.rand(12, 3, 8, 8)
+    task = torch.arange(12) % 2  # the third task is absent
+    scope = {
+        "network": network,
+        "optimizer": torch.optim.SGD(network.parameters(), lr=1.0),
+        "batches": [(clean * 0.5, clean, task)] * 40,
+    }
+    before = (network(clean * 0.5) - clean).abs().mean()
+    exec(loop, scope)
+    criterion, after = scope["criterion"], (network(clean * 0.5) - clean).abs().mean()
+    assert isinstance(criterion, art.Art) and criterion.weights[2] == 0
+    assert after < 0.6 * before and scope["losses"][:2].lt(before).all()
+
+
 def test_the_examples_conform_and_train_beside_the_others(three_task_root, tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    code = code_below("Your own")
     package = tmp_path / "mypkg"
     package.mkdir()
     (package / "opt.py").write_text(code)

@@ -20,7 +20,7 @@ from benchmarks.execution.plan import Plan
 from results import find_runs
 from results.records import Role
 
-DOCUMENTED = (Path(benchmarks.__file__).parent / "README.md").read_text().partition("## Pairs of your own")[2]
+DOCUMENTED = (Path(benchmarks.__file__).parent / "DATA.md").read_text().partition("## Pairs of your own")[2]
 
 
 def written(path, text):
