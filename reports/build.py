@@ -60,10 +60,10 @@ def build(
 
     The newest cohort (runs that one table may hold) gets ``gains.md``, ``gains.csv``, ``gains.tex``, ``runs.csv``, the
     page ``report.html``, ``gains.png``/``.svg``, ``rhythm-<baseline>.png``/``.svg`` and, where there is something to
-    show, ``front.csv``, ``curves.csv``, ``targets.csv``, ``tuning.csv``, ``pooled.csv``, ``conflicts.csv``, and as
-    ``.png``/``.svg`` ``front-<baseline>``, ``curve-<baseline>``, ``tuning-<baseline>``, ``conflicts-<baseline>`` and
-    ``sweep-<strategy>-<parameter>``; older cohorts get the same names with ``-<cohort>`` at the end. The same runs give
-    byte-identical files.
+    show, ``lengths.csv``, ``front.csv``, ``curves.csv``, ``targets.csv``, ``tuning.csv``, ``pooled.csv``,
+    ``conflicts.csv``, and as ``.png``/``.svg`` ``length-<baseline>``, ``front-<baseline>``, ``curve-<baseline>``,
+    ``tuning-<baseline>``, ``conflicts-<baseline>`` and ``sweep-<strategy>-<parameter>``; older cohorts get the same
+    names with ``-<cohort>`` at the end. The same runs give byte-identical files.
 
     Args:
         setting: name of the setting.
@@ -187,20 +187,22 @@ def _written(
 ) -> Report:
     from reports.formats.files import is_current, named, of_suffix, remove_stale, write_cohort
     from reports.formats.layout import width, wrapped
+    from reports.numbers.findings import beside
+    from reports.numbers.lengths import families
 
     suffixes = ["", *(f"-{cohort.key}" for cohort in cohorts[1:])]
     told = [cohort for cohort in cohorts if cohort.is_own] or list(cohorts)
-    computed = {cohort.key: find(cohort) for cohort in told}
+    kin = families(cohorts)
+    computed = {cohort.key: beside(find(cohort), kin.get(cohort.key, ())) for cohort in told}
     _check_columns(computed.values(), columns, formats)
     texts, tables, figures, kept = [], [], [], list[Path]()
     for cohort, suffix in zip(cohorts, suffixes, strict=True):
-        if cohort not in told and is_current(cohort, folder, suffix, formats):
+        if cohort not in told and is_current(cohort, folder, suffix, formats, kin.get(cohort.key, ())):
             kept += of_suffix(folder, suffix)
             continue
         others = [f"report{other}.html" for other in suffixes if other != suffix]
-        text, written, drawn = write_cohort(
-            computed.get(cohort.key) or find(cohort), folder, suffix, formats, others, columns
-        )
+        findings = computed.get(cohort.key) or beside(find(cohort), kin.get(cohort.key, ()))
+        text, written, drawn = write_cohort(findings, folder, suffix, formats, others, columns)
         if cohort not in told:
             kept += written + drawn
             continue

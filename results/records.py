@@ -7,11 +7,12 @@ origins are enumerations, and words come beside them for people.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -42,6 +43,14 @@ SWEPT = frozenset(
 )  # fmt: skip
 """Departures from a recipe that one table may hold beside each other, mix with each: how the optimizer goes, not how
 much work is done or on what."""
+
+OBSERVING = ("checkpoint_every", "probe_every", "nonfinite", "emulate", "compile", "graphs", "deterministic")
+"""Keys of ``train`` with which training is the same at other values, up to rounding; with ``nonfinite=skip`` it goes on
+where it would have failed, and says so."""
+
+LENGTH = "train.steps"
+"""The departure in which trainings of several lengths differ; a weight average, which is scaled to the length, is swept
+(:data:`SWEPT`)."""
 
 WRITTEN = (State.RUNNING, State.DONE, State.FAILED)
 
@@ -262,6 +271,27 @@ class RunRecord(Record):
     epochs: dict[str, float] | None = None
     config: RunConfig
     store: int = 1
+
+    @property
+    def kin(self) -> str:
+        """Equal for runs that one table may hold but for the length of their trainings; empty for those that went on
+        from a finished run, whose length is no free choice."""
+        if self.config.origin.run:
+            return ""
+        departures = [text for text in self.overrides if text.partition("=")[0] != LENGTH]
+        return json.dumps(shared(self.config.content(), departures), sort_keys=True)
+
+
+def shared(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """What the runs of a table have in common, from their configuration and departures from the recipe: setting, tasks,
+    size, profile, data, and the departures that are not :data:`SWEPT`.
+
+    Where images lie is left out, and how they are mixed: that is the recipe's, or a departure.
+    """
+    keys = ("setting", "setting_digest", "tasks", "size", "profile")
+    unshared = {"root", "mixing"} | ({"validation"} if config["data"].get("source") == "embedded" else set())
+    data = {key: value for key, value in config["data"].items() if key not in unshared}
+    return {key: config[key] for key in keys if key in config} | {"data": data, "departures": varied(overrides, False)}
 
 
 def varied(overrides: Sequence[str], swept: bool = True) -> list[str]:

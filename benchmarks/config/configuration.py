@@ -15,9 +15,9 @@ from benchmarks.config.data_sets import DataSet
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.mixing import Mixing
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, Ancestor, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
+from benchmarks.config.sections import Ancestor, DataConfig, EvaluateConfig, Section, Terms, TrainConfig
 from benchmarks.config.settings import Profile, Recipe, Setting, load
-from results.records import varied
+from results.records import OBSERVING, shared
 
 VALIDATION = 8  # images of each task that a demo training is validated on
 
@@ -101,10 +101,8 @@ class Config(Section):
         if origin := pair.pop("origin", {}):
             pair["origin"] = {key: origin[key] for key in ("step", "pair")}
         # Mixing that is a baseline's own belongs to its recipe: such baselines stand in one table with the others.
-        data = pair["data"] | {"mixing": _one_spelling(_usual_mixing(setting, self.profile), setting)}
-        keys = ("setting", "setting_digest", "tasks", "size", "profile")
-        cohort = {key: pair[key] for key in keys if key in pair}
-        cohort |= {"data": data, "departures": varied(self.overrides(setting), swept=False)}
+        cohort = shared(pair, self.overrides(setting))
+        cohort["data"] |= {"mixing": _one_spelling(_usual_mixing(setting, self.profile), setting)}
         cohort |= {"origin": {key: origin[key] for key in ("step", "cohort")}} if origin else {}
         return {"hash": self.hash, "pair": _digest(pair), "cohort": _digest(cohort)}
 

@@ -133,11 +133,6 @@ class TrainConfig(Section):
     weights: str = ""
 
 
-# Training is the same with other values, up to rounding; with nonfinite=skip it goes on where it would have failed, and
-# says so.
-OBSERVING = ("checkpoint_every", "probe_every", "nonfinite", "emulate", "compile", "graphs", "deterministic")
-
-
 class Terms(Section):
     """What a run is given apart from the recipe, so that a race is fair; at its defaults a run is an ordinary one.
 

@@ -18,7 +18,7 @@ import art
 from benchmarks.config.configuration import Config, setting_of
 from benchmarks.config.errors import UserError, mistakes
 from benchmarks.config.overrides import apply
-from benchmarks.config.sections import OBSERVING, Ancestor, EvaluateConfig, TrainConfig
+from benchmarks.config.sections import Ancestor, EvaluateConfig, TrainConfig
 from benchmarks.config.settings import Setting
 from benchmarks.data import locating
 from benchmarks.execution.options import USUAL
@@ -30,7 +30,7 @@ from benchmarks.training.checkpoint import problem, resumable
 from benchmarks.training.schedules import learning_rate
 from results import Damaged, Run
 from results.integrity import differing
-from results.records import DataRecord, Role
+from results.records import OBSERVING, DataRecord, Role
 from results.schema import CHECKPOINT
 
 ALSO = tuple(f"train.{key}" for key in OBSERVING)

@@ -14,6 +14,7 @@ from reports.figures.conflicts import conflict_figures
 from reports.figures.curves import curve_figures
 from reports.figures.front import front_figure
 from reports.figures.gains import gain_figure
+from reports.figures.lengths import length_figures
 from reports.figures.rhythms import rhythm_figures
 from reports.figures.style import KINDS
 from reports.figures.sweeps import sweep_figure
@@ -21,6 +22,7 @@ from reports.figures.tuning import tuning_figures
 from reports.formats import markdown, tidy
 from reports.formats.front import control_table
 from reports.formats.latex import latex
+from reports.formats.lengths import lengths_table
 from reports.formats.page import page
 from reports.formats.text import terminal
 from reports.numbers.conflicts import conflict_table
@@ -33,7 +35,8 @@ from reports.numbers.tuning import tuning_table
 from results import write_atomically, write_text
 
 OURS = re.compile(
-    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|score|front|(?:rhythm|conflicts|sweep|curve|tuning|front)-.+?)"
+    r"(gains|runs|report|conflicts|curves|targets|tuning|pooled|score|front|lengths"
+    r"|(?:rhythm|conflicts|sweep|curve|tuning|front|length)-.+?)"
     r"(-[0-9a-f]{8})?(-part\d+)?\.(md|csv|tex|html|png|svg)"
 )
 """Names that a build writes: what, cohort of an older one, part, format."""
@@ -87,6 +90,7 @@ def _frames(findings: Findings) -> dict[str, pd.DataFrame]:
         "targets": target_table({(row.baseline, row.strategy): row.targets for row in rows}),
         "tuning": tuning_table(findings.tunings),
         "front": control_table(cohort, findings.held),
+        "lengths": lengths_table(cohort, findings.lengths),
         "pooled": tidy.pooled_table(cohort, findings.across or ()),
         "score": score_table(cohort, findings.noises),
     }
@@ -113,11 +117,16 @@ def of_suffix(folder: Path, suffix: str) -> list[Path]:
     return [path for path, match in matches if match and match[2] == suffix]
 
 
-def is_current(cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str]) -> bool:
-    """Whether a cohort's tables and page in these formats were written after its newest run ended."""
+def is_current(
+    cohort: Cohort, folder: Path, suffix: str, formats: Sequence[str], family: Sequence[Cohort] = ()
+) -> bool:
+    """Whether a cohort's tables and page in these formats were written after its newest run ended, and have the lengths
+    of its ``family`` beside it, which of several cohorts only the first has."""
     names = {"md": "gains", "csv": "gains", "tex": "gains", "html": "report"}
     paths = [folder / f"{names[kind]}{suffix}.{kind}" for kind in formats if kind in names]
-    newest = max(outcome.ended[0] for outcome in cohort.outcomes)
+    newest = max(outcome.ended[0] for one in [cohort, *family] for outcome in one.outcomes)
+    if "csv" in formats and (folder / f"lengths{suffix}.csv").exists() != bool(family):
+        return False
     return bool(paths) and all(path.exists() and path.stat().st_mtime_ns > newest for path in paths)
 
 
@@ -139,6 +148,9 @@ def _figures(findings: Findings, folder: Path, suffix: str, kinds: Sequence[str]
         return folder / f"{style.file_name('-'.join([name, *parts]))}{suffix}"
 
     figures = gain_figure(table, stem("gains"), kinds)
+    for baseline in findings.lengths.baselines:
+        courses = [row for row in findings.lengths.rows if row.baseline == baseline]
+        figures += length_figures(cohort, courses, stem("length", baseline), kinds)
     for sweep in findings.swept:
         figures += sweep_figure(table, sweep, stem("sweep", sweep.strategy, sweep.parameter), kinds)
     for one in findings.held.fronts:

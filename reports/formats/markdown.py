@@ -21,6 +21,10 @@ from reports.formats.columns import (
 )  # fmt: skip
 from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
 from reports.formats.front import legend as control_legend
+from reports.formats.lengths import TITLE as LENGTHS
+from reports.formats.lengths import cells as length_cells
+from reports.formats.lengths import legend as length_legend
+from reports.formats.lengths import sentence
 from reports.formats.sections import sections
 from reports.formats.sentences import sentences
 from reports.formats.text import (
@@ -37,6 +41,7 @@ from reports.numbers import header
 from reports.numbers.conflicts import Conflict
 from reports.numbers.contest import Contest
 from reports.numbers.findings import Findings
+from reports.numbers.lengths import Lengths
 from reports.numbers.metrics import change, heading
 from reports.numbers.model import GainTable, Row
 from reports.numbers.pooled import Pooled
@@ -48,8 +53,8 @@ from results.visible import visible
 
 
 def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
-    """Header, score tables with gains in brackets, comparison, verdicts over baselines, small tables, costs, image-
-    level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
+    """Header, score tables with gains in brackets, comparison, verdicts over baselines, lengths, small tables, costs,
+    image-level view, sweeps, conflicts, tuning, notes, ``figures`` (same folder)."""
     table, held, across = findings.table, findings.held, findings.across
     facts = "\n".join(f"- **{label}**: {escaped(value)}" for label, value in header.facts(table.cohort)[1:])
     parts = [
@@ -63,6 +68,7 @@ def page(findings: Findings, figures: Sequence[Path] = ()) -> str:
             parts += [f"## {title}", _caption(table, metric), _scores(table, metric)]
         parts += ["## Against mix", _comparison(table), "\n".join(f"- {line}" for line in legend(table))]
         parts += [f"## {POOLED_TITLE}", _pooled(across)] if across is not None else []
+        parts += [_length_section(findings.lengths)] if findings.lengths.rows else []
         parts += [_control_section(held)] if held.fronts else []
         for section in sections(findings):
             rows = [[display, strategy, *(e.words for e in entries)] for display, strategy, entries in section.rows]
@@ -133,6 +139,13 @@ def _sweep_section(sweep: Sweep) -> str:
     title = f"## Sweep of {sweep.strategy}'s {sweep.parameter}"
     values = pipe_table(["baseline", *names], lines, left=1)
     return f"{escaped(title)}\n\nAverage gain over mix, PSNR in dB.\n\n{values}"
+
+
+def _length_section(found: Lengths) -> str:
+    names, rows = length_cells(found)
+    told = [*(sentence(row) for row in found.rows), *length_legend(found), *found.notes]
+    lines = "\n".join(f"- {escaped(line, first=True)}" for line in told)
+    return f"## {LENGTHS}\n\n{pipe_table(['baseline', 'strategy', *names], rows)}\n\n{lines}"
 
 
 def _tuning_section(tunings: Tunings) -> str:

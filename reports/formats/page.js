@@ -190,6 +190,13 @@
         if (x >= 0 && y >= 0) planeChart(host, front, x, y);
       }
     },
+    lengths(host) {
+      lay(host, data.lengths.length, 2);
+      for (const chart of data.lengths) {
+        const y = limits(chart.lines.flatMap((line) => [...line.values, ...line.seeds.flat()]), { zero: true });
+        lineChart(host, { title: chart.title, told: "", x: chart.x, names: chart.names, xTicks: chart.ticks, xLabel: "steps of training", lines: chart.lines.map((line) => ({ ...line, colour: ink(line.colour) })), y, zero: true, text: (value) => signed(value), label: `Average gain over mix against the length of the training, ${chart.title}`, height: 340 });
+      }
+    },
     sweeps(host) {
       lay(host, data.sweeps.length);
       for (const sweep of data.sweeps) {

@@ -32,6 +32,10 @@ from reports.formats.columns import (
 from reports.formats.front import CONTROLS, TITLE, about, weighting_cells
 from reports.formats.front import legend as control_legend
 from reports.formats.layout import LONGEST
+from reports.formats.lengths import TITLE as LENGTHS
+from reports.formats.lengths import TRENDS, sentence
+from reports.formats.lengths import cells as length_cells
+from reports.formats.lengths import legend as length_legend
 from reports.formats.page_data import page_data
 from reports.formats.sections import Entry, Section, sections
 from reports.formats.sentences import sentences
@@ -39,6 +43,7 @@ from reports.formats.text import NOT_POOLED, cost_legend, legend, pooled_legend
 from reports.numbers import header
 from reports.numbers.contest import BEHIND, BEYOND, Contest, Control
 from reports.numbers.findings import Findings
+from reports.numbers.lengths import Lengths
 from reports.numbers.metrics import direction
 from reports.numbers.model import AVERAGE, Cohort, GainTable, Row
 from reports.numbers.outcome import Outcome
@@ -106,6 +111,8 @@ def page(findings: Findings, others: Sequence[str] = ()) -> str:
     return environment.get_template("page.html.jinja").render(
         title=header.title(cohort), facts=header.facts(cohort), sentences=sentences(findings), warnings=warnings,
         notes=notes, legend=legends, sections=_sections(findings), comparison=_comparison(table),
+        lengths=_lengths(findings.lengths), length_sentences=list(map(sentence, findings.lengths.rows)),
+        length_legend=[*length_legend(findings.lengths), *(note.rstrip(".") for note in findings.lengths.notes)],
         fixed=_fixed(held), weightings=_weightings(held), about=[*map(about, held.fronts), *control_legend(held)],
         targets=_targets(table), scores=_scores(table), runs=_runs(cohort), configurations=_configurations(cohort),
         others=others, across=_across(across), across_legend=pooled_legend(across) if across else NOT_POOLED,
@@ -172,6 +179,22 @@ def _across(across: Sequence[Pooled] | None) -> PageTable | None:
         ]
 
     return PageTable("Over baselines", ["strategy", *(c.heading for c in POOLED)], [cells(one) for one in across])
+
+
+def _lengths(found: Lengths) -> PageTable:
+    """Gains at every length with their trend."""
+    looks = {GAINED: "gain", LOSS: "loss"}
+    names, texts = length_cells(found)
+    rows: list[list[TableCell]] = []
+    for row, (display, strategy, seeds, *cells) in zip(found.rows, texts, strict=True):
+        gains = {point.steps: point.gain.mean for point in row.points}
+        numbers = [_number(gains.get(steps, math.nan), text) for steps, text in zip(found.steps, cells, strict=False)]
+        ends = [
+            _cell(column, row) if column.value else TableCell(text, kind=looks.get(text, "calm"))
+            for column, text in zip(shown(TRENDS, found.rows), cells[len(found.steps) :], strict=True)
+        ]
+        rows.append([*_names(display, strategy), TableCell(seeds), *numbers, *ends])
+    return PageTable(LENGTHS, ["baseline", "strategy", *names], rows)
 
 
 def _fixed(held: Contest) -> PageTable:

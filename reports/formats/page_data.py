@@ -16,9 +16,11 @@ from reports.numbers.contest import Control
 from reports.numbers.controls import Front, Trained
 from reports.numbers.curves import Axis, Course, Curve
 from reports.numbers.findings import Findings
+from reports.numbers.lengths import Lengths
 from reports.numbers.model import AVERAGE, REFERENCE, GainTable, Row
 from reports.numbers.outcome import LEAK_FREE, Outcome
 from reports.numbers.rhythms import Rhythm, rhythms, thin
+from reports.numbers.statistics import NO_GAIN
 from reports.numbers.sweeps import Sweep, positions
 from reports.numbers.tables import seed_gains
 
@@ -77,6 +79,7 @@ def page_data(findings: Findings) -> Entry:
     return {
         "baselines": baselines,
         "tasks": [{"name": name, "colour": colour, "dash": _dash(line)} for name, (colour, line) in looks.items()],
+        "lengths": _lengths(findings.lengths),
         "sweeps": [_sweep(table, sweep) for sweep in findings.swept],
         "fronts": [_front(one, findings.held.rows) for one in findings.held.fronts],
         "pictures": album.encoded(),
@@ -231,6 +234,36 @@ def _sweep(table: GainTable, sweep: Sweep) -> Entry:
         "ticks": [{"at": at, "label": label} for at, label in ticks.items()],
         "lines": lines,
     }
+
+
+def _lengths(found: Lengths) -> list[Entry]:
+    """A chart a baseline; the places are logarithms of the steps."""
+    charts: list[Entry] = []
+    for baseline in found.baselines:
+        rows = [row for row in found.rows if row.baseline == baseline]
+        steps = sorted({point.steps for row in rows for point in row.points})
+        looks = style.strategy_styles([row.strategy for row in rows])
+        lines: list[Entry] = []
+        for row in rows:
+            points = {point.steps: point for point in row.points}
+            gains = [points[at].gain if at in points else NO_GAIN for at in steps]
+            lines.append({
+                "name": row.strategy,
+                "colour": looks[row.strategy][0],
+                "values": numbers(gain.mean for gain in gains),
+                "low": numbers(gain.low for gain in gains),
+                "high": numbers(gain.high for gain in gains),
+                "seeds": [numbers(points[at].seeds.values()) if at in points else [] for at in steps],
+            })  # fmt: skip
+        places = [round(math.log10(at), 6) for at in steps]
+        charts.append({
+            "title": rows[0].display,
+            "x": places,
+            "names": [f"{at:,} steps" for at in steps],
+            "ticks": [{"at": place, "label": f"{at:,}"} for place, at in zip(places, steps, strict=True)],
+            "lines": lines,
+        })  # fmt: skip
+    return charts
 
 
 def _front(one: Front, rows: Sequence[Control]) -> Entry:

@@ -21,6 +21,7 @@ from reports.formats.columns import (
 )  # fmt: skip
 from reports.formats.front import control_text
 from reports.formats.layout import blocks, grid, width, wrapped
+from reports.formats.lengths import lengths_text
 from reports.formats.sections import Section, sections
 from reports.numbers import header
 from reports.numbers.conflicts import Conflict
@@ -59,6 +60,7 @@ def terminal(findings: Findings) -> str:
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
             parts += [_section(section) for section in sections(findings) if not section.wide]
+        parts += [lengths_text(findings.lengths)] if findings.lengths.rows else []
         parts += [control_text(held)] if held.fronts else []
         parts += [pooled_text(across)] if across is not None else []
         parts.append(_costs(table))

@@ -186,7 +186,7 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
         recipe = config.recipe
         newest = recipes.setdefault(outcome.baseline, recipe)
         if recipe != newest:
-            reason = f"older training recipe ({_difference(recipe, newest)})"
+            reason = f"older training recipe ({difference(recipe, newest)})"
         elif other := differing(trained.setdefault(config.baseline, outcome.data), outcome.data, Role.TRAIN):
             reason = f"trained on other images of {', '.join(other)} than its baseline's newest run"
         elif config.definition != definitions.setdefault(identity[:3], config.definition):
@@ -203,7 +203,8 @@ def _supersede(outcomes: Sequence[Outcome]) -> None:
             outcome.leave_out(Standing.SUPERSEDED, reason)
 
 
-def _difference(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], limit: int = 3) -> str:
+def difference(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], limit: int = 3) -> str:
+    """In what an older recipe differs from a newer one, for people."""
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     changes = [f"{key} {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}" for key in keys[:limit]]
     return "; ".join(changes) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

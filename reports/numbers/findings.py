@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reports.numbers.conflicts import Conflict, conflicts
 from reports.numbers.contest import Contest, contest
 from reports.numbers.curves import Curve, curves
+from reports.numbers.lengths import Lengths, lengths
 from reports.numbers.model import Cohort, GainTable
 from reports.numbers.pooled import Pooled, pooled
 from reports.numbers.score_noise import ScoreNoise, score_noise
@@ -30,6 +31,7 @@ class Findings:
         held: strategies against the fixed weightings of their baseline.
         across: verdicts over baselines; ``None`` where they are not asked for.
         noises: what Art's weights follow.
+        lengths: gains against the length of the training, of the first cohort of a family.
     """
 
     table: GainTable
@@ -40,6 +42,7 @@ class Findings:
     held: Contest = field(default_factory=lambda: Contest([], []))
     across: Sequence[Pooled] | None = None
     noises: Sequence[ScoreNoise] = ()
+    lengths: Lengths = field(default_factory=Lengths)
 
     @property
     def cohort(self) -> Cohort:
@@ -67,3 +70,8 @@ def find(cohort: Cohort, searched: Sequence[Search] = (), pool: bool = False) ->
         pooled(table.rows) if pool else None,
         score_noise(cohort),
     )
+
+
+def beside(findings: Findings, family: Sequence[Cohort]) -> Findings:
+    """With the other lengths of these trainings (:func:`reports.numbers.lengths.families`) beside it."""
+    return replace(findings, lengths=lengths(findings.table, family)) if family else findings

@@ -13,8 +13,9 @@ import baselines
 from baselines import conformance, registry
 from baselines.description import Recipe
 from benchmarks import evaluate, restore, run
-from benchmarks.config.sections import OBSERVING, TrainConfig
+from benchmarks.config.sections import TrainConfig
 from results import find_runs
+from results.records import OBSERVING
 
 TEXT = (Path(baselines.__file__).parent / "README.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)[1]
