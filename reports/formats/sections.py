@@ -10,7 +10,6 @@ from reports.numbers.contest import Control
 from reports.numbers.findings import Findings
 from reports.numbers.model import Cell, GainTable, Row
 from reports.numbers.race import race, terms_of, together
-from reports.numbers.score_noise import TaskNoise
 from reports.numbers.statistics import GAIN, LOSS
 from reports.numbers.words import EMPTY, number, with_spread
 
@@ -123,7 +122,7 @@ def _turned(cell: Cell) -> Entry:
 def _score(findings: Findings) -> Section:
     names = [
         "baseline", "strategy", "batch", "signal", "noise", "ratio", "largest share", "steady", "from step to step",
-        "score follows noise", "weight by task (samples a batch)",
+        "score follows noise", "shares of the tasks (if nothing moved)",
     ]  # fmt: skip
     rows = [
         (
@@ -135,7 +134,7 @@ def _score(findings: Findings) -> Section:
                 Entry(number(one.steady, 2), value=one.steady),
                 Entry(EMPTY if math.isnan(one.shared) else f"{1 - one.shared:.0%}", value=1 - one.shared),
                 Entry(number(one.by_noise, 2, signed=True), value=one.by_noise),
-                Entry(", ".join(f"{task.task} {number(task.weight, 2)}{_samples(task)}" for task in one.tasks)),
+                Entry(", ".join(f"{t.task} {number(t.weight, 2)} ({number(t.still, 2)})" for t in one.tasks)),
             ],
         )
         for one in findings.noises
@@ -145,11 +144,8 @@ def _score(findings: Findings) -> Section:
         "deviation from batch to batch; signal: between the tasks, of their mean scores; largest share: of a step's "
         "weights; steady: what the mean scores would give; from step to step: share of the weights' variance that is "
         "neither between tasks nor between tenths of that half; score follows noise: correlation over the tasks of "
-        "the mean score with the batch noise of the loss. The minimum in the score is a record of the easiest "
-        "batches, so a task whose loss scatters more has the larger score"
+        "the mean score with the batch noise of the loss. In brackets the shares that Art gives to losses that stand "
+        "still, scattering as these do from batch to batch: where they agree, the weights follow which images came, "
+        "and not which task is behind"
     )
     return Section("score", "What do Art's weights follow?", names, rows, caption, wide=True)
-
-
-def _samples(task: TaskNoise) -> str:
-    return "" if math.isnan(task.samples) else f" ({task.samples:.3g})"

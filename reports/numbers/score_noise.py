@@ -133,16 +133,17 @@ def score_table(cohort: Cohort, found: Sequence[ScoreNoise]) -> pd.DataFrame:
         {
             "setting": cohort.setting, "cohort": cohort.key, "baseline": one.baseline, "strategy": one.strategy,
             "n": len(one.seeds), "tau": one.tau, "batch": one.batch, "signal": one.signal, "noise": one.noise,
-            "ratio": one.ratio, "by_noise": one.by_noise, "largest": one.largest,
-            "largest_steady": one.steady, "shared": one.shared, **vars(task),
+            "ratio": one.ratio, "by_noise": one.by_noise, "largest": one.largest, "largest_steady": one.steady,
+            "shared": one.shared, **vars(task),
         }
         for one in found
         for task in one.tasks
     ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    numbers = list(table.select_dtypes("float"))
-    table[numbers] = table[numbers].map(lambda value: float(f"{value:.6g}"))
-    return table
+    return pd.DataFrame([{key: _short(value) for key, value in row.items()} for row in rows])
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _of_method(outcome: Outcome) -> bool:
