@@ -1,6 +1,6 @@
 """Pages on the runs kept in git, written from the files: every number in them is computed, every claim is checked.
 
-python tests/results/measured_pages.py      # after a change of the runs or of a template
+python tests/results/measured_pages.py      # after a change of the runs, the reports or a template
 
 ``results/measured/README.md.jinja`` becomes ``results/measured/README.md``; ``results/measured/front.md.jinja`` becomes
 the part of the front page between its two marks.
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import sys
+import tempfile
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -268,7 +270,36 @@ def pages():
     }
 
 
+def kept_reports():
+    """Folders of the reports that are kept beside their runs."""
+    return sorted(path for path in MEASURED.glob("*/reports/*") if path.is_dir())
+
+
+def built(report, output, formats):
+    """The report of a grid, made anew in ``output``; its folder there."""
+    from reports.build import build
+    from results.kept import kept_runs
+
+    folder = report.parents[1]
+    build(report.name, output, kept_runs(folder), formats=formats, tuned_in=[folder])
+    return output / "reports" / report.name
+
+
+def renew(report):
+    """Make those files of a kept report anew that are there; its tables name no figures, of which few are kept."""
+    with tempfile.TemporaryDirectory() as output:
+        made = built(report, Path(output), ["md", "csv"])
+        built(report, Path(output), ["png"])
+        for path in sorted(report.iterdir()):
+            if (made / path.name).exists():
+                shutil.copyfile(made / path.name, path)
+            else:
+                print(f"{path.relative_to(ROOT)} is no file of this report any more")
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
+    for folder in kept_reports():
+        renew(folder)
     for path, content in pages().items():
         path.write_text(content, encoding="utf-8", newline="\n")
