@@ -38,7 +38,7 @@ class Section:
         names: headings; the first two are the baseline's and the strategy's.
         rows: baseline, strategy and the other cells.
         caption: how to read it, below.
-        wide: whether it is too wide for a terminal.
+        detail: whether it is one of the details, which a terminal does not show.
     """
 
     anchor: str
@@ -46,7 +46,7 @@ class Section:
     names: Sequence[str]
     rows: Sequence[tuple[str, str, Sequence[Entry]]]
     caption: str
-    wide: bool = False
+    detail: bool = False
 
 
 def sections(findings: Findings) -> list[Section]:
@@ -121,8 +121,8 @@ def _turned(cell: Cell) -> Entry:
 
 def _score(findings: Findings) -> Section:
     names = [
-        "baseline", "strategy", "batch", "signal", "noise", "ratio", "largest share", "steady", "from step to step",
-        "score follows noise", "shares of the tasks (if nothing moved)",
+        "baseline", "strategy", "batch", "signal", "noise", "ratio", "from step to step", "score follows noise",
+        "shares of the tasks (if nothing moved)",
     ]  # fmt: skip
     rows = [
         (
@@ -130,8 +130,7 @@ def _score(findings: Findings) -> Section:
             one.strategy,
             [
                 Entry(str(one.batch), value=one.batch),
-                *(Entry(number(value, 2), value=value) for value in (one.signal, one.noise, one.ratio, one.largest)),
-                Entry(number(one.steady, 2), value=one.steady),
+                *(Entry(number(value, 2), value=value) for value in (one.signal, one.noise, one.ratio)),
                 Entry(EMPTY if math.isnan(one.shared) else f"{1 - one.shared:.0%}", value=1 - one.shared),
                 Entry(number(one.by_noise, 2, signed=True), value=one.by_noise),
                 Entry(", ".join(f"{t.task} {number(t.weight, 2)} ({number(t.still, 2)})" for t in one.tasks)),
@@ -141,11 +140,10 @@ def _score(findings: Findings) -> Section:
     ]
     caption = (
         "Of Art's score before the division by tau, second half of the training, mean over seeds. Noise: standard "
-        "deviation from batch to batch; signal: between the tasks, of their mean scores; largest share: of a step's "
-        "weights; steady: what the mean scores would give; from step to step: share of the weights' variance that is "
-        "neither between tasks nor between tenths of that half; score follows noise: correlation over the tasks of "
-        "the mean score with the batch noise of the loss. In brackets the shares that Art gives to losses that stand "
-        "still, scattering as these do from batch to batch: where they agree, the weights follow which images came, "
-        "and not which task is behind"
+        "deviation from batch to batch; signal: between the tasks, of their mean scores; from step to step: share of "
+        "the weights' variance that is neither between tasks nor between tenths of that half; score follows noise: "
+        "correlation over the tasks of the mean score with the batch noise of the loss. In brackets the shares that "
+        "Art gives to losses that stand still, scattering as these do from batch to batch: where they agree, the "
+        "weights follow which images came, and not which task is behind"
     )
-    return Section("score", "What do Art's weights follow?", names, rows, caption, wide=True)
+    return Section("score", "What do Art's weights follow?", names, rows, caption, detail=True)

@@ -59,7 +59,7 @@ def terminal(findings: Findings) -> str:
                 title = "Gain over mix, PSNR in dB" + (_SPREADS if table.several_seeds else "")
                 parts += _blocks(table, title, _gain_lines(table))
             parts.append(_measures(table))
-            parts += [_section(section) for section in sections(findings) if not section.wide]
+            parts += [_section(section) for section in sections(findings) if not section.detail]
         parts += [lengths_text(findings.lengths)] if findings.lengths.rows else []
         parts += [control_text(held)] if held.fronts else []
         parts += [pooled_text(across)] if across is not None else []
