@@ -103,6 +103,11 @@ class ScoreNoise:
         return self.signal / self.noise if self.noise else math.nan
 
     @property
+    def off(self) -> float:
+        """The largest difference between a task's share and the one that it would have if nothing moved."""
+        return max(abs(task.weight - task.still) for task in self.tasks)
+
+    @property
     def by_noise(self) -> float:
         """Correlation over the tasks of their mean scores with the noise of their losses; NaN for fewer than three."""
         if len(self.tasks) < 3:
