@@ -288,19 +288,20 @@ def _joined(measured: Sequence[tuple[Outcome, _Scores]]) -> ScoreNoise:
     def mean(values: Sequence[Array]) -> list[float]:
         return [float(value) for value in np.mean(values, axis=0)]
 
-    present = [np.isfinite(part.loss).mean(axis=0) for part in parts]
-    noises = [_from_step_to_step(part.loss) for part in parts]
+    level = mean([part.level for part in parts])
+    present = mean([np.isfinite(part.loss).mean(axis=0) for part in parts])
+    noise = mean([_from_step_to_step(part.loss) for part in parts])
     columns = (
         [_samples(first, name) for name in names],
-        mean(present),
-        mean([part.level for part in parts]),
-        mean(noises),
+        present,
+        level,
+        noise,
         mean([part.noise for part in parts]),
         mean([np.nanmean(part.scores, axis=0) for part in parts]),
         mean([part.best for part in parts]),
         mean([part.weight.mean(axis=0) for part in parts]),
         mean([part.steady.mean(axis=0) for part in parts]),
-        mean([if_nothing_moved(p.rule, p.level, *rest) for p, *rest in zip(parts, noises, present, strict=True)]),
+        if_nothing_moved(parts[0].rule, np.array(level), np.array(noise), np.array(present)).tolist(),
     )
     return ScoreNoise(
         first.baseline,
