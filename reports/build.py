@@ -241,7 +241,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
     parser.add_argument(
         "--from", type=Path, nargs="+", default=[], dest="archives", metavar="DIR",
-        help="read the runs kept in this folder, such as results/measured/leaderboard; of several, all in one table",
+        help="read the runs kept in this folder, such as results/measured/weather; of several, all in one table",
     )  # fmt: skip
     parser.add_argument("--baselines", nargs="+", default=[], metavar="NAME", help="only these baselines")
     parser.add_argument("--strategies", nargs="+", default=[], metavar="NAME", help="only these strategies, and mix")
