@@ -229,7 +229,7 @@ def recipe(ours, baseline, setting, published, data):
 
 
 def claimed(display, setting):
-    """What is published of Art's average gain on a network, by source: its authors' headlines, else a setting's tables."""
+    """What is published of Art on average, by source: its authors' headlines, else from the tables of a setting."""
     rows = _published()
     rows = rows[(rows.baseline == display) & (rows.dataset == "average")]
     headlines = rows[(rows.setting == "headline") & (rows.strategy == "art")]
