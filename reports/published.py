@@ -68,7 +68,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--output", type=Path, help="the results folder (default: results, or what --from names)")
     parser.add_argument(
         "--from", type=Path, dest="archive", metavar="DIR",
-        help="read the runs kept in this folder, such as results/measured/real",
+        help="read the runs kept in this folder, such as results/measured/race",
     )  # fmt: skip
     parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE, help=f"dB that count as reproduced (default: {TOLERANCE})"

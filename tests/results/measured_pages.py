@@ -89,11 +89,11 @@ class Grid:
         gains = [row.average.gain for row in self.table.rows if baseline in (None, row.display)]
         return seeds_needed(pooled_deviation(gains), effect, self.table.comparisons)
 
-    def gains(self, *baselines, omit=()):
+    def gains(self, *baselines):
         """The Markdown table of the average gains, by falling gain of the last baseline."""
         baselines, rows = baselines or self.baselines, {}
         for row in self.table.rows:
-            if not (row.is_reference or row.control or row.strategy in omit):
+            if not (row.is_reference or row.control):
                 rows.setdefault(row.strategy, {})[row.display] = row.average
         rows = {name: cells for name, cells in rows.items() if baselines[-1] in cells}
         lines = [f"| strategy | n | {' | '.join(baselines)} |", f"|---|--:|{'--:|' * len(baselines)}"]
