@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,7 +159,7 @@ def write_runs(folder: Path, entries: list[dict[str, JsonValue]]) -> None:
 
 
 def _placeless(record: RunRecord) -> RunRecord:
-    """The record without the folders that images were in, which are no part of a run's identity."""
+    """The record without the folders that images, settings and weights were in: no part of a run's identity."""
     config, without = record.config, dict[str, object]()
     if config.data.root:
         without["data"] = config.data.model_copy(update={"root": None})
@@ -167,7 +168,18 @@ def _placeless(record: RunRecord) -> RunRecord:
             name: {key: value for key, value in fields.items() if key != "root"}
             for name, fields in config.data_sets.items()
         }
+    if config.setting_place:
+        without["setting_place"] = _name(config.setting_place)
+    if config.train.init:
+        without["train"] = config.train.model_copy(update={"init": _name(config.train.init)})
+    if config.origin.folder:
+        without["origin"] = config.origin.model_copy(update={"folder": _name(config.origin.folder)})
     return record.model_copy(update={"config": config.model_copy(update=without)}) if without else record
+
+
+def _name(place: str) -> str:
+    """The last part of a path of any system; what is no path stays."""
+    return re.split(r"[/\\]", place)[-1]
 
 
 def _slim(table: pd.DataFrame) -> pd.DataFrame:

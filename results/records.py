@@ -191,9 +191,10 @@ class Ancestor(Record):
 
 class RunConfig(Record):
     """The resolved configuration of a run (``benchmarks.config.configuration.Config``); ``data_sets``: those that its
-    user brought along, by name."""
+    user brought along, by name; ``setting_place``: where a setting from outside came from."""
 
     setting: str
+    setting_place: str = ""
     baseline: str
     strategy: str
     definition: int = 1

@@ -139,3 +139,25 @@ def test_damage_of_kept_runs_is_named(store, tmp_path):
                     kept_runs(kept)
             (kept / name).write_bytes(good)
     assert len(kept_runs(kept)) == 1
+
+
+def test_an_archive_tells_nobody_where_its_files_lay(tmp_path):
+    config = {
+        "setting_place": "/home/lovelace/my sets/harbour.toml",
+        "data.root": "/home/lovelace/data",
+        "data_sets": {"Harbour": {"root": "/home/lovelace/harbour", "input": "{key}.png"}},
+        "train.init": r"C:\home\lovelace\weights.pth",
+        "origin": {"folder": "/home/lovelace/results/0-beef", "run": "beef", "step": 3},
+    }
+    write_run(tmp_path, psnr=3.0, config=config)
+    pack(tmp_path, "three_task", kept := tmp_path / "kept")
+    assert "lovelace" not in (kept / "runs.json").read_text()
+    (run,) = kept_runs(kept)
+    found = run.record.config
+    assert (found.setting_place, found.train.init, found.origin.folder) == ("harbour.toml", "weights.pth", "0-beef")
+
+
+def test_a_place_that_is_no_path_stays(tmp_path):
+    write_run(tmp_path, psnr=3.0, config={"setting_place": "harbour"})
+    pack(tmp_path, "three_task", kept := tmp_path / "kept")
+    assert kept_runs(kept)[0].record.config.setting_place == "harbour"
