@@ -124,6 +124,16 @@ class Grid:
             lines.append(f"| {task.task} | {task.samples:.3g} | {' | '.join(f'{n:.2f}' for n in numbers)} |")
         return "\n".join(lines)
 
+    def share(self, strategy, task, baseline=None):
+        """A task's mean share of a strategy's weights."""
+        from reports.numbers.summary import shares
+
+        tables = [
+            shares(one.rhythm())
+            for one in self.findings.cohort.counted(self.row(strategy, baseline).baseline, strategy)
+        ]
+        return sum(table[table.task == task].share.mean() for table in tables) / len(tables)
+
     def best_other(self, baseline):
         """The largest gain over mix of all strategies at their defaults."""
         rows = [row for row in self.table.rows if row.display == baseline and not (row.is_reference or row.control)]
