@@ -128,10 +128,8 @@ class Grid:
         """A task's mean share of a strategy's weights."""
         from reports.numbers.summary import shares
 
-        tables = [
-            shares(one.rhythm())
-            for one in self.findings.cohort.counted(self.row(strategy, baseline).baseline, strategy)
-        ]
+        row = self.row(strategy, baseline)
+        tables = [shares(one.rhythm()) for one in self.findings.cohort.counted(row.baseline, strategy)]
         return sum(table[table.task == task].share.mean() for table in tables) / len(tables)
 
     def best_other(self, baseline):
