@@ -56,9 +56,10 @@ class Sought:
 
 @dataclass(frozen=True)
 class Own:
-    """What the person at the command brings along: files of ``data_sets``, and ``networks`` (``mypkg.net:Plain``) that
-    may be imported."""
+    """What the person at the command brings along: files of ``settings`` and of ``data_sets``, and ``networks``
+    (``mypkg.net:Plain``) that may be imported."""
 
+    settings: Sequence[Path] = ()
     data_sets: Sequence[Path] = ()
     networks: Sequence[str] = ()
 
@@ -66,15 +67,15 @@ class Own:
 class Above(Protocol):
     """What :data:`MODULE` offers."""
 
-    def remarks(self, record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
-        """What a run's configuration, strategy and test images are, measured by this version."""
+    def remarks(self, runs: Sequence[Sought], own: Own) -> list[tuple[int, Remark]]:
+        """What the configurations, strategies and test images of runs are, measured by this version; by place."""
         ...
 
     def write_weights(self, run: Path, path: Path) -> None:
         """Write the final weights of the run in a folder, and nothing else of its checkpoint, to a file."""
         ...
 
-    def images(self, runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[int, Remark]]:
+    def images(self, runs: Sequence[Sought], data_root: Path, cache: Path, own: Own) -> list[tuple[int, Remark]]:
         """Whether runs on files were scored on the images below a folder; remarks by place."""
         ...
 

@@ -2,6 +2,7 @@
 
 python -m results.verify results/measured/NAME
 python -m results.verify results/measured/NAME --weights DIR --rescore
+python -m results.verify results/measured/NAME --settings mine.toml     # runs of a setting of one's own
 """
 
 from __future__ import annotations
@@ -53,8 +54,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the images of runs on files: compare their digests, or score on them",
     )
+    add("--settings", nargs="+", type=Path, default=[], metavar="FILE",
+        help="settings from outside that runs were made in: check tasks, test sets and identities too")  # fmt: skip
     add("--data-sets", nargs="+", type=Path, default=[], metavar="FILE",
-        help="for --rescore: where test sets from outside lie (benchmarks/DATA.md)")  # fmt: skip
+        help="where sets from outside lie (benchmarks/DATA.md)")  # fmt: skip
     add("--trust", nargs="+", default=[], metavar="PACKAGE.MODULE:CLASS",
         help="for --rescore: networks from outside that may be imported, which runs their code")  # fmt: skip
     add("--device", default="auto", help="for --rescore: auto, cpu, cuda, cuda:N or mps")
@@ -94,25 +97,25 @@ def _verified(folder: Path, options: argparse.Namespace) -> bool:
     if not found.runs and not found.problems:
         raise CannotVerify(f"{folder} holds neither an archive of runs nor an output folder with some.")
     if found.runs:
-        _ask_above(found)
+        own = Own(options.settings, options.data_sets, options.trust)
+        _ask_above(found, own)
         _weights(found, options.weights)
         if options.rescore is not None:
-            _rescore(found, options)
+            _rescore(found, options, own)
         elif options.data_root:
-            _images(found, options.data_root)
+            _images(found, options.data_root, own)
     print(_text(found), flush=True)
     return not found.problems
 
 
-def _ask_above(found: Checked) -> None:
+def _ask_above(found: Checked, own: Own) -> None:
     try:
         knows = above("checking configurations, strategies and test images")
     except Missing as missing:
         found.notes.add(f"not checked: {missing}")
         return
-    for run, record in found.runs:
-        for remark in knows.remarks(record, run.data):
-            (found.problems if remark.problem else found.notes).add(remark.text, found.name(run))
+    sought = [Sought(run, record, run.data) for run, record in found.runs]
+    _say(found, sought, knows.remarks(sought, own))
 
 
 def _weights(found: Checked, weights: Path | None) -> None:
@@ -132,10 +135,10 @@ def _weights(found: Checked, weights: Path | None) -> None:
             found.problems.add("weights that are not those of the digest in the archive", found.name(run))
 
 
-def _images(found: Checked, data_root: Path) -> None:
+def _images(found: Checked, data_root: Path, own: Own) -> None:
     sought = [Sought(run, record, run.data) for run, record in found.ended]
     with tempfile.TemporaryDirectory() as cache:
-        _say(found, sought, above("--data-root").images(sought, data_root, Path(cache)))
+        _say(found, sought, above("--data-root").images(sought, data_root, Path(cache), own))
 
 
 def _say(found: Checked, sought: Sequence[Sought], remarks: Sequence[tuple[int, Remark]]) -> None:
@@ -143,7 +146,7 @@ def _say(found: Checked, sought: Sequence[Sought], remarks: Sequence[tuple[int, 
         (found.problems if remark.problem else found.notes).add(remark.text, found.name(sought[place].run))
 
 
-def _rescore(found: Checked, options: argparse.Namespace) -> None:
+def _rescore(found: Checked, options: argparse.Namespace, own: Own) -> None:
     """Score again what has weights, unless something is wrong already: a stranger's file is opened whole or not."""
     if found.problems:
         found.notes.add("not scored again, because of the problems above")
@@ -166,7 +169,6 @@ def _rescore(found: Checked, options: argparse.Namespace) -> None:
         sought = [sought[place * len(sought) // wanted] for place in range(wanted)]
     knows = above("--rescore")
     with tempfile.TemporaryDirectory() as cache:
-        own = Own(options.data_sets, options.trust)
         done = knows.rescore(sought, options.data_root, Path(cache), options.device, TOLERANCE, own)
     _say(found, sought, done.remarks)
     if done.done:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,13 +46,49 @@ from results.records import DataRecord, Role, RunRecord
 KEYS = ["dataset", "image", "metric"]
 
 
-def remarks(record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
-    """What a run's configuration, strategy, identity and test images are, measured by this version of the project.
+@dataclass(frozen=True)
+class _Brought:
+    """What the person at the command brought along: sets and settings from outside, by name, and names of networks."""
+
+    sets: Mapping[str, DataSet]
+    settings: Mapping[str, Setting]
+    networks: Sequence[str]
+
+    @classmethod
+    def read(cls, own: Own) -> _Brought:
+        """Read the files.
+
+        Raises:
+            Unusable: for a file with mistakes, a network that is not found.
+        """
+        try:
+            given = data_sets.read(own.data_sets)
+            found = [settings.load(str(path), given) for path in own.settings]
+            for name in own.networks:
+                baselines.describe(name)
+        except (UserError, ValueError) as error:
+            raise Unusable(str(error)) from error
+        return cls(given, {setting.name: setting for setting in found}, own.networks)
+
+
+def remarks(runs: Sequence[Sought], own: Own) -> list[tuple[int, Remark]]:
+    """What the configurations, strategies, identities and test images of runs are, measured by this version.
 
     Args:
-        record: of the run.
-        data: the sets it used.
+        runs: with their records and the sets they used.
+        own: settings from outside that the runs may be of.
+
+    Returns:
+        What is to be said of a run, by its place in ``runs``.
+
+    Raises:
+        Unusable: for a file of settings or data sets with mistakes.
     """
+    brought = _Brought.read(own)
+    return [(place, said) for place, one in enumerate(runs) for said in _remarks(one.record, one.data, brought)]
+
+
+def _remarks(record: RunRecord, data: Sequence[DataRecord], brought: _Brought) -> list[Remark]:
     today = record.store >= schema.STORE
     try:
         config = Config.model_validate(record.config.content())
@@ -60,7 +97,7 @@ def remarks(record: RunRecord, data: Sequence[DataRecord]) -> list[Remark]:
     said = [*_of_names(config)]
     if config.data_sets:
         said.append(Remark(False, f"data sets from outside, which are not looked up: {', '.join(config.data_sets)}"))
-    setting = _setting(config)
+    setting = _setting(config, brought)
     if isinstance(setting, Remark):
         return [*said, setting]
     said += _of_strategy(config, setting)
@@ -89,15 +126,22 @@ def _is_ours(baseline: str) -> bool:
     return baseline in set(baselines.names()) - set(baselines.plugins())
 
 
-def _setting(config: Config, given: Mapping[str, DataSet] | None = None) -> Setting | Remark:
+def _setting(config: Config, brought: _Brought) -> Setting | Remark:
     """The run's setting, or why there is none."""
-    if config.setting_place or config.setting_digest:
-        return Remark(False, f"the setting {config.setting} is from outside; its tasks and test sets are unknown")
+    name, outside = config.setting, bool(config.setting_place or config.setting_digest)
     try:
-        setting = settings.load(config.setting if config.setting in settings.names() else "?", given)
+        if not outside:
+            setting = settings.load(name if name in settings.names() else "?", brought.sets)
+        elif name not in brought.settings:
+            known = f" (--settings {config.setting_place})" if config.setting_place else ""
+            return Remark(False, f"the setting {name} is from outside; its tasks and test sets are unknown{known}")
+        else:
+            setting = brought.settings[name]
+            if setting.digest != config.setting_digest:
+                return Remark(True, f"the setting {name} of --settings says other things than that of the runs")
         return setting.only(config.tasks) if config.tasks else setting
     except UserError as error:
-        return Remark(True, f"setting {config.setting!r}: {str(error).rstrip('.')}")
+        return Remark(True, f"setting {name!r}: {str(error).rstrip('.')}")
 
 
 def _of_strategy(config: Config, setting: Setting) -> Iterator[Remark]:
@@ -202,18 +246,16 @@ def rescore(
         cache: folder for decoded images.
         device: ``auto``, ``cpu``, ``cuda:1``, ...
         tolerance: the largest difference of an image by metric.
-        own: test sets and networks from outside that may be used; what is not named is left out, with a note.
+        own: settings, test sets and networks from outside that may be used; what is not named is left out, with a note.
 
     Raises:
-        Unusable: for a device that is not there, a file of data sets with mistakes, a network that is not found.
+        Unusable: for a device that is not there, a file with mistakes, a network that is not found.
     """
     try:
-        where, given = environment.device(device), data_sets.read(own.data_sets)
-        for name in own.networks:
-            baselines.describe(name)
-    except (UserError, ValueError) as error:
+        where = environment.device(device)
+    except UserError as error:
         raise Unusable(str(error)) from error
-    again = _Again(data_root, cache, where, tolerance, given, own.networks)
+    again = _Again(data_root, cache, where, tolerance, _Brought.read(own))
     interval = 0.1 if sys.stderr.isatty() else 20  # seconds between updates
     bar = tqdm(runs, "scoring", unit="run", leave=False, dynamic_ncols=True, mininterval=interval, maxinterval=interval)
     with waits_for("the images at hand are finished"):
@@ -225,13 +267,14 @@ def rescore(
     return Rescored(again.done, again.largest["psnr"], again.largest["ssim"], again.remarks)
 
 
-def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[int, Remark]]:
+def images(runs: Sequence[Sought], data_root: Path, cache: Path, own: Own) -> list[tuple[int, Remark]]:
     """Whether runs on files were scored on the images below a folder.
 
     Args:
         runs: of any data; those on embedded images are passed over.
         data_root: the images.
         cache: folder for decoded images.
+        own: settings from outside that the runs may be of.
 
     Returns:
         What is to be said of a run, by its place in ``runs``.
@@ -239,14 +282,14 @@ def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[i
     Raises:
         Unusable: if the images of a setting are not there, or cannot be used.
     """
-    again = _Again(data_root, cache, torch.device("cpu"), {})
+    again = _Again(data_root, cache, torch.device("cpu"), {}, _Brought.read(own))
     said: list[tuple[int, Remark]] = []
     for place, sought in enumerate(runs):
         if sought.record.config.data.source != "files":
             continue
         try:
             config = Config.model_validate(sought.record.config.content())
-            setting = _setting(config)
+            setting = _setting(config, again.brought)
             if isinstance(setting, Remark) or config.data_sets:
                 continue
             data = again.prepared(config, setting, config.evaluate.extra)
@@ -261,16 +304,10 @@ def images(runs: Sequence[Sought], data_root: Path, cache: Path) -> list[tuple[i
 
 class _Again:
     def __init__(
-        self,
-        root: Path | None,
-        cache: Path,
-        device: torch.device,
-        tolerance: dict[str, float],
-        given: Mapping[str, DataSet] | None = None,
-        networks: Sequence[str] = (),
+        self, root: Path | None, cache: Path, device: torch.device, tolerance: dict[str, float], brought: _Brought
     ):
         self.root, self.cache, self.device, self.tolerance = root, cache, device, tolerance
-        self.given, self.networks = given or {}, networks
+        self.brought = brought
         self.done, self.largest = 0, dict.fromkeys(tolerance, 0.0)
         self.remarks: list[tuple[int, Remark]] = []
         self._data: dict[str, Prepared] = {}
@@ -280,8 +317,8 @@ class _Again:
             config = Config.model_validate(sought.record.config.content())
         except ValidationError as error:
             raise UserError("its configuration is not one of this version:", mistakes(error, Config)) from error
-        setting = _setting(config, self.given)
-        why = "a setting from outside" if isinstance(setting, Remark) else self._why_not(config, setting)
+        setting = _setting(config, self.brought)
+        why = "its setting is not known" if isinstance(setting, Remark) else self._why_not(config, setting)
         if isinstance(setting, Remark) or why:
             self.remarks.append((place, Remark(False, f"not scored again: {why}")))
             return
@@ -300,7 +337,7 @@ class _Again:
 
     def _why_not(self, config: Config, setting: Setting) -> str:
         """Why a run cannot be scored at all: code that nobody allowed, or test sets that lie elsewhere."""
-        if not _is_ours(config.baseline) and config.baseline not in self.networks:
+        if not _is_ours(config.baseline) and config.baseline not in self.brought.networks:
             return f"a network from outside (--trust {config.baseline} imports it)"
         elsewhere = [test.set for task in setting.tasks for test in task.test if self._is_unknown(test.set, config)]
         return f"data sets from outside, {', '.join(dict.fromkeys(elsewhere))} (--data-sets)" if elsewhere else ""
@@ -308,7 +345,7 @@ class _Again:
     def _is_unknown(self, name: str, config: Config) -> bool:
         """Whether a run took the set from a table of its user's that nobody has given here."""
         whole = name.partition(":")[0]
-        return whole in config.data_sets and whole not in self.given
+        return whole in config.data_sets and whole not in self.brought.sets
 
     def prepared(self, config: Config, setting: Setting, extra: Sequence[str]) -> Prepared:
         data = DataConfig()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.config.configuration import resolve
 from benchmarks.config.sections import DataConfig
-from benchmarks.config.settings import load
+from benchmarks.config.settings import FOLDER, load
 from benchmarks.execution.job import ExecutionContext, execute
 from benchmarks.execution.plan import Plan
 from benchmarks.run import parser as run_parser
@@ -55,13 +55,17 @@ def archive(four, tmp_path):
 def output(three_task_root, tmp_path_factory):
     """Runs of one step: mix and art."""
     folder = tmp_path_factory.mktemp("runs")
-    setting, data = load("three_task"), DataConfig(source="files", root=str(three_task_root))
-    for strategy in ("mix", "art"):
-        small = ["train.steps=1", "train.batch=5", "train.patch=64"]
+    train(load("three_task"), ("mix", "art"), three_task_root, folder)
+    return folder
+
+
+def train(setting, strategies, root, folder):
+    """Train for one step."""
+    data, small = DataConfig(source="files", root=str(root)), ["train.steps=1", "train.batch=5", "train.patch=64"]
+    for strategy in strategies:
         planned = Plan.of(setting, resolve(setting, "nafnet", strategy, data=data, overrides=small), folder)
         execute(planned, ExecutionContext(folder / "cache", "cpu", "none", "a test"))
         assert planned.status.state == "done", planned.status.reason
-    return folder
 
 
 def entries_of(archive):
@@ -258,6 +262,25 @@ def test_weights_beside_the_archive_give_its_scores_again(kept, output, three_ta
     assert "restored images with another psnr than recorded, by up to 0.02" in told
     assert keep([str(output), str(folder), "--setting", "three_task", "--add"]) == 0  # what is there stays
     assert all(run.entry.weights for run in kept_runs(folder))
+
+
+def test_the_file_of_a_setting_from_outside_lets_its_runs_be_checked(three_task_root, tmp_path, capsys):
+    mine, weights, output = tmp_path / "mine.toml", tmp_path / "weights", tmp_path / "output"
+    shutil.copy(FOLDER / "three_task.toml", mine)
+    train(load(str(mine)), ["mix"], three_task_root, output)
+    assert keep([str(output), str(tmp_path / "kept"), "--setting", "mine", "--weights", str(weights)]) == 0
+    command = [str(tmp_path / "kept"), "--weights", str(weights), "--data-root", str(three_task_root), "--rescore"]
+    assert verify(command) == 0
+    told = capsys.readouterr().out
+    assert "unknown (--settings mine.toml)" in told and "not scored again: its setting is not known" in told
+    assert verify([*command, "--settings", str(mine)]) == 0
+    told = capsys.readouterr().out
+    assert "scored again: 1 run; every image as recorded" in told and "unknown" not in told
+    mine.write_text(mine.read_text("utf-8").replace("Rain100L", "Rain100H"), "utf-8")
+    assert verify([*command, "--settings", str(mine)]) == 1
+    assert "the setting mine of --settings says other things" in capsys.readouterr().out
+    assert verify([*command, "--settings", str(tmp_path / "no.toml")]) == 2
+    assert "no.toml" in capsys.readouterr().err
 
 
 def test_the_images_of_runs_on_files_are_those_of_a_folder(kept, three_task_root, tmp_path, capsys):
