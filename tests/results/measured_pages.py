@@ -68,6 +68,14 @@ class Grid:
         """``-1.28 ±0.06``, bold where it has a verdict."""
         return told(self.cell(strategy, dataset, baseline))
 
+    def by_task(self, strategy):
+        """The mean gain over the tasks, dB: their test sets, of which one may have several, count as one."""
+        cohort, tasks = self.table.cohort, {}
+        for column in cohort.columns:
+            if column.dataset in cohort.tested:
+                tasks.setdefault(column.task, []).append(self.value(strategy, column.dataset))
+        return sum(sum(gains) / len(gains) for gains in tasks.values()) / len(tasks)
+
     def psnr(self, strategy, dataset="average", baseline=None):
         return self.cell(strategy, dataset, baseline).score.mean
 
@@ -195,6 +203,53 @@ def grid(folder, **fields):
     return found[0]
 
 
+class Lengths:
+    """Grids of one kept folder that differ in the length of the training alone, for templates."""
+
+    def __init__(self, folder, **fields):
+        from reports.numbers.findings import beside
+
+        found = [one for one in cohorts_of(folder) if _has(one.cohort.config, fields)]
+        self.grids = {one.cohort.config.train.steps: Grid(one) for one in found}
+        self.steps = sorted(self.grids)
+        shortest = self.grids[self.steps[0]].findings
+        self.found = beside(shortest, [self.grids[steps].findings.cohort for steps in self.steps]).lengths
+
+    def course(self, strategy):
+        (one,) = (row for row in self.found.rows if row.strategy == strategy)
+        return one
+
+    def slope(self, strategy):
+        """``-1.23 (-1.62 to -0.84)``, dB a tenfold length."""
+        trend = self.course(strategy).trend
+        return f"{trend.slope.value:+.2f} ({trend.slope.low:+.2f} to {trend.slope.high:+.2f})" if trend else ""
+
+    def gains(self, *strategies):
+        """The Markdown table of mix and the average gains over it at every length, and what a tenfold length adds."""
+        heads = [f"{steps:,} steps" for steps in self.steps]
+        lines = [f"| | {' | '.join(heads)} | a tenfold length |", f"|---|{'--:|' * (len(heads) + 1)}"]
+        mixes = [f"{self.grids[steps].psnr('mix'):.2f}" for steps in self.steps]
+        lines.append(f"| mix | {' | '.join(mixes)} | |")
+        for strategy in strategies:
+            cells = [self._cell(steps, strategy) for steps in self.steps]
+            lines.append(f"| `{strategy}` | {' | '.join(cells)} | {self.slope(strategy)} |")
+        return "\n".join(lines)
+
+    @property
+    def beyond(self):
+        """How many times as long as the longest of these trainings the published one is."""
+        from baselines import registry
+
+        (baseline,) = self.grids[self.steps[-1]].findings.cohort.baselines
+        return registry.recipe(baseline, "paper")["steps"] / self.steps[-1]
+
+    def _cell(self, steps, strategy):
+        grid = self.grids[steps]
+        if strategy not in {row.strategy for row in grid.table.rows}:
+            return ""
+        return grid.gain(strategy) + (" (one seed)" if grid.cell(strategy).gain.n == 1 else "")
+
+
 def _has(config, fields):
     values = config.train.model_dump() | {"mixing": config.data.mixing}
     return all(values[key] == value for key, value in fields.items())
@@ -293,7 +348,7 @@ def rendered(name):
         loader=jinja2.FileSystemLoader(MEASURED), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.globals.update(grid=grid, holds=holds, recipe=recipe, claimed=claimed, all_hours=all_hours)
+    environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed, all_hours=all_hours)
     environment.filters.update(db=lambda value: f"{value:+.2f}", two=lambda value: f"{value:.2f}")
     return environment.get_template(name).render()
 
