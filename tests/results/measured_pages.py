@@ -348,7 +348,8 @@ def rendered(name):
         loader=jinja2.FileSystemLoader(MEASURED), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed, all_hours=all_hours)
+    environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed)
+    environment.globals.update(all_hours=all_hours)
     environment.filters.update(db=lambda value: f"{value:+.2f}", two=lambda value: f"{value:.2f}")
     return environment.get_template(name).render()
 
