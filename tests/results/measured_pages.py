@@ -113,8 +113,11 @@ class Grid:
 
     def sets(self, *strategies, baseline=None):
         """The Markdown table of the gains on every test set, and of what they are over."""
-        names = [*self.table.cohort.tested, "average"]
-        lines = [f"| | n | {' | '.join(names)} |", f"|---|--:|{'--:|' * len(names)}"]
+        cohort = self.table.cohort
+        further = [column.dataset for column in cohort.columns if column.dataset not in cohort.tested]
+        names = [*cohort.tested, "average", *further]
+        heads = [*cohort.tested, "average", *(f"{name} (beside the average)" for name in further)]
+        lines = [f"| | n | {' | '.join(heads)} |", f"|---|--:|{'--:|' * len(names)}"]
         lines.append(f"| degraded input | | {' | '.join(f'{self.input(name):.2f}' for name in names)} |")
         mix = [f"{self.psnr('mix', name, baseline):.2f}" for name in names]
         lines.append(f"| mix | {self.row('mix', baseline).n} | {' | '.join(mix)} |")
@@ -220,8 +223,13 @@ class Lengths:
         return one
 
     def slope(self, strategy):
-        """``-1.23 (-1.62 to -0.84)``, dB a tenfold length."""
-        trend = self.course(strategy).trend
+        """``-1.23 (-1.62 to -0.84)``, dB a tenfold length; of points that are on no line, their verdict."""
+        from reports.numbers.lengths import BENDS
+
+        course = self.course(strategy)
+        if course.bend == BENDS:
+            return f"no line: {BENDS}"
+        trend = course.trend
         return f"{trend.slope.value:+.2f} ({trend.slope.low:+.2f} to {trend.slope.high:+.2f})" if trend else ""
 
     def gains(self, *strategies):
