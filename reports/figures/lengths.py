@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reports.figures import style
 from reports.figures.labels import label_ends
 from reports.numbers import header
-from reports.numbers.lengths import GROWS, LEVELS, SHRINKS, TURNS, Course, Point
+from reports.numbers.lengths import BENDS, GROWS, LEVELS, NO_TREND, SHRINKS, TURNS, Course, Point
 from reports.numbers.model import REFERENCE, Cohort
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _draw(axis: Axes, course: Course, look: tuple[str, str], aside: float, bande
     colour, marker = look
     across = [math.log10(point.steps) + aside for point in course.points]
     means = [point.gain.mean for point in course.points]
-    if course.trend:
+    if course.trend and _straight(course):
         axis.plot(across, [course.trend.at(p.steps) for p in course.points], color=colour, linewidth=0.9,
                   linestyle=(0, (4, 3)), alpha=0.75, zorder=2)  # fmt: skip
     for x, point in zip(across, course.points, strict=True):
@@ -115,10 +115,17 @@ def _intervals(axis: Axes, across: Sequence[float], points: Sequence[Point], col
         axis.vlines(places, low, high, color=colour, linewidth=1.1, alpha=0.55, zorder=2.5)
 
 
+def _straight(course: Course) -> bool:
+    """Whether a straight line says something of the points."""
+    return course.trend is not None and course.word != NO_TREND and course.bend != BENDS
+
+
 def _label(course: Course) -> str:
     """Name and, from three lengths on, what is seen of the trend."""
     if not course.trend:
         return course.strategy
+    if course.bend == BENDS:
+        return f"{course.strategy}: {BENDS}"
     seen = {SHRINKS: f"{course.what} shrinks", GROWS: f"{course.what} grows", TURNS: f"turns into a {course.becomes}"}
     return f"{course.strategy}: {seen.get(course.word, course.word)}" + ", levels off" * (course.bend == LEVELS)
 
@@ -129,7 +136,7 @@ def _title(cohort: Cohort, courses: Sequence[Course]) -> tuple[str, ...]:
     if several:
         kind = "bands" if len(courses) <= BANDED else "bars"
         marks = f"marks: mean over seeds; rings: single seeds; {kind}: 95 % t-intervals, cut at the frame"
-    line = "; dashed: straight line over log10(steps)" if any(course.trend for course in courses) else ""
+    line = "; dashed: straight line over log10(steps)" if any(map(_straight, courses)) else ""
     return (
         f"Gain against length of the training: {courses[0].display}, {cohort.title}",
         header.context(cohort),

@@ -282,3 +282,10 @@ def test_figures_hold_every_strategy(strategies, tmp_path):
     drawn = "".join(path.read_text() for path in paths)
     assert all(f">s{place}: " in drawn for place in range(strategies)) and "18,000" not in drawn
     assert len(lengths_table(cohorts[0], every)) == 3 * strategies
+
+
+def test_no_line_is_drawn_through_points_that_bend(tmp_path):
+    write(tmp_path, {"uw": along(0.0, square=1.0)})
+    (every,) = found(tmp_path)
+    (path,) = length_figures(gather(find_runs(tmp_path, "three_task"))[0], every.rows, tmp_path / "length", ["svg"])
+    assert ">uw: bends<" in path.read_text() and "dashed" not in path.read_text()
