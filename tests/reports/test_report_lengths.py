@@ -285,7 +285,7 @@ def test_figures_hold_every_strategy(strategies, tmp_path):
 
 
 def test_no_line_is_drawn_through_points_that_bend(tmp_path):
-    write(tmp_path, {"uw": along(0.0, square=1.0)})
+    write(tmp_path, {"uw": along(0.74, -0.5, (600, 2000, 6000, 18000), -0.5)}, seeds=4)
     (every,) = found(tmp_path)
     (path,) = length_figures(gather(find_runs(tmp_path, "three_task"))[0], every.rows, tmp_path / "length", ["svg"])
     assert ">uw: bends<" in path.read_text() and "dashed" not in path.read_text()
