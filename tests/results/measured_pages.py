@@ -76,6 +76,11 @@ class Grid:
                 tasks.setdefault(column.task, []).append(self.value(strategy, column.dataset))
         return sum(sum(gains) / len(gains) for gains in tasks.values()) / len(tasks)
 
+    def widest(self, dataset):
+        """By how much the farthest strategy is from mix, dB."""
+        rows = [row for row in self.table.rows if not row.is_reference]
+        return max(abs(row.cells[dataset, "psnr"].gain.mean) for row in rows)
+
     def psnr(self, strategy, dataset="average", baseline=None):
         return self.cell(strategy, dataset, baseline).score.mean
 
@@ -111,19 +116,25 @@ class Grid:
             lines.append(f"| `{name}` | {count} | {' | '.join(told(cell) if cell else '' for cell in cells)} |")
         return "\n".join([*lines, "", f"Bold: a verdict, corrected for {self.table.comparisons} comparisons."])
 
-    def sets(self, *strategies, baseline=None):
-        """The Markdown table of the gains on every test set, and of what they are over."""
+    def sets(self, *strategies, baseline=None, called=None):
+        """The Markdown table of the gains on every test set, and of what they are over.
+
+        Args:
+            strategies: in the order of the rows.
+            baseline: of several.
+            called: what to call a strategy whose name is long.
+        """
         cohort = self.table.cohort
         further = [column.dataset for column in cohort.columns if column.dataset not in cohort.tested]
         names = [*cohort.tested, "average", *further]
-        heads = [*cohort.tested, "average", *(f"{name} (beside the average)" for name in further)]
-        lines = [f"| | n | {' | '.join(heads)} |", f"|---|--:|{'--:|' * len(names)}"]
+        lines = [f"| | n | {' | '.join(names)} |", f"|---|--:|{'--:|' * len(names)}"]
         lines.append(f"| degraded input | | {' | '.join(f'{self.input(name):.2f}' for name in names)} |")
         mix = [f"{self.psnr('mix', name, baseline):.2f}" for name in names]
         lines.append(f"| mix | {self.row('mix', baseline).n} | {' | '.join(mix)} |")
         for strategy in strategies:
             cells = [self.gain(strategy, name, baseline) for name in names]
-            lines.append(f"| `{strategy}` | {self.cell(strategy, baseline=baseline).gain.n} | {' | '.join(cells)} |")
+            name = (called or {}).get(strategy, f"`{strategy}`")
+            lines.append(f"| {name} | {self.cell(strategy, baseline=baseline).gain.n} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
     def weights(self, strategy="art", baseline=None):
