@@ -143,11 +143,11 @@ def test_damage_of_kept_runs_is_named(store, tmp_path):
 
 def test_an_archive_tells_nobody_where_its_files_lay(tmp_path):
     config = {
-        "setting_place": "/home/lovelace/my sets/harbour.toml",
-        "data.root": "/home/lovelace/data",
-        "data_sets": {"Harbour": {"root": "/home/lovelace/harbour", "input": "{key}.png"}},
-        "train.init": r"C:\home\lovelace\weights.pth",
-        "origin": {"folder": "/home/lovelace/results/0-beef", "run": "beef", "step": 3},
+        "setting_place": "/somewhere/lovelace/my sets/harbour.toml",
+        "data.root": "/somewhere/lovelace/data",
+        "data_sets": {"Harbour": {"root": "/somewhere/lovelace/harbour", "input": "{key}.png"}},
+        "train.init": r"C:\somewhere\lovelace\weights.pth",
+        "origin": {"folder": "/somewhere/lovelace/results/0-beef", "run": "beef", "step": 3},
     }
     write_run(tmp_path, psnr=3.0, config=config)
     pack(tmp_path, "three_task", kept := tmp_path / "kept")
