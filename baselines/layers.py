@@ -87,6 +87,49 @@ class DepthWise(nn.Conv2d):
         return [F.conv2d(part, w, bias, padding=w.shape[-1] // 2, groups=len(w)) for part, w, bias in filters]
 
 
+class Convolution(nn.Conv2d):
+    """A convolution of any size, computed as a matrix product on a CPU where a large weight meets few pixels."""
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
+        """Convolve."""
+        (size, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
+        rows, columns = ((side + 2 * int(padding) - size) // stride + 1 for side in input.shape[2:])
+        if not _few_pixels(input, rows * columns, self.weight):
+            return super().forward(input)
+        patches = F.unfold(input, size, padding=int(padding), stride=stride).transpose(1, 2)
+        result = F.linear(patches, self.weight.flatten(1), self.bias)
+        return result.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution that doubles the size, computed as :class:`Convolution` is."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1)
+
+    def forward(
+        self, input: Float[Tensor, "b c h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "b out 2*h 2*w"]:
+        """Convolve; ``output_size`` can only be the default."""
+        height, width = input.shape[2:]
+        if not _few_pixels(input, height * width, self.weight):
+            return super().forward(input, output_size)
+        patches = input.permute(0, 2, 3, 1).flatten(1, 2) @ self.weight.flatten(1)
+        result = F.fold(patches.transpose(1, 2), (2 * height, 2 * width), 4, padding=1, stride=2)
+        return nhwc(result if self.bias is None else result + self.bias.view(-1, 1, 1))
+
+
+def _few_pixels(features: Tensor, pixels: int, weight: Tensor) -> bool:
+    """Whether a convolution's time would be that of its weight, which oneDNN brings into another order four times a
+    step, and not that of its products.
+
+    Sizes are not looked at while compiling: each would be a program of its own.
+    """
+    if torch.compiler.is_compiling() or features.device.type != "cpu":
+        return False
+    return 2 * len(features) * pixels <= len(weight)
+
+
 def pixel_linear(
     features: Float[Tensor, "b c h w"], weight: Float[Tensor, "out c 1 1"], bias: Float[Tensor, " out"] | None = None
 ) -> Float[Tensor, "b out h w"]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines.layers import LayerNorm, nhwc, remade
+from baselines.layers import Convolution, LayerNorm, Upsampling, nhwc, remade
 from baselines.network import Network
 
 _BlockNorm = partial(LayerNorm, eps=1e-6)  # of blocks and stages; embeddings and reductions keep the default 1e-5
@@ -158,7 +158,7 @@ class _PatchEmbedding(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(inputs, width, kernel, stride, kernel // 2)
+        self.proj = Convolution(inputs, width, kernel, stride, kernel // 2)
         self.norm = LayerNorm(width)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out rows columns"]:
@@ -203,7 +203,7 @@ class _SelfAttention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.proj = nn.Linear(width, width)
         if reduction > 1:
-            self.sr = nn.Conv2d(width, width, reduction, reduction)
+            self.sr = Convolution(width, width, reduction, reduction)
             self.norm = LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "b n c"], size: torch.Size) -> Float[Tensor, "b n c"]:
@@ -291,8 +291,8 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = _Convolution(nn.Conv2d(width, width, 3, padding=1))
-        self.conv2 = _Convolution(nn.Conv2d(width, width, 3, padding=1))
+        self.conv1 = _Convolution(Convolution(width, width, 3, padding=1))
+        self.conv2 = _Convolution(Convolution(width, width, 3, padding=1))
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return features + 0.1 * self.conv2(F.relu(self.conv1(features)))
@@ -311,7 +311,7 @@ class _Convolution(nn.Module):
 
 def _upsampling(inputs: int, outputs: int) -> _Convolution:
     """A transposed convolution that doubles the size."""
-    return _Convolution(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1))
+    return _Convolution(Upsampling(inputs, outputs))
 
 
 def _attend(

@@ -1,7 +1,8 @@
 """The yardstick: the same work as in the field's public code, written plainly for these benchmarks.
 
 One image a sample decoded whole, losses grouped sample by sample in Python, a number fetched from the device in every
-step, float32 throughout, LayerNorm and attention written out, maps in NCHW memory, the optimizer's default form.
+step, float32 throughout, LayerNorm and attention written out, maps in NCHW memory (where the authors have them so), the
+optimizer's default form.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from baselines.deform_conv import deform_conv
 from baselines.network import Network
 
 KINDS = ["PNG", "JPEG", "BMP"]  # of picture files
+
+_ENCODER: Any = transweather._Encoder  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+_ENCODER_STAGE: Callable[..., Tensor] = vars(_ENCODER)["_stage"]
 
 Sample = tuple[Tensor, Tensor]  # degraded and clean image, (3, H, W) in [0, 1]; with a first dimension, a batch
 
@@ -131,7 +135,9 @@ def plainly() -> Generator[None]:
     same weights; AirNet's deformable convolution stays, which on a GPU is torchvision's (authors': a like kernel)."""
     swaps = (
         (airnet, "nhwc", _same),
+        (layers.Convolution, "forward", nn.Conv2d.forward),
         (layers.PixelLinear, "forward", nn.Conv2d.forward),
+        (layers.Upsampling, "forward", nn.ConvTranspose2d.forward),
         (layers.ChannelNorm, "forward", _channel_norm),
         (nafnet.Block, "forward", _nafnet_block),
         (nafnet, "nhwc", _same),
@@ -144,6 +150,7 @@ def plainly() -> Generator[None]:
         (transweather, "_attend", _attend),
         (transweather, "_tokens", _tokens),
         (transweather, "_map", _map),
+        (_ENCODER, "_stage", _stage),
     )
     with ExitStack() as stack:
         for owner, name, plain in swaps:
@@ -226,7 +233,11 @@ def _tokens(features: Tensor) -> Tensor:
 
 
 def _map(tokens: Tensor, size: torch.Size) -> Tensor:
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size).contiguous()
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)  # a view: so its convolutions are in NHWC memory
+
+
+def _stage(self: object, *arguments: object) -> Tensor:
+    return _ENCODER_STAGE(self, *arguments).contiguous()
 
 
 def psnr_ssim(restored: Tensor, clean: Tensor) -> tuple[float, float]:

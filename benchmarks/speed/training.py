@@ -32,11 +32,15 @@ from benchmarks.training.rhythm import Rhythm
 TASKS = 5
 Case = tuple[str, str, int, int]  # network, size, batch, patch
 CASES: tuple[Case, ...] = (("transweather", "paper", 20, 128), ("nafnet", "paper", 5, 128))
-WITH_GOALS = ("transweather", "nafnet")
+FURTHER: tuple[Case, ...] = (
+    ("transweather", "paper", 4, 128),
+    ("restormer", "paper", 2, 128),
+    ("promptir", "paper", 2, 128),
+)
 
 
 def steps(
-    device: torch.device, rounds: int, threads: int, cases: Sequence[Case] = (*CASES, ("restormer", "paper", 2, 128))
+    device: torch.device, rounds: int, threads: int, cases: Sequence[Case] = (*CASES, *FURTHER)
 ) -> Iterator[Measure]:
     """A training step of the plain loop over ours, fp32 and bf16, on a CPU (:mod:`benchmarks.speed.gpu` for GPUs)."""
     torch.set_num_threads(threads)
@@ -51,8 +55,7 @@ def steps(
             values = {"plain_ms": 1000 * medians["plain"], "ours_ms": 1000 * medians[precision]}
             case = f"{name} {size}, batch {batch}, patch {patch}, {precision}"
             ratio = medians["plain"] / medians[precision]
-            aim = goal[precision] if name in WITH_GOALS else ""
-            yield Measure("step", case, ratio, aim, values, rounds)
+            yield Measure("step", case, ratio, goal[precision], values, rounds)
 
 
 def ours(network: baselines.Network, data: Batch, precision: str) -> Callable[[], None]:
