@@ -199,7 +199,12 @@ def told(cell):
         return ""
     bold = "**" if cell.verdict in VERDICTS else ""
     spread = "" if math.isnan(cell.gain.std) else f" ±{cell.gain.std:.2f}"
-    return f"{bold}{cell.gain.mean:+.2f}{spread}{bold}"
+    return f"{bold}{signed(cell.gain.mean)}{spread}{bold}"
+
+
+def signed(value):
+    """``-1.28``; what rounds to nothing has no minus."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def hours(outcomes):
@@ -369,7 +374,7 @@ def rendered(name):
     )  # fmt: skip
     environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed)
     environment.globals.update(all_hours=all_hours)
-    environment.filters.update(db=lambda value: f"{value:+.2f}", two=lambda value: f"{value:.2f}")
+    environment.filters.update(db=signed, two=lambda value: f"{value:.2f}")
     return environment.get_template(name).render()
 
 
