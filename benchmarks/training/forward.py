@@ -159,7 +159,7 @@ class ForwardPass:
                 slopes = [torch.zeros_like(result) for result in results]
                 torch.autograd.grad(results, parameters, slopes, allow_unused=True)
         except Exception as error:  # of a compiler, of a network that cannot be traced
-            return self._say(f"the network cannot be compiled here, and trains uncompiled ({_first_line(error)})")
+            return self._say(f"the network cannot be compiled here, and trains uncompiled ({_cause(error)})")
         self._compiled, self.was_compiled = compiled, True
         if self._pace:
             self._pace, self._walks = type(self._pace)(), []  # compiled steps have another one
@@ -285,6 +285,12 @@ def _compilations() -> int:
     from torch._dynamo.utils import counters  # nothing public counts them
 
     return counters["stats"]["unique_graphs"]
+
+
+def _cause(error: Exception) -> str:
+    """What a compiler said; that for CPUs does not say that it takes no folder with a space."""
+    said, (place, *_) = _first_line(error), torch.__path__
+    return f"{said}: PyTorch lies in a folder with a space, {place}" if "Cpp" in said and " " in place else said
 
 
 def _first_line(error: Exception) -> str:

@@ -141,9 +141,10 @@ def test_a_network_that_is_compiled_anew_each_time_goes_on_eagerly_and_says_so_o
     assert capsys.readouterr().err.count("goes on uncompiled") == 1
 
 
-def test_what_cannot_be_compiled_trains_eagerly_and_nothing_has_changed(capsys):
+def test_what_cannot_be_compiled_trains_eagerly_and_nothing_has_changed(capsys, monkeypatch):
     def refuses(graph, inputs):
-        raise RuntimeError("no compiler")
+        monkeypatch.setattr(torch, "__path__", ["/my project/torch"])
+        raise RuntimeError("CppCompileError: C++ compile error")
 
     torch.manual_seed(0)
     network = Plain()
@@ -151,7 +152,8 @@ def test_what_cannot_be_compiled_trains_eagerly_and_nothing_has_changed(capsys):
     expected = steps(network, ForwardPass(network, recipe(), CPU).joint)
     found = steps(other, ForwardPass(other, recipe(compile="on"), CPU, backend=refuses).joint)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert "trains uncompiled" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trains uncompiled" in said and "a folder with a space, /my project/torch)" in said
 
 
 @pytest.mark.parametrize(("seconds", "compiles"), [(1.0, True), (0.1, False), (None, False)])
