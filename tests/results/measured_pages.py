@@ -248,6 +248,16 @@ class Lengths:
         trend = course.trend
         return f"{trend.slope.value:+.2f} ({trend.slope.low:+.2f} to {trend.slope.high:+.2f})" if trend else ""
 
+    def points(self, strategy):
+        """What its line is through: ``9 single points, 5 after 800 steps, 3 after 2,400 and 1 after 8,000``."""
+        course = self.course(strategy)
+        if course.trend.clustered:
+            return f"the gains of {course.trend.count} seeds, from which its errors are taken"
+        points = course.points
+        each = [f"{point.gain.n} after {point.steps:,}" for point in points]
+        each[0] += " steps"
+        return f"{sum(point.gain.n for point in points)} single points, {', '.join(each[:-1])} and {each[-1]}"
+
     def gains(self, *strategies):
         """The Markdown table of mix and the average gains over it at every length, and what a tenfold length adds."""
         heads = [f"{steps:,} steps" for steps in self.steps]
