@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "measured"
 FRONT = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end of measured -->)", re.DOTALL)
 VERDICTS = ("gain", "loss")
+NUMBERS = {2: "two", 3: "three"}
 
 
 class Claim(AssertionError):
@@ -202,6 +203,10 @@ def told(cell):
     return f"{bold}{signed(cell.gain.mean)}{spread}{bold}"
 
 
+def seeds(count):
+    return "one seed" if count == 1 else f"{NUMBERS.get(count, count)} seeds"
+
+
 def signed(value):
     """``-1.28``; what rounds to nothing has no minus."""
     return f"{round(value, 2) + 0.0:+.2f}"
@@ -257,6 +262,13 @@ class Lengths:
         each = [f"{point.gain.n} after {point.steps:,}" for point in points]
         each[0] += " steps"
         return f"{sum(point.gain.n for point in points)} single points, {', '.join(each[:-1])} and {each[-1]}"
+
+    def alike(self, strategy, steps):
+        """The average PSNR at one length, over the seeds of ``art`` in the longest training, dB."""
+        cohort, seeds = self.grids[steps].findings.cohort, self.course("art").last.seeds
+        runs = [one for baseline in cohort.baselines for one in cohort.counted(baseline, strategy) if one.seed in seeds]
+        assert len(runs) == len(seeds)
+        return sum(one.average(cohort.tested, "psnr") for one in runs) / len(runs)
 
     def gains(self, *strategies):
         """The Markdown table of mix and the average gains over it at every length, and what a tenfold length adds."""
@@ -383,7 +395,7 @@ def rendered(name):
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed)
-    environment.globals.update(all_hours=all_hours)
+    environment.globals.update(all_hours=all_hours, seeds=seeds)
     environment.filters.update(db=signed, two=lambda value: f"{value:.2f}")
     return environment.get_template(name).render()
 
