@@ -85,6 +85,13 @@ class Grid:
     def psnr(self, strategy, dataset="average", baseline=None):
         return self.cell(strategy, dataset, baseline).score.mean
 
+    def on(self, seeds, strategy="mix"):
+        """The average PSNR over some seeds of the one baseline, dB."""
+        cohort = self.table.cohort
+        runs = [one for one in cohort.counted(cohort.baselines[0], strategy) if one.seed in seeds]
+        assert len(runs) == len(seeds)
+        return sum(one.average(cohort.tested, "psnr") for one in runs) / len(runs)
+
     def input(self, dataset="average"):
         return self.table.inputs[dataset, "psnr"]
 
@@ -265,10 +272,7 @@ class Lengths:
 
     def alike(self, strategy, steps):
         """The average PSNR at one length, over the seeds of ``art`` in the longest training, dB."""
-        cohort, seeds = self.grids[steps].findings.cohort, self.course("art").last.seeds
-        runs = [one for baseline in cohort.baselines for one in cohort.counted(baseline, strategy) if one.seed in seeds]
-        assert len(runs) == len(seeds)
-        return sum(one.average(cohort.tested, "psnr") for one in runs) / len(runs)
+        return self.grids[steps].on(self.course("art").last.seeds, strategy)
 
     def gains(self, *strategies):
         """The Markdown table of mix and the average gains over it at every length, and what a tenfold length adds."""
