@@ -262,10 +262,7 @@ class Lengths:
 
     def points(self, strategy):
         """What its line is through: ``9 single points, 5 after 800 steps, 3 after 2,400 and 1 after 8,000``."""
-        course = self.course(strategy)
-        if course.trend.clustered:
-            return f"the gains of {course.trend.count} seeds, from which its errors are taken"
-        points = course.points
+        points = self.course(strategy).points
         each = [f"{point.gain.n} after {point.steps:,}" for point in points]
         each[0] += " steps"
         return f"{sum(point.gain.n for point in points)} single points, {', '.join(each[:-1])} and {each[-1]}"
