@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from reports.numbers.equality import compare
-from reports.numbers.joined import join
+from reports.numbers.joined import SingleTask, join
 from reports.numbers.model import REFERENCE, Cohort
 from reports.numbers.outcome import LEAK_FREE, Outcome, Standing
 from reports.numbers.words import plural
@@ -150,9 +150,13 @@ def _progress(outcome: Outcome) -> str:
 
 
 def _columns(outcomes: Iterable[Outcome]) -> list[DataRecord]:
-    """Test sets in the order of ``data.json``, extra ones last; a set that only scores know is put at the end."""
+    """Test sets in the order of ``data.json``, extra ones last; a set that only scores know is put at the end.
+
+    Networks of one task each do not know the order of the tasks: they are asked last.
+    """
     columns: dict[str, DataRecord] = {}
-    for outcome in sorted(outcomes, key=lambda o: o.ended, reverse=True):
+    newest = sorted(outcomes, key=lambda o: o.ended, reverse=True)
+    for outcome in sorted(newest, key=lambda o: isinstance(o, SingleTask)):
         for record in outcome.data:
             if record.role in (Role.TEST, Role.EXTRA):
                 columns.setdefault(record.dataset, record)

@@ -97,12 +97,21 @@ def _terms(cohort: Cohort) -> list[str]:
             f"{outcome.config.strategy}, learning rate {train.lr:g}, best of {_counted(terms.trials, 'trial')}"
             * bool(terms.tuned),
             "one network for each task" * single,
-            _counted(train.steps or 0, "step") * bool(terms.steps),
+            _steps(outcome) * bool(terms.steps),
             f"each costing {terms.ratio:g} of mix's" * (terms.budget == "cost"),
         ]
         if words := ", ".join(filter(None, parts)):
             found.setdefault(f"{outcome.display}, {outcome.strategy}", set()).add(words)
     return [f"{name}: {' or '.join(sorted(words))}" for name, words in found.items()]
+
+
+def _steps(outcome: Outcome) -> str:
+    """The steps of a row; of networks of one task each, the steps of every task where they differ."""
+    parts = [part.config for part in parts_of(outcome)]
+    counts = {config.terms.task: config.train.steps or 0 for config in parts}
+    if len(set(counts.values())) == 1:
+        return _counted(next(iter(counts.values())), "step")
+    return f"steps: {', '.join(f'{task} {steps}' for task, steps in counts.items())}"
 
 
 def start(outcome: Outcome) -> str:

@@ -83,7 +83,8 @@ def join(outcomes: Sequence[Outcome]) -> list[Outcome]:
             groups.setdefault((outcome.pair, outcome.strategy), []).append(outcome)
         else:
             found.append(outcome)
-    for parts in groups.values():
+    for group in groups.values():
+        parts = sorted(group, key=lambda part: part.config.terms.task or "")
         first = parts[0]
         found.append(
             SingleTask(

@@ -12,6 +12,7 @@ TUNED = {"train.lr": 0.0005, "terms": {"tuned": "art", "trials": 12, "lr": 0.001
 COST = {"train.steps": 300, "terms": {"budget": "cost", "ratio": 2.0, "steps": 600}}
 APART = {"CBSD68-s15": -1.0, "CBSD68-s25": 0.0, "CBSD68-s50": 0.5, "Rain100L": 1.0, "SOTS-outdoor": 2.0}
 """Of single-task networks over mix, dB."""
+STEPS = {task: 100 + 10 * i for i, task in enumerate(TASKS)}
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def store(tmp_path):
         write_run(tmp_path, strategy="art", seed=seed, psnr=5.2 + jitter)
         write_run(tmp_path, strategy="art:tau=3", seed=seed, psnr=5.3 - jitter, config=TUNED)
         write_run(tmp_path, strategy="art", seed=seed, psnr=4.9 - jitter, config=COST)
-        for task, dataset in zip(TASKS, SETS, strict=True):
+        for task, dataset in reversed(list(zip(TASKS, SETS, strict=True))):
             own = [record for record in records() if record["dataset"] in (dataset, "RainTrainL")]
             psnr = {dataset: INPUTS[dataset] + 5.0 + APART[dataset] + jitter}
-            config = {"train.steps": 120, "terms": {"task": task, "steps": 600}}
+            config = {"train.steps": STEPS[task], "terms": {"task": task, "steps": 600}}
             write_run(tmp_path, strategy="single", seed=seed, psnr=psnr, data=own, config=config)
     return tmp_path
 
@@ -59,6 +60,13 @@ def test_mix_against_single_task_networks(store):
     reference = {name: INPUTS[name] + 5.0 + APART[name] + 0.01 for name in SETS}
     changes = [(INPUTS[name] + 5.0 - reference[name]) / reference[name] for name in SETS]
     assert found.delta == pytest.approx(100 * sum(changes) / len(changes))
+
+
+def test_networks_of_one_task_each_keep_the_order_of_the_sets_and_say_their_steps(store):
+    assert table_of(store).cohort.tested == list(SETS)
+    said = " ".join(build("three_task", store, formats=["md"]).text.split())
+    steps = ", ".join(f"{task} {STEPS[task]}" for task in sorted(TASKS))
+    assert f"single: one network for each task, steps: {steps}" in said
 
 
 def test_every_format_says_so(store):
