@@ -38,8 +38,8 @@ def test_runs_by_rates_train_say_their_passes_and_share_no_table(tmp_path, capsy
             assert epochs["dehaze"] == pytest.approx(DRAWS * 0.539 / 4, rel=1e-3)
 
 
-def dry(strategy, mixing, *sizes):
-    command = ["--setting", "three_task", "--baselines", "nafnet", "--strategies", strategy, "--dry-run"]
+def dry(strategy, mixing, *sizes, setting="three_task"):
+    command = ["--setting", setting, "--baselines", "nafnet", "--strategies", strategy, "--dry-run"]
     command += ["--output", "nowhere"]
     return main([*command, "--set", f"data.mixing={mixing}", *sizes])
 
@@ -77,3 +77,17 @@ def test_tasks_that_are_never_trained_are_named(capsys):
         told.err == ("warning: rates:derain=0 mixing in 500 steps never trains derain.\n")
         and "derain 0, dehaze" in told.out
     )
+
+
+@pytest.mark.parametrize(
+    ("mixing", "said"),
+    [("temperature:3", True), ("cooldown:9:2", True), ("temperature:inf", False), ("shuffled", False)],
+)
+def test_a_temperature_that_tells_no_task_apart_is_said(mixing, said, capsys):
+    """Where tasks of one set differ in their repeats alone."""
+    assert dry("mix", mixing, setting="results/measured/settings/weather_photographs.toml") == 0
+    words = (
+        f"warning: {mixing} mixing draws all tasks alike, as temperature:inf does: each has 400 samples without "
+        "repeats. For other shares use --set data.mixing=rates:TASK=SHARE\n"
+    )
+    assert capsys.readouterr().err == (words if said else "")

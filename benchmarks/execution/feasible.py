@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import baselines
 from art.registry import weights_only
 from art.specs import known
 from benchmarks.config.errors import UserError
+from benchmarks.config.mixing import Cooldown, Mixing, Temperature
 from benchmarks.config.shares import rates_at_the_ends
 from benchmarks.execution.plan import Plan
 from benchmarks.training import distributed, schedules
@@ -54,7 +56,7 @@ def check(plans: Sequence[Plan]) -> None:
             )
     if problems:
         raise UserError("these runs cannot be:", dict.fromkeys(problems))
-    warnings = [say(plan) for plan in plans for say in (_never_acts, _never_trains)]
+    warnings = [say(plan) for plan in plans for say in (_never_acts, _never_trains, _tells_none_apart)]
     for warning in dict.fromkeys(filter(None, warnings)):
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -90,6 +92,19 @@ def _never_trains(plan: Plan) -> str:
     if not unseen:
         return ""
     return f"{config.data.mixing} mixing in {config.train.steps} steps never trains {', '.join(unseen)}."
+
+
+def _tells_none_apart(plan: Plan) -> str:
+    """What to say of a mixing by the tasks' sizes where all have one size."""
+    mixing, tasks = Mixing.parse(plan.config.data.mixing), plan.setting.tasks
+    sizes = {task.samples for task in tasks}
+    by_size = isinstance(mixing, Temperature | Cooldown) and mixing != Temperature(math.inf)
+    if not by_size or len(tasks) == 1 or len(sizes) > 1:
+        return ""
+    return (
+        f"{mixing} mixing draws all tasks alike, as temperature:inf does: each has {sizes.pop():,} samples without "
+        "repeats. For other shares use --set data.mixing=rates:TASK=SHARE"
+    )
 
 
 def check_networks(plans: Sequence[Plan]) -> None:
