@@ -190,6 +190,24 @@ class Grid:
     def found(self, strategy, parameter, baseline):
         return f"{self.best_trial(strategy, baseline).values[parameter]:.3g}"
 
+    def collapsed(self, strategy):
+        """How many runs of a strategy left a constant picture."""
+        from reports.numbers.outcome import Standing
+
+        outcomes = self.findings.cohort.outcomes
+        return sum(one.strategy == strategy and one.standing == Standing.COLLAPSED for one in outcomes)
+
+    def steps_alone(self, strategy):
+        """The steps of each task's own network."""
+        from reports.numbers.joined import parts_of
+
+        cohort = self.findings.cohort
+        (several,) = {
+            tuple((part.config.terms.task, part.config.train.steps) for part in parts_of(one))
+            for one in cohort.counted(cohort.baselines[0], strategy)
+        }
+        return dict(several)
+
     def apart(self, baseline):
         """Cells of one network a task over mix, by test set."""
         from reports.numbers.race import together
