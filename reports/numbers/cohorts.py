@@ -155,8 +155,7 @@ def _columns(outcomes: Iterable[Outcome]) -> list[DataRecord]:
     Networks of one task each do not know the order of the tasks: they are asked last.
     """
     columns: dict[str, DataRecord] = {}
-    newest = sorted(outcomes, key=lambda o: o.ended, reverse=True)
-    for outcome in sorted(newest, key=lambda o: isinstance(o, SingleTask)):
+    for outcome in sorted(outcomes, key=lambda o: (not isinstance(o, SingleTask), o.ended), reverse=True):
         for record in outcome.data:
             if record.role in (Role.TEST, Role.EXTRA):
                 columns.setdefault(record.dataset, record)
