@@ -9,7 +9,6 @@ the part of the front page between its two marks.
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import sys
@@ -221,11 +220,10 @@ class Grid:
 
 
 def told(cell):
-    if not cell.gain.n:
-        return ""
+    from reports.numbers.words import with_spread
+
     bold = "**" if cell.verdict in VERDICTS else ""
-    spread = "" if math.isnan(cell.gain.std) else f" ±{cell.gain.std:.2f}"
-    return f"{bold}{signed(cell.gain.mean)}{spread}{bold}"
+    return f"{bold}{with_spread(cell.gain, 2, signed=True)}{bold}" if cell.gain.n else ""
 
 
 def seeds(count):
@@ -233,8 +231,21 @@ def seeds(count):
 
 
 def signed(value):
-    """``-1.28``; what rounds to nothing has no minus."""
-    return f"{round(value, 2) + 0.0:+.2f}"
+    from reports.numbers.words import number
+
+    return number(value, 2, signed=True)
+
+
+def series(parts):
+    """``a, b and c``."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}"
+
+
+def of_scores(grids, name, digits=2):
+    """``2.9, 3.0 and 2.6``: a number of Art's score in several grids; ``spread``: of batches over that of tasks."""
+    scores = [one.score("art") for one in grids]
+    return series([f"{1 / one.ratio if name == 'spread' else getattr(one, name):.{digits}f}" for one in scores])
 
 
 def hours(outcomes):
@@ -283,7 +294,7 @@ class Lengths:
         points = self.course(strategy).points
         each = [f"{point.gain.n} after {point.steps:,}" for point in points]
         each[0] += " steps"
-        return f"{sum(point.gain.n for point in points)} single points, {', '.join(each[:-1])} and {each[-1]}"
+        return f"{sum(point.gain.n for point in points)} single points, {series(each)}"
 
     def alike(self, strategy, steps):
         """The average PSNR at one length, over the seeds of ``art`` in the longest training, dB."""
@@ -414,7 +425,7 @@ def rendered(name):
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.globals.update(grid=grid, lengths=Lengths, holds=holds, recipe=recipe, claimed=claimed)
-    environment.globals.update(all_hours=all_hours, seeds=seeds)
+    environment.globals.update(all_hours=all_hours, seeds=seeds, of_scores=of_scores)
     environment.filters.update(db=signed, two=lambda value: f"{value:.2f}")
     return environment.get_template(name).render()
 
